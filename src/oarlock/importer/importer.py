@@ -1,0 +1,184 @@
+"""Program → Relax: one public function ``main``, weights as constants, unknown dims as symbolic variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+
+from ..errors import InputError, OarlockError, UnsupportedError, UnsupportedOperators
+from ..model.program import Block, ListType, Op, Program, TensorType, Value
+from ..ops import registry
+from ..ops.builder import Builder
+from ..ops.tensor import Tensor
+
+Shapes = Mapping[str, Sequence[int | str | None]]
+
+STRUCTURAL = frozenset(["builtin.parameter", "pd_op.data", "pd_op.feed", "pd_op.fetch", "builtin.combine", "builtin.split", "cf.yield"])
+
+
+class Failed:
+    """Stands for a value that could not be computed; operations on it are skipped, so that every cause is found."""
+
+
+FAILED = Failed()
+
+
+def import_program(program: Program, shapes: Shapes | None = None, progress: Callable[[int, int], None] | None = None) -> tvm.IRModule:
+    """Relax module of a Program.  ``shapes`` fixes or names input dims: None is dynamic, a string a dim shared by name.
+
+    Raises UnsupportedOperators with every operation that cannot be imported, InputError for shapes that do not fit.
+    """
+    return Importer(program, shapes, progress).run()
+
+
+class Importer:
+    """The state of one import: where each Program value stands in Relax, and what failed."""
+
+    def __init__(self, program: Program, shapes: Shapes | None, progress: Callable[[int, int], None] | None = None) -> None:
+        self.program = program
+        self.shapes = check_shapes(program, shapes)
+        self.bb = relax.BlockBuilder()
+        self.b = Builder(self.bb)
+        self.env: dict[Value, Any] = {}
+        self.failures: dict[tuple[str, str], dict[str, Any]] = {}
+        self.progress = progress
+        self._done, self._total = 0, sum(1 for _ in program.walk())
+
+    def run(self) -> tvm.IRModule:
+        self._refuse_unregistered()
+        params = self._params()
+        with self.bb.function("main", params):
+            self.block(self.program.block)
+            if self.failures:
+                self.bb.emit_func_output(relax.Tuple([]))
+                raise UnsupportedOperators(self.failures.values(), where=str(self.program.source.get("path", "")))
+            outputs = [self._output(name, value) for name, value in self.program.outputs.items()]
+            self.bb.emit_func_output(relax.Tuple(outputs))
+        return self.bb.get()
+
+    def _refuse_unregistered(self) -> None:
+        for op in self.program.walk():
+            if op.name not in STRUCTURAL and registry.lookup(op.name) is None:
+                self.fail(op, "no operator of that name is registered")
+        if self.failures:
+            raise UnsupportedOperators(self.failures.values(), where=str(self.program.source.get("path", "")))
+
+    def _params(self) -> list[relax.Var]:
+        named: dict[str, tirx.Var] = {}
+        params = []
+        for value in self.program.inputs:
+            assert isinstance(value.type, TensorType)
+            dims: list[Any] = []
+            for axis, d in enumerate(self.shapes[value.name]):
+                if isinstance(d, int):
+                    dims.append(tirx.IntImm("int64", d))
+                else:
+                    name = d or f"{_identifier(value.name)}_{axis}"
+                    dims.append(named.setdefault(name, tirx.Var(name, "int64")))
+            var = relax.Var(_identifier(value.name), relax.TensorType(relax.ShapeExpr(dims), value.type.dtype))
+            params.append(var)
+            self.env[value] = self.b.tensor(var)
+        return params
+
+    def _output(self, name: str, value: Value) -> relax.Expr:
+        tensor = self.env[value]
+        if not isinstance(tensor, Tensor):
+            raise UnsupportedError(f"the output {name!r} is not a tensor", where=name)
+        return self.bb.emit(tensor.expr) if not isinstance(tensor.expr, relax.Var) else tensor.expr
+
+    # ---- operations ----------------------------------------------------------------------------------------------
+
+    def block(self, block: Block) -> None:
+        """Import the operations of a block in order."""
+        for op in block.ops:
+            self.operation(op)
+            self._done += 1
+            if self.progress:
+                self.progress(self._done, self._total)
+
+    def operation(self, op: Op) -> None:
+        if op.name in STRUCTURAL:
+            self._structural(op)
+            return
+        operands = {name: None if v is None else self.env.get(v, FAILED) for name, v in op.operands.items()}
+        if any(o is FAILED for o in operands.values()) or any(o is FAILED for x in operands.values() if isinstance(x, list) for o in x):
+            self._bind_results(op, ())
+            return
+        spec = registry.lookup(op.name)
+        assert spec is not None
+        try:
+            self._bind_results(op, registry.apply(self.b, spec, op, operands))
+        except UnsupportedError as error:
+            self.fail(op, error.what)
+            self._bind_results(op, ())
+        except OarlockError as error:
+            raise error.at(f"{op.name} ({op.handle})") from None
+        except Exception as error:  # an operator that TVM rejects is a user's problem with a place, not a bare traceback
+            self.fail(op, f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}")
+            self._bind_results(op, ())
+
+    def _bind_results(self, op: Op, results: tuple[Any, ...]) -> None:
+        for i, value in enumerate(op.results):
+            result = results[i] if i < len(results) else None
+            if result is None:
+                result = FAILED
+            elif isinstance(value.type, ListType) and isinstance(result, Tensor):
+                result = [result]
+            self.env[value] = result
+
+    def _structural(self, op: Op) -> None:
+        if op.name == "builtin.combine":
+            self.env[op.results[0]] = [FAILED if v is None else self.env.get(v, FAILED) for v in op.operands.values()]
+        elif op.name == "builtin.split":
+            (source,) = op.operands.values()
+            items = self.env.get(source, FAILED) if source else FAILED
+            for i, value in enumerate(op.results):
+                self.env[value] = items[i] if isinstance(items, list) and i < len(items) else FAILED
+        elif op.name == "builtin.parameter":
+            self._parameter(op)
+
+    def _parameter(self, op: Op) -> None:
+        for value in op.results:
+            parameter = self.program.parameters[value.name]
+            if parameter.data is None:
+                self.env[value] = FAILED
+            else:
+                self.env[value] = self.b.const(parameter.data, parameter.type.dtype)
+
+    def fail(self, op: Op, reason: str) -> None:
+        """Note that an operation cannot be imported; the same operator and reason are counted together."""
+        entry = self.failures.setdefault(
+            (op.name, reason), {"name": op.name, "count": 0, "reason": reason, "attributes": dict(op.attrs), "where": []}
+        )
+        entry["count"] += 1
+        entry["where"].append(op.handle)
+
+
+def check_shapes(program: Program, shapes: Shapes | None) -> dict[str, list[int | str | None]]:
+    """Full shape of every input: what the user gave, else what the program declares (−1 → None)."""
+    shapes = dict(shapes or {})
+    known = {v.name for v in program.inputs}
+    unknown = set(shapes) - known
+    if unknown:
+        raise InputError(f"shapes name unknown inputs: {', '.join(sorted(unknown))}", todo=f"the model's inputs are {', '.join(sorted(known))}")
+    out: dict[str, list[int | str | None]] = {}
+    for value in program.inputs:
+        if not isinstance(value.type, TensorType):
+            raise UnsupportedError(f"the input {value.name!r} is a {value.type}, not a tensor")
+        declared = [None if d < 0 else d for d in value.type.shape]
+        given = shapes.get(value.name)
+        if given is not None and len(given) != len(declared):
+            raise InputError(f"the shape given for {value.name!r} has {len(given)} dims, the model has {len(declared)}", where=value.name)
+        for d in given or ():
+            if not (d is None or isinstance(d, str) or (isinstance(d, int) and d >= 0)):
+                raise InputError(f"{d!r} is no dim", where=value.name, todo="give an int ≥ 0, None (dynamic) or a name")
+        out[value.name] = list(given) if given is not None else list(declared)
+    return out
+
+
+def _identifier(name: str) -> str:
+    text = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+    return text if text and not text[0].isdigit() else f"_{text}"

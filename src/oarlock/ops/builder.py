@@ -1,0 +1,391 @@
+"""Builder: what operator functions emit Relax with.
+
+It keeps three promises: every tensor it returns has a shape (unknown dims become fresh symbolic variables by match_cast);
+broadcasting of dims that cannot be compared at import time is right at run time; constants stay known until needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from tvm import relax, sym, te, tirx
+
+from ..compat import copy_primfunc, is_dim
+from ..errors import UnsupportedError
+from .dtypes import check_dtype, is_float, numpy_dtype, promote
+from .tensor import Dim, PrimExpr, Tensor, as_dim, known_array
+
+COMPARISONS = frozenset(["less", "less_equal", "greater", "greater_equal", "equal", "not_equal"])
+
+
+class Builder:
+    """Emits into a relax.BlockBuilder; one for a module being imported."""
+
+    def __init__(self, bb: relax.BlockBuilder) -> None:
+        self.bb = bb
+        self.analyzer = sym.Analyzer()
+        self.scope: object = object()
+        self._names = itertools.count()
+
+    # ---- values --------------------------------------------------------------------------------------------------
+
+    def tensor(self, expr: relax.Expr) -> Tensor:
+        """A Tensor of an expression that is bound already (a parameter, a result)."""
+        return Tensor(self, expr)
+
+    def known(self, values: Any, dtype: str) -> Tensor:
+        """A tensor of known contents (numbers and symbolic expressions)."""
+        array = known_array(values, dtype)
+        if array is None:
+            return self.const(np.asarray(values), dtype)
+        return Tensor(self, known=array, dtype=dtype)
+
+    def const(self, value: Any, dtype: str) -> Tensor:
+        """A numeric constant of any size."""
+        array = np.asarray(value).astype(numpy_dtype(check_dtype(dtype)), copy=False)
+        known = array if array.size <= 64 else None
+        if known is not None:
+            return Tensor(self, known=known, dtype=dtype)
+        return Tensor(self, relax.const(array, dtype))
+
+    def as_tensor(self, value: Any, dtype: str) -> Tensor:
+        """Tensor as it is; a number, dim or nested list as a known tensor of the dtype."""
+        return value if isinstance(value, Tensor) else self.known(value, dtype)
+
+    def materialise(self, known: np.ndarray, dtype: str) -> relax.Expr:
+        """Symbolic contents as a computed tensor (a TIR function of the dims: no packed call at run time)."""
+        flat = list(known.flat)
+
+        def contents(*_: Any) -> te.Tensor:
+            def element(i: tirx.Var) -> PrimExpr:
+                value = _cast_expr(flat[-1], dtype)
+                for k in range(len(flat) - 2, -1, -1):
+                    value = tirx.Select(i == k, _cast_expr(flat[k], dtype), value)
+                return value
+
+            return te.compute((len(flat),), element, name="shape_values")
+
+        return self.te(contents, name="shape_values").reshape(list(known.shape)).expr
+
+    # ---- emitting ------------------------------------------------------------------------------------------------
+
+    def emit(self, expr: relax.Expr) -> Tensor:
+        """Bind an expression of one tensor; unknown dims become fresh symbolic variables."""
+        var = self.bb.emit(expr)
+        return self._shaped(var)
+
+    def emit_tuple(self, expr: relax.Expr) -> list[Tensor]:
+        """Bind an expression of a tuple of tensors and take it apart."""
+        var = self.bb.emit(expr)
+        return [self._shaped(self.bb.emit(relax.TupleGetItem(var, i))) for i in range(len(var.ty.fields))]
+
+    def te(self, fn: Callable[..., Any], *args: Any, name: str = "", **kwargs: Any) -> Any:
+        """Bind a TE function of tensors (Tensor arguments, also in lists, become te.Tensor) → Tensor or list of Tensor.
+
+        The function may use symbolic dims and expressions of them freely, also those it captures: they are passed on.
+        """
+        inputs: list[tuple[Tensor, te.Tensor]] = []
+
+        def placeholder(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                tensor = te.placeholder(_exprs(value.shape), value.dtype, name=f"p{len(inputs)}")
+                inputs.append((value, tensor))
+                return tensor
+            if isinstance(value, list | tuple):
+                return type(value)(placeholder(v) for v in value)
+            return value
+
+        result = fn(*[placeholder(a) for a in args], **{k: placeholder(v) for k, v in kwargs.items()})
+        outs = [result] if isinstance(result, te.Tensor) else list(result)
+        tensors = [t for _, t in inputs]
+        free = _free_dims(tensors, outs)
+        func = te.create_prim_func([*tensors, *free, *outs]).without_attr("global_symbol")
+        gv = self.bb.add_func(copy_primfunc(func), name or getattr(fn, "__name__", "te").strip("<>"))
+        types = [relax.TensorType(relax.ShapeExpr([self._expr(d) for d in out.shape]), str(out.dtype)) for out in outs]
+        var = self.bb.emit(relax.call_tir(gv, [*(t.expr for t, _ in inputs), *free], types if len(types) > 1 else types[0]))
+        if isinstance(result, te.Tensor):
+            return self._shaped(var)
+        if len(outs) == 1:
+            return [self._shaped(var)]
+        return [self._shaped(self.bb.emit(relax.TupleGetItem(var, i))) for i in range(len(outs))]
+
+    def _expr(self, dim: Any) -> PrimExpr:
+        return _i64(self.simplify(as_dim(dim)))
+
+    def compute(self, shape: Sequence[Dim], fn: Callable[..., Any], *inputs: Tensor, name: str = "compute") -> Tensor:
+        """``te.compute`` over ``shape``: fn(inputs as te.Tensor…, *indices) → element.  The quickest way to an own kernel."""
+        dims = _exprs(shape)
+
+        def body(*tensors: te.Tensor) -> te.Tensor:
+            return te.compute(dims, lambda *index: fn(*tensors, *index), name=name)
+
+        return self.te(body, *inputs, name=name)
+
+    def _shaped(self, var: relax.Expr) -> Tensor:
+        ty = var.ty
+        if ty.shape is None:
+            if ty.ndim < 0:
+                raise UnsupportedError("the rank of a result is not known at import time")
+            fresh = [self.fresh_dim() for _ in range(ty.ndim)]
+            var = self.bb.match_cast(var, relax.TensorType(relax.ShapeExpr(fresh), ty.dtype))
+        elif not isinstance(ty.shape, relax.ShapeExpr):
+            fresh = [self.fresh_dim() for _ in range(ty.ndim)]
+            var = self.bb.match_cast(var, relax.TensorType(relax.ShapeExpr(fresh), ty.dtype))
+        return Tensor(self, var)
+
+    @contextmanager
+    def new_scope(self) -> Iterator[None]:
+        """Inside, variables that are made on demand are not remembered outside."""
+        outer, self.scope = self.scope, object()
+        try:
+            yield
+        finally:
+            self.scope = outer
+
+    # ---- dims ----------------------------------------------------------------------------------------------------
+
+    def fresh_dim(self, hint: str = "d") -> tirx.Var:
+        return tirx.Var(f"{hint}{next(self._names)}", "int64")
+
+    def simplify(self, dim: Dim) -> Dim:
+        return as_dim(self.analyzer.simplify(dim)) if isinstance(dim, PrimExpr) else int(dim)
+
+    def equal(self, a: Dim, b: Dim) -> bool:
+        """Whether two dims are provably equal."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a == b
+        return bool(self.analyzer.can_prove_equal(a, b))
+
+    def prove(self, condition: Any) -> bool:
+        return bool(self.analyzer.can_prove(condition)) if isinstance(condition, PrimExpr) else bool(condition)
+
+    def dims(self, x: Tensor | Sequence[Any]) -> list[Dim]:
+        """The contents of an integer tensor (0-D or 1-D) as dims; run-time contents become fresh symbolic variables."""
+        if not isinstance(x, Tensor):
+            out: list[Dim] = []
+            for item in x:
+                out += self.dims(item) if isinstance(item, Tensor) else [self.simplify(as_dim(item))]
+            return out
+        if x.known is not None:
+            return [as_dim(v) for v in x.known.reshape(-1)]
+        count = x.size
+        if not isinstance(count, int):
+            raise UnsupportedError("a shape of unknown length is not supported")
+        if count == 0:
+            return []
+        flat = x.astype("int64").reshape([count])
+        shape = self.bb.emit(relax.op.tensor_to_shape(flat.expr))
+        fresh = [self.fresh_dim() for _ in range(count)]
+        self.bb.match_cast(shape, relax.ShapeType(fresh))
+        return list(fresh)
+
+    def exact_div(self, total: Sequence[Dim], part: Sequence[Dim]) -> Dim:
+        """prod(total) // prod(part), cancelling equal factors first (what −1 in a reshape means)."""
+        top, bottom = [d for d in total if not _is(d, 1)], []
+        for d in part:
+            for i, t in enumerate(top):
+                if self.equal(t, d):
+                    del top[i]
+                    break
+            else:
+                if not _is(d, 1):
+                    bottom.append(d)
+        n, m = math.prod(d for d in top if isinstance(d, int)), math.prod(d for d in bottom if isinstance(d, int))
+        if m == 0:
+            return 0
+        symbols, below = [d for d in top if not isinstance(d, int)], [d for d in bottom if not isinstance(d, int)]
+        divisor = math.gcd(n, m)
+        numerator: Dim = n // divisor
+        denominator: Dim = m // divisor
+        for s in symbols:
+            numerator = numerator * s
+        for s in below:
+            denominator = denominator * s
+        return self.simplify(numerator if _is(denominator, 1) else floordiv(numerator, denominator))
+
+    # ---- shapes --------------------------------------------------------------------------------------------------
+
+    def reshape(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
+        """To a full shape (no −1 or 0 placeholders left)."""
+        shape = [as_dim(d) for d in shape]
+        if len(shape) == x.ndim and all(self.equal(a, b) for a, b in zip(shape, x.shape, strict=True)):
+            return x
+        if x.known is not None and all(isinstance(d, int) for d in shape):
+            return Tensor(self, known=x.known.reshape(shape), dtype=x.dtype)
+        return self.emit(relax.op.reshape(x.expr, relax.ShapeExpr(shape)))
+
+    def match(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
+        """The same tensor with dims that the program guarantees; checked at run time."""
+        if all(self.equal(a, b) for a, b in zip(x.shape, shape, strict=True)):
+            return x
+        return Tensor(self, self.bb.match_cast(x.expr, relax.TensorType(relax.ShapeExpr(list(shape)), x.dtype)))
+
+    def broadcast_shape(self, *shapes: Sequence[Dim]) -> list[Dim]:
+        """Numpy's common shape; dims that cannot be compared give a run-time choice."""
+        rank = max(map(len, shapes))
+        padded = [[1] * (rank - len(s)) + list(s) for s in shapes]
+        out: list[Dim] = []
+        for dims in zip(*padded, strict=True):
+            common: Dim = dims[0]
+            for d in dims[1:]:
+                common = self._common(common, d)
+            out.append(common)
+        return out
+
+    def _common(self, a: Dim, b: Dim) -> Dim:
+        if _is(b, 1) or self.equal(a, b):
+            return a
+        if _is(a, 1):
+            return b
+        if isinstance(a, int) and isinstance(b, int):
+            raise UnsupportedError(f"sizes {a} and {b} do not broadcast", todo="check the shapes given to compile")
+        if isinstance(a, int) or isinstance(b, int):
+            return a if isinstance(a, int) else b  # the other is 1 or the same
+        if _roots(a) & _roots(b):
+            return a  # two computations of the same size from the same input: equal, checked by match()
+        return tirx.Select(a == 1, b, a)
+
+    def broadcast_to(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
+        """Numpy's broadcast_to; a dim that may be 1 at run time is indexed with a guard."""
+        shape = [as_dim(d) for d in shape]
+        lead = len(shape) - x.ndim
+        if lead == 0 and all(self.equal(a, b) for a, b in zip(x.shape, shape, strict=True)):
+            return x
+        unsure = [not (_is(d, 1) or self.equal(d, shape[lead + i])) for i, d in enumerate(x.shape)]
+        if not any(unsure):
+            return self.emit(relax.op.broadcast_to(x.expr, relax.ShapeExpr(shape)))
+
+        def guarded(t: te.Tensor, *index: Any) -> PrimExpr:
+            own = index[lead:]
+            return t(*[tirx.Select(d == 1, tirx.IntImm("int64", 0), i) if u else (0 if _is(d, 1) else i) for d, i, u in zip(x.shape, own, unsure, strict=True)])
+
+        return self.compute(shape, guarded, x, name="broadcast_to")
+
+    def broadcast(self, *xs: Tensor) -> list[Tensor]:
+        """Tensors made fit for a Relax elementwise operator: comparable dims are left to Relax, the others are resolved."""
+        shape = self.broadcast_shape(*(x.shape for x in xs))
+        out = []
+        for x in xs:
+            lead = len(shape) - x.ndim
+            target = [d if _is(d, 1) else shape[lead + i] for i, d in enumerate(x.shape)]
+            if all(self.equal(a, b) for a, b in zip(x.shape, target, strict=True)):
+                out.append(x)
+            elif all(self.equal(a, b) or _roots(a) & _roots(b) for a, b in zip(x.shape, target, strict=True)):
+                out.append(self.match(x, target))
+            else:
+                out.append(self.broadcast_to(x, shape))
+        return out
+
+    # ---- elementwise ---------------------------------------------------------------------------------------------
+
+    def binary(self, name: str, x: Any, y: Any) -> Tensor:
+        """A Relax elementwise operator of two values with Paddle's broadcasting and promotion."""
+        dtype = x.dtype if isinstance(x, Tensor) else y.dtype
+        x, y = self.as_tensor(x, dtype), self.as_tensor(y, dtype)
+        if x.dtype != y.dtype:
+            common = promote(x.dtype, y.dtype)
+            x, y = x.astype(common), y.astype(common)
+        x, y = self.broadcast(x, y)
+        return self.emit(getattr(relax.op, name)(x.expr, y.expr))
+
+    def where(self, condition: Tensor, x: Any, y: Any) -> Tensor:
+        dtype = x.dtype if isinstance(x, Tensor) else y.dtype
+        condition, x, y = self.broadcast(condition, self.as_tensor(x, dtype), self.as_tensor(y, dtype))
+        return self.emit(relax.op.where(condition.expr, x.expr, y.expr))
+
+    def cast(self, x: Tensor, dtype: str) -> Tensor:
+        if x.dtype == dtype:
+            return x
+        check_dtype(dtype)
+        if x.known is not None and (x.known.dtype != object or (not is_float(dtype) and dtype != "bool")):
+            known = x.known if x.known.dtype == object else x.known.astype(numpy_dtype(dtype))
+            return Tensor(self, known=known, dtype=dtype)
+        if dtype == "bool":
+            return self.binary("not_equal", x, 0)
+        return self.emit(relax.op.astype(x.expr, dtype))
+
+    def full(self, shape: Sequence[Dim], value: Any, dtype: str) -> Tensor:
+        """A tensor of one number (or of one 0-D tensor's value)."""
+        shape = [as_dim(d) for d in shape]
+        check_dtype(dtype)
+        if not isinstance(value, Tensor) and all(isinstance(d, int) for d in shape) and math.prod(shape) <= 64:
+            return self.known(np.full(shape, value, dtype=object), dtype)
+        scalar = self.as_tensor(value, dtype).astype(dtype).reshape([])
+        return self.emit(relax.op.full(relax.ShapeExpr(shape), scalar.expr, dtype))
+
+    # ---- indexing ------------------------------------------------------------------------------------------------
+
+    def slice(self, x: Tensor, axis: int, begin: Dim, end: Dim, step: int = 1) -> Tensor:
+        """x[…, begin:end:step, …] along one axis with 0 ≤ begin ≤ end ≤ dim already resolved and step ≥ 1."""
+        length = self.simplify(floordiv(end - begin + (step - 1), step) if step != 1 else end - begin)
+        shape = [*x.shape[:axis], length, *x.shape[axis + 1 :]]
+        if self.equal(length, x.shape[axis]) and step == 1:
+            return x
+        return self.compute(shape, lambda t, *i: t(*i[:axis], i[axis] * step + begin, *i[axis + 1 :]), x, name="slice")
+
+    def concat(self, xs: Sequence[Tensor], axis: int) -> Tensor:
+        """Along one axis; the other dims are equal by the program's promise."""
+        axis += xs[0].ndim if axis < 0 else 0
+        if len(xs) == 1:
+            return xs[0]
+        first = xs[0]
+        for other in xs[1:]:  # a static dim anywhere is a better promise than a symbolic one
+            first_shape = [o if isinstance(o, int) else f for f, o in zip(first.shape, other.shape, strict=True)]
+            first_shape[axis] = first.shape[axis]
+            first = self.match(first, first_shape) if not all(self.equal(a, b) for a, b in zip(first_shape, first.shape, strict=True)) else first
+        rest = [self.match(x, [*first.shape[:axis], x.shape[axis], *first.shape[axis + 1 :]]) for x in xs[1:]]
+        return self.emit(relax.op.concat([x.expr for x in [first, *rest]], axis))
+
+
+def floordiv(a: Dim, b: Dim) -> Dim:
+    """⌊a / b⌋ of dims."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    return tirx.floordiv(_i64(a), _i64(b))
+
+
+def _i64(d: Dim) -> PrimExpr:
+    return d if isinstance(d, PrimExpr) else tirx.IntImm("int64", d)
+
+
+def dim_max(a: Dim, b: Dim) -> Dim:
+    return max(a, b) if isinstance(a, int) and isinstance(b, int) else tirx.max(_i64(a), _i64(b))
+
+
+def dim_min(a: Dim, b: Dim) -> Dim:
+    return min(a, b) if isinstance(a, int) and isinstance(b, int) else tirx.min(_i64(a), _i64(b))
+
+
+def _is(d: Dim, n: int) -> bool:
+    return isinstance(d, int) and d == n
+
+
+def _roots(d: Dim) -> set[Any]:
+    """The symbolic variables in a dim."""
+    return set() if isinstance(d, int) else set(tirx.analysis.undefined_vars(d))
+
+
+def _cast_expr(value: Any, dtype: str) -> PrimExpr:
+    if isinstance(value, PrimExpr):
+        return value if str(value.ty) == dtype else tirx.Cast(dtype, value)
+    return tirx.const(value, dtype)
+
+
+def _exprs(shape: Sequence[Dim]) -> list[PrimExpr]:
+    return [_i64(d) for d in shape]
+
+
+def _free_dims(inputs: list[te.Tensor], outs: list[te.Tensor]) -> list[tirx.Var]:
+    """The symbolic dims that a kernel uses but cannot read off the shape of an argument, in a stable order."""
+    bound = {d for t in [*inputs, *outs] for d in t.shape if isinstance(d, tirx.Var)}
+    func = te.create_prim_func([*inputs, *outs])
+    used = [v for v in tirx.analysis.undefined_vars(func.body) if is_dim(v)]
+    for t in [*inputs, *outs]:
+        for d in t.shape:
+            used += [] if isinstance(d, int) else tirx.analysis.undefined_vars(d)
+    return [v for v in dict.fromkeys(used) if v not in bound]
