@@ -144,6 +144,8 @@ def load_builtin() -> None:
     """Import every operator family once."""
     package = importlib.import_module("oarlock.ops")
     for module in pkgutil.iter_modules(package.__path__):
+        if module.name == "samples":
+            continue
         importlib.import_module(f"oarlock.ops.{module.name}")
 
 
