@@ -1,0 +1,1 @@
+"""Runs artifacts with TVM's runtime library, tvm_ffi and numpy alone: no compiler, no Paddle."""

@@ -1,0 +1,298 @@
+"""Session: an artifact ready to run.
+
+The contract with the compiler: the library's ``main`` takes (inputs…, weights…), each a tensor of its own, and returns a
+tuple of tensors in fetch order (or one tensor).  A weight costs about 0.15 µs a call, of which 0.12 are the VM's check of
+its type; a tuple of weights costs more, not less (measured with 200 and 1,000 weights).
+
+Copies.  Kernels assume memory aligned to 64 bytes, as vector stores do.  An input is used where it lies when it is
+contiguous, aligned, writable (as DLPack demands) and in CPU memory; else it is copied to a buffer that the session keeps.
+numpy's own arrays are aligned to 16 bytes, so to avoid the copy take one from ``Session.empty``.  Outputs of 64 KiB
+and more are views of the memory that the model wrote; smaller ones, and any that lie in an input or a weight, are copies.
+Both are writable and stay valid after the session is closed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tvm_ffi
+
+from ..errors import ArtifactError, InputError, OarlockError, TargetError
+from . import dtypes, tvm_runtime
+from .artifact import ALIGNMENT, Artifact
+from .signature import TensorSpec, check_names, check_shape
+
+_CPU = 1  # DLPack's device type
+_POOLED_ALLOCATOR = 2
+_COPY_BELOW = 1 << 16
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array that kernels can use where it lies."""
+    size = math.prod(shape) * dtype.itemsize
+    buffer = np.empty(size + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + size].view(dtype).reshape(shape)
+
+
+class Session:
+    """Runs one artifact on the CPU.
+
+    ``threads`` is the number of threads that kernels use; by default what the model was compiled for, else the physical
+    cores that this process may use.  ``run`` may be called from several threads; calls of one session run one after another.
+    """
+
+    def __init__(self, artifact: Artifact | str | os.PathLike[str], *, threads: int | None = None) -> None:
+        if not isinstance(artifact, Artifact):
+            artifact = Artifact.load(artifact)
+        if artifact.target.split(" ")[0] != "cpu":
+            raise TargetError(
+                f"the artifact was compiled for {artifact.target!r}; this session runs the CPU",
+                where=artifact.path,
+                todo="compile the model with target='cpu'",
+            )
+        self.artifact = artifact
+        self.threads = _thread_count(threads, artifact)
+        self._lock = threading.Lock()
+        self._staging: dict[str, tuple[np.ndarray, tvm_ffi.Tensor]] = {}
+        # From here on self.artifact keeps the weights' memory alive for the VM.
+        module = tvm_runtime.load_module(artifact.library, artifact.path or "the artifact's library")
+        try:
+            self._vm = module["vm_load_executable"]()
+            self._vm["vm_initialization"](_CPU, 0, _POOLED_ALLOCATOR)
+            self._main = self._vm["main"]
+            arity = self._vm["get_function_arity"]("main")
+        except Exception as error:
+            raise ArtifactError(
+                f"the artifact's library is no program of this TVM: {tvm_runtime.first_line(error)}",
+                where=artifact.path,
+                todo="compile the model again with the installed version",
+            ) from error
+        if arity != len(self.inputs) + len(artifact.weights):
+            raise ArtifactError(
+                f"the program takes {arity} tensors, but there are {len(self.inputs)} inputs and {len(artifact.weights)} weights",
+                where=artifact.path,
+                todo="compile the model again",
+            )
+        self._weights = [_weight_tensor(weight) for weight in artifact.weights]
+        self._weight_ranges = _address_ranges(self._weights, artifact.weights)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What ``run`` takes: name, element type and dims (ints, symbols or expressions) of each input."""
+        return self.artifact.signature.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What ``run`` gives, in fetch order."""
+        return self.artifact.signature.outputs
+
+    def empty(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """An uninitialised array for the input ``name`` that ``run`` uses without a copy."""
+        for spec in self.inputs:
+            if spec.name == name:
+                check_shape(spec, shape, {})
+                return aligned_empty(shape, dtypes.numpy_dtype(spec.dtype))
+        raise InputError(f"the model has no input {name!r}", todo=f"its inputs: {', '.join(map(str, self.inputs)) or 'none'}")
+
+    def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
+        """Run the model once.
+
+        ``inputs`` maps each input's name to a numpy array, any CPU tensor with DLPack, or Python numbers in lists.
+        Returns output name → array in fetch order.  InputError when a name, rank, element type or dim does not fit
+        (element types are never converted, except from Python numbers); OarlockError when the model fails as it runs.
+        """
+        given = {} if inputs is None else inputs
+        if not isinstance(given, Mapping):
+            raise InputError(f"inputs are a {type(given).__name__}", todo="give a dict: input name → array")
+        check_names(self.inputs, given)
+        with self._lock:
+            if self._main is None:
+                raise OarlockError("the session is closed", todo="make a new Session")
+            symbols: dict[str, tuple[int, str]] = {}
+            tensors = [self._input_tensor(spec, given[spec.name], symbols) for spec in self.inputs]
+            tvm_runtime.use_threads(self.threads)
+            try:
+                results = self._main(*tensors, *self._weights)
+            except Exception as error:
+                shapes = ", ".join(f"{s.name} {list(t.shape)}" for s, t in zip(self.inputs, tensors, strict=True))
+                raise OarlockError(
+                    f"the model failed as it ran: {tvm_runtime.first_line(error)}",
+                    where=f"{self.artifact.path or 'session'}, inputs {shapes or 'none'}",
+                    todo="check that the model accepts these shapes and values; if it does, please report it",
+                ) from error
+            return self._outputs(results, tensors)
+
+    def close(self) -> None:
+        """Let go of the program and its weights; arrays that ``run`` returned stay valid."""
+        with self._lock:
+            self._main = self._vm = None
+            self._weights = []
+            self._staging.clear()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Session({self.artifact!r}, threads={self.threads})"
+
+    def _input_tensor(self, spec: TensorSpec, value: Any, symbols: dict[str, tuple[int, str]]) -> tvm_ffi.Tensor:
+        if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__") and not isinstance(value, np.generic):
+            return self._foreign_tensor(spec, value, symbols)
+        array = value if isinstance(value, np.ndarray) else _to_array(spec, value)
+        want = dtypes.numpy_dtype(spec.dtype)
+        if array.dtype != want:
+            raise _wrong_dtype(spec, str(array.dtype))
+        check_shape(spec, array.shape, symbols)
+        if array.flags.c_contiguous and array.flags.writeable:
+            tensor = _import_array(array)
+            if tensor.data_ptr() % ALIGNMENT == 0:
+                return tensor
+        return self._stage(spec, array)
+
+    def _foreign_tensor(self, spec: TensorSpec, value: Any, symbols: dict[str, tuple[int, str]]) -> tvm_ffi.Tensor:
+        device = value.__dlpack_device__() if hasattr(value, "__dlpack_device__") else (_CPU, 0)
+        if device[0] != _CPU:
+            raise InputError(f"input {spec.name!r} is not in CPU memory (DLPack device {tuple(device)})", todo="move it to the CPU first")
+        try:
+            tensor = tvm_ffi.from_dlpack(value)
+        except Exception as error:
+            raise InputError(
+                f"input {spec.name!r}: {type(value).__name__} gives no DLPack tensor: {tvm_runtime.first_line(error)}",
+                todo="give a numpy array",
+            ) from error
+        if str(tensor.dtype) != spec.dtype:
+            raise _wrong_dtype(spec, str(tensor.dtype))
+        check_shape(spec, tuple(tensor.shape), symbols)
+        if tensor.is_contiguous() and tensor.data_ptr() % ALIGNMENT == 0:
+            return tensor
+        return self._stage(spec, _strided_view(tensor))
+
+    def _stage(self, spec: TensorSpec, array: np.ndarray) -> tvm_ffi.Tensor:
+        """A copy of ``array`` in the session's own buffer for this input, kept while the shape stays the same."""
+        kept = self._staging.get(spec.name)
+        if kept is None or kept[0].shape != array.shape:
+            buffer = aligned_empty(array.shape, array.dtype)
+            kept = self._staging[spec.name] = (buffer, _import_array(buffer))
+        np.copyto(kept[0], array)
+        return kept[1]
+
+    def _outputs(self, results: Any, tensors: list[tvm_ffi.Tensor]) -> dict[str, np.ndarray]:
+        results = [results] if isinstance(results, tvm_ffi.Tensor) else list(results)
+        if len(results) != len(self.outputs) or not all(isinstance(r, tvm_ffi.Tensor) for r in results):
+            raise ArtifactError(
+                f"the program returned {len(results)} values that are not the {len(self.outputs)} output tensors of the signature",
+                where=self.artifact.path,
+                todo="compile the model again",
+            )
+        arrays: dict[str, np.ndarray] = {}
+        seen = self._weight_ranges + _address_ranges(tensors)
+        for spec, result in zip(self.outputs, results, strict=True):
+            array = _strided_view(result)
+            address = result.data_ptr()
+            if array.nbytes < _COPY_BELOW or any(start <= address < end for start, end in seen):
+                array = array.copy()
+            else:
+                seen.append((address, address + array.nbytes))
+            arrays[spec.name] = array
+        return arrays
+
+
+def _thread_count(threads: int | None, artifact: Artifact) -> int:
+    if threads is None:
+        compiled = artifact.manifest.get("options", {}).get("threads")
+        return compiled if isinstance(compiled, int) and compiled > 0 else tvm_runtime.default_threads()
+    if not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads is {threads!r}", todo="give a number of at least 1")
+    return threads
+
+
+def _to_array(spec: TensorSpec, value: Any) -> np.ndarray:
+    """Python numbers as an array of the input's element type; numpy scalars keep their own type."""
+    try:
+        array = np.asarray(value)
+        if isinstance(value, np.generic):
+            return array
+        want = dtypes.numpy_dtype(spec.dtype)
+        if array.size and (array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and want.kind in "biu")):
+            raise _wrong_dtype(spec, f"{array.dtype} (from a {type(value).__name__})")
+        return np.asarray(value, dtype=want)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(
+            f"input {spec.name!r}: {type(value).__name__} is no array of {spec.dtype}: {error}", todo="give a numpy array"
+        ) from error
+
+
+def _wrong_dtype(spec: TensorSpec, given: str) -> InputError:
+    return InputError(
+        f"input {spec.name!r} is {given}, expected {spec.dtype}",
+        todo=f"convert it, for example with array.astype({spec.dtype!r})",
+    )
+
+
+def _import_array(array: np.ndarray) -> tvm_ffi.Tensor:
+    """A tensor over a contiguous, writable array's memory."""
+    carrier = dtypes.carrier(array.dtype)
+    if carrier is None:
+        return tvm_ffi.from_dlpack(array)
+    # numpy's DLPack has no bfloat16: hand the bits over, then name the type.
+    tensor = tvm_ffi.from_dlpack(array.view(carrier))
+    view = tvm_ffi.get_global_func("runtime.TVMTensorCreateView")
+    return view(tensor, tvm_ffi.Shape(array.shape), tvm_ffi.dtype(array.dtype.name), 0)
+
+
+def _weight_tensor(weight: np.ndarray) -> tvm_ffi.Tensor:
+    if not (weight.flags.c_contiguous and weight.flags.writeable and (weight.ctypes.data % ALIGNMENT == 0 or not weight.size)):
+        aligned = aligned_empty(weight.shape, weight.dtype)
+        np.copyto(aligned, weight)
+        weight = aligned
+    return _import_array(weight)
+
+
+class _Memory:
+    """A tensor's memory as numpy reads it; the array made from it keeps the tensor alive."""
+
+    __slots__ = ("__array_interface__", "tensor")
+
+    def __init__(self, tensor: tvm_ffi.Tensor, typestr: str) -> None:
+        self.tensor = tensor
+        itemsize = int(typestr[2:])
+        strides = tuple(stride * itemsize for stride in tensor.strides)
+        # np.from_dlpack would do, but gives arrays that cannot be written to, and does not know bfloat16.
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (tensor.data_ptr(), False),
+            "shape": tuple(tensor.shape),
+            "typestr": typestr,
+            "strides": strides,
+        }
+
+
+def _strided_view(tensor: tvm_ffi.Tensor) -> np.ndarray:
+    """A writable array over a CPU tensor's memory."""
+    dtype = dtypes.numpy_dtype(str(tensor.dtype))
+    if 0 in tensor.shape:
+        return np.empty(tuple(tensor.shape), dtype)  # its address may be null, which numpy refuses
+    carrier = dtypes.carrier(dtype)
+    array = np.asarray(_Memory(tensor, (carrier or dtype).str))
+    return array if carrier is None else array.view(dtype)
+
+
+def _address_ranges(tensors: list[tvm_ffi.Tensor], arrays: list[np.ndarray] | None = None) -> list[tuple[int, int]]:
+    """Where tensors lie, neighbours joined."""
+    sizes = [t.numel() * t.dtype.itemsize for t in tensors] if arrays is None else [a.nbytes for a in arrays]
+    ranges: list[tuple[int, int]] = []
+    for start, end in sorted((t.data_ptr(), t.data_ptr() + size) for t, size in zip(tensors, sizes, strict=True) if size):
+        if ranges and start - ranges[-1][1] <= ALIGNMENT:
+            ranges[-1] = (ranges[-1][0], max(end, ranges[-1][1]))
+        else:
+            ranges.append((start, end))
+    return ranges

@@ -1,0 +1,192 @@
+"""Finds and loads TVM's runtime library, and never its compiler.
+
+``import tvm`` would load libtvm_compiler.so (250 MB) and a thousand Python objects.  Running an artifact needs
+libtvm_runtime.so and libtvm_runtime_extra.so (4.7 MB: the Relax VM, the thread pool, sort and random) under tvm_ffi.
+They are taken from, in this order:
+
+1. the process, when the ``tvm`` package was imported before;
+2. the folder that the environment variable OARLOCK_RUNTIME_DIR names (a deployment that has only the two files;
+   do not import ``tvm`` afterwards in such a process: its own copy of the library would be a second one);
+3. the installed ``tvm`` package, whose Python code is not executed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import threading
+from pathlib import Path
+
+import tvm_ffi
+
+from ..errors import ArtifactError, OarlockError
+
+ENV_DIR = "OARLOCK_RUNTIME_DIR"
+
+_lock = threading.Lock()
+_loaded: list[ctypes.CDLL] = []
+_thread_state = threading.local()
+
+
+def load_runtime() -> None:
+    """Load the runtime library once a process; OarlockError when it is not installed or does not load."""
+    with _lock:
+        if _loaded:
+            return
+        # A second copy of the library beside the one that the tvm package loaded would register everything twice.
+        if not _registered("runtime.config_threadpool"):
+            _loaded.append(_dlopen(_library_dir() / "libtvm_runtime.so"))
+        if not _registered("tvm.contrib.sort.argsort"):
+            extra = _library_dir() / "libtvm_runtime_extra.so"
+            if extra.is_file():
+                _loaded.append(_dlopen(extra))
+
+
+def _registered(name: str) -> bool:
+    return tvm_ffi.get_global_func(name, allow_missing=True) is not None
+
+
+def _library_dir() -> Path:
+    override = os.environ.get(ENV_DIR)
+    if override:
+        if not (Path(override) / "libtvm_runtime.so").is_file():
+            raise OarlockError(
+                "TVM's runtime library was not found",
+                where=f"{ENV_DIR}={override}",
+                todo="put libtvm_runtime.so and libtvm_runtime_extra.so there, or unset the variable",
+            )
+        return Path(override)
+    spec = importlib.util.find_spec("tvm")  # finds the package without executing it
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        for folder in ("lib", "lib64"):
+            if (Path(root) / folder / "libtvm_runtime.so").is_file():
+                return Path(root) / folder
+    raise OarlockError(
+        "TVM's runtime library was not found",
+        where="the installed packages",
+        todo=f"install apache-tvm, or set {ENV_DIR} to a folder with libtvm_runtime.so",
+    )
+
+
+def _dlopen(path: Path) -> ctypes.CDLL:
+    try:
+        # Global, since the extra library and kernel libraries resolve their symbols against it.
+        return ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise OarlockError(f"TVM's runtime library does not load: {error}", where=str(path)) from error
+
+
+def load_module(library: bytes, where: str) -> tvm_ffi.Module:
+    """The TVM module in ``library`` (the bytes of a shared object).  ``where`` names its origin in errors."""
+    load_runtime()
+    try:
+        descriptor = os.memfd_create("oarlock", os.MFD_CLOEXEC)
+    except OSError:
+        return _load_from_temporary_file(library, where)
+    try:
+        _write_all(descriptor, library)
+        return _load_path(_unique_alias(descriptor), where)
+    except ArtifactError:
+        # Some kernels and containers forbid execution from a memfd (vm.memfd_noexec, SELinux).
+        return _load_from_temporary_file(library, where)
+    finally:
+        os.close(descriptor)
+
+
+_aliases = 0
+
+
+def _unique_alias(descriptor: int) -> str:
+    """A path of the descriptor that no earlier library had.
+
+    The dynamic linker takes an equal path for the library that it has loaded already, and descriptors' numbers are used
+    again: without this a second model could silently run the first one's code.  A counter, written in binary as "/" and
+    "/./", makes each path different and means nothing to the file system.
+    """
+    global _aliases
+    with _lock:
+        _aliases += 1
+        bits = f"{_aliases:b}"
+    return "/proc/self/fd" + "".join("/./" if bit == "1" else "/" for bit in bits) + f"/{descriptor}"
+
+
+def _load_from_temporary_file(library: bytes, where: str) -> tvm_ffi.Module:
+    import tempfile
+
+    descriptor, path = tempfile.mkstemp(prefix="oarlock-", suffix=".so")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(library)
+        return _load_path(path, where)
+    finally:
+        os.unlink(path)  # the mapping outlives the name
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _load_path(path: str, where: str) -> tvm_ffi.Module:
+    # The loader of shared objects by its registered name: tvm_ffi.load_module guesses it from the file's extension.
+    loader = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")
+    try:
+        return loader(path, "so")
+    except Exception as error:
+        raise ArtifactError(
+            f"the artifact's library does not load: {first_line(error)}",
+            where=where,
+            todo="compile the model again on a machine like this one",
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The message of a TVM error without its backtrace."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def use_threads(count: int) -> None:
+    """Make kernels called from this thread run on ``count`` threads, this one included (at most one a logical CPU).
+
+    TVM keeps one pool of workers for each thread that calls it, made at the first call with room for every CPU.
+    """
+    if getattr(_thread_state, "count", None) == count:
+        return
+    allowed = os.sched_getaffinity(0)
+    # Mode -3: the workers share all the CPUs named.  TVM's default pins each worker to one core, and the calling thread
+    # too, so that two processes would sit on the same core and numpy would inherit the pin.
+    cpus = [str(cpu) for cpu in sorted(allowed)]
+    tvm_ffi.get_global_func("runtime.config_threadpool")(-3, count, cpus, max(count, len(cpus)))
+    os.sched_setaffinity(0, allowed)
+    _thread_state.count = count
+
+
+def default_threads() -> int:
+    """Worker threads when nobody says: TVM_NUM_THREADS or OMP_NUM_THREADS, else this process's physical cores."""
+    for name in ("TVM_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "")
+        if value.isdecimal() and int(value) > 0:
+            return int(value)
+    allowed = os.sched_getaffinity(0)
+    cores = {_core_of(cpu) for cpu in allowed}
+    return max(1, min(len(cores), _quota() or len(cores)))
+
+
+def _core_of(cpu: int) -> str:
+    """What the logical CPUs of one physical core have in common."""
+    try:
+        return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+    except OSError:
+        return str(cpu)
+
+
+def _quota() -> int | None:
+    """Whole CPUs that the container's quota allows; None without a quota."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+        return None if quota == "max" else max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        return None
