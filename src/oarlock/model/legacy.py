@@ -1,0 +1,391 @@
+"""Legacy programs → Program: variables become SSA values, operators become PIR operators.
+
+Legacy variables are mutable names, and sub-blocks write into the variables of the blocks around them.  Here each write makes a
+new value; what a loop or a branch writes comes out as results of ``pd_op.while`` and ``pd_op.if``, with regions that end in
+``cf.yield`` as in PIR.  Tensor arrays are values too: ``pd_op.array_write`` returns the new array.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ModelError
+from .legacy_ops import NONE, Call, NoRule, rules
+from .pdmodel import BlockDesc, BlockRef, OpDesc, ProgramDesc, VarDesc, VarRef, read_pdmodel
+from .program import ArrayType, Block, Op, OpaqueType, Parameter, Program, TensorType, Type, Value
+
+_DAMAGED = "the file is damaged: export or download it again"
+_PLUMBING = frozenset(["feed_minibatch", "fetch_list", "feed_list", "step_scopes", "reader", "raw", "place_list", "lod_rank_table"])
+_CONTROL = frozenset(["while", "conditional_block", "conditional_block_infer"])
+_BRANCHES = frozenset(["conditional_block", "conditional_block_infer"])
+
+
+def read_program(buffer: bytes | memoryview, where: str = "") -> Program:
+    """A Program from the bytes of a `.pdmodel` or `__model__` file; its parameters have no data yet.
+
+    Raises ModelError when the file is damaged.  An operator without a rule becomes ``legacy.<name>`` with its slots and
+    attributes as they are, for the importer to report.
+    """
+    desc = read_pdmodel(buffer, where)
+    return _Converter(desc, where).program()
+
+
+def legacy_names() -> dict[str, list[str]]:
+    """PIR operator name → the legacy operators that become it."""
+    out: dict[str, list[str]] = {"if": sorted(_BRANCHES), "while": ["while"], "data": ["feed"], "fetch": ["fetch"]}
+    for name, rule in sorted(rules().items()):
+        for pir in rule.makes[:1] if len(rule.makes) == 1 else rule.makes:
+            out.setdefault(pir, []).append(name)
+    return out
+
+
+def var_type(var: VarDesc | None) -> Type:
+    """The type that the file declares for a variable."""
+    if var is None:
+        return OpaqueType("undeclared")
+    if var.kind == "dense_tensor":
+        return TensorType(var.dtype, var.shape, var.lod_level)
+    if var.kind == "tensor_array":
+        return ArrayType(var.dtype, var.shape)
+    return OpaqueType(var.kind)
+
+
+@dataclass(eq=False, slots=True)
+class _Pair:
+    """Two conditional blocks on a condition and on its opposite, which are one if; ``selects``: output → (false, true) variable."""
+
+    condition: str
+    true: OpDesc
+    false: OpDesc | None
+    selects: dict[str, tuple[str, str]]
+
+
+class _Scope:
+    """One block on its way.  ``env`` maps variables to their present values; ``written`` are the outer ones that it changed."""
+
+    def __init__(self, converter: _Converter, desc: BlockDesc, outer: _Scope | None) -> None:
+        self.converter, self.desc, self.outer = converter, desc, outer
+        self.block = Block()
+        self.env: dict[str, Value] = dict(outer.env) if outer else {}
+
+    def known(self, name: str) -> bool:
+        return name in self.env
+
+    def lookup(self, name: str) -> Value:
+        """The value of a variable; one that nothing has written is an empty array, or stands as ``legacy.undefined``."""
+        value = self.env.get(name)
+        if value is None:
+            value = self._undefined(name)
+            self.env[name] = value
+        return value
+
+    def _undefined(self, name: str) -> Value:
+        kind = self.declared(name)
+        value = Value(self.fresh(name), kind)
+        if isinstance(kind, ArrayType):
+            self.append(Op("pd_op.create_array", {}, {"dtype": kind.dtype}, [value], ["out"], handle=name))
+        else:
+            self.append(Op("legacy.undefined", {}, {"variable": name}, [value], ["out"], handle=name))
+        return value
+
+    def define(self, name: str, value: Value) -> None:
+        self.env[name] = value
+
+    def declared(self, name: str) -> Type:
+        return var_type(self.converter.var(self.desc, name))
+
+    def fresh(self, name: str) -> str:
+        return self.converter.fresh(name)
+
+    def append(self, op: Op) -> None:
+        self.block.ops.append(op)
+
+
+class _Converter:
+    def __init__(self, desc: ProgramDesc, where: str) -> None:
+        self.desc, self.where = desc, where
+        self.rules = rules()
+        self._names: Counter[str] = Counter()
+        self._entered: set[int] = set()
+        self._reads = Counter(n for b in desc.blocks for op in b.ops if op.type != "while" for n in _read_names(op))
+        self.inputs: list[tuple[int, Value]] = []
+        self.outputs: list[tuple[int, str, Value]] = []
+        self.parameters: dict[str, Parameter] = {}
+
+    # ---- names and declarations --------------------------------------------------------------------------------------
+
+    def fresh(self, name: str) -> str:
+        """A value name that is not taken: the variable's own the first time, then ``name#1``, …"""
+        count = self._names[name]
+        self._names[name] += 1
+        return self.fresh(f"{name}#{count}") if count else name
+
+    def var(self, block: BlockDesc, name: str) -> VarDesc | None:
+        """The declaration of a variable, in the block or in the ones around it."""
+        while name not in block.vars and block.idx > 0:
+            block = self.desc.blocks[block.parent]
+        return block.vars.get(name)
+
+    # ---- the program -------------------------------------------------------------------------------------------------
+
+    def program(self) -> Program:
+        scope = _Scope(self, self.desc.blocks[0], None)
+        self._parameters(scope)
+        self._entered.add(0)
+        self._convert(scope)
+        if not self.outputs:
+            raise ModelError(
+                "the program fetches nothing", where=self.where, todo="save it with save_inference_model or jit.save, not as a training program"
+            )
+        outputs: dict[str, Value] = {}
+        for _, name, value in sorted(self.outputs, key=lambda o: o[0]):
+            outputs[name if name not in outputs else f"{name}#{len(outputs)}"] = value
+        inputs = [value for _, value in sorted(self.inputs, key=lambda i: i[0])]
+        source = {"path": self.where, "format": "legacy", "version": self.desc.version}
+        return Program(scope.block, inputs, outputs, self.parameters, source).verify()
+
+    def _parameters(self, scope: _Scope) -> None:
+        for block in self.desc.blocks:
+            for var in block.vars.values():
+                kind = var_type(var)
+                if not var.persistable or var.kind in _PLUMBING or not isinstance(kind, TensorType) or var.name in self.parameters:
+                    continue
+                value = Value(self.fresh(var.name), kind)
+                self.parameters[value.name] = Parameter(var.name, kind, None)
+                scope.append(Op("builtin.parameter", {}, {"name": var.name}, [value], ["out"], handle=var.name))
+                scope.define(var.name, value)
+
+    def _convert(self, scope: _Scope) -> None:
+        """Convert the operations of a scope's block, in order."""
+        found = _find_pairs(scope.desc.ops)
+        pairs = {index: pair for index, (pair, _) in found.items() if self._has_bodies(scope, pair)}
+        replaced = {i for index in pairs for i in found[index][1]}
+        for index, op in enumerate(scope.desc.ops):
+            if index in pairs:
+                self._if(scope, pairs[index])
+            elif index not in replaced:
+                self._operation(scope, op)
+
+    def _operation(self, scope: _Scope, op: OpDesc) -> None:
+        if op.type == "feed":
+            self._feed(scope, op)
+        elif op.type in ("fetch", "fetch_v2"):
+            for name in op.inputs.get("X", ()):
+                self.outputs.append((_column(op, len(self.outputs)), name, scope.lookup(name)))
+        elif op.type == "while" and self._sub_block(scope, op) is not None:
+            self._while(scope, op)
+        else:
+            self._call(scope, op)
+
+    def _feed(self, scope: _Scope, op: OpDesc) -> None:
+        for name in op.outputs.get("Out", ()):
+            kind = scope.declared(name)
+            value = Value(self.fresh(name), kind)
+            attrs: dict[str, Any] = {"name": name}
+            if isinstance(kind, TensorType):
+                attrs |= {"shape": list(kind.shape), "dtype": kind.dtype}
+            scope.append(Op("pd_op.data", {}, attrs, [value], ["out"], handle=name))
+            scope.define(name, value)
+            self.inputs.append((_column(op, len(self.inputs)), value))
+
+    def _call(self, scope: _Scope, op: OpDesc) -> None:
+        """One operation by its rule; without one, or where the rule has no answer, as ``legacy.<name>``."""
+        rule = self.rules.get(op.type)
+        if rule is not None:
+            env, length = dict(scope.env), len(scope.block.ops)
+            try:
+                rule.convert(Call(op, scope))
+                return
+            except NoRule as reason:
+                note = str(reason)
+            except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+                note = f"its attributes are not what Paddle writes ({type(error).__name__}: {error})"
+            scope.env = env
+            del scope.block.ops[length:]
+        else:
+            note = ""
+        self._unmapped(scope, op, note)
+
+    def _unmapped(self, scope: _Scope, op: OpDesc, note: str) -> None:
+        operands: dict[str, Value | None] = {}
+        for slot, names in op.inputs.items():
+            for i, name in enumerate(names):
+                operands[slot if len(names) == 1 else f"{slot}[{i}]"] = scope.lookup(name)
+        attrs = {k: v for k, v in op.attrs.items() if not k.startswith("op_") and not isinstance(v, BlockRef | VarRef)}
+        if note:
+            attrs["__reason__"] = note
+        results, result_names, bound = [], [], []
+        for slot, names in op.outputs.items():
+            for i, name in enumerate(names):
+                value = Value(self.fresh(name), scope.declared(name))
+                results.append(value)
+                result_names.append(slot if len(names) == 1 else f"{slot}[{i}]")
+                bound.append((name, value))
+        scope.append(Op(f"legacy.{op.type}", operands, attrs, results, result_names, handle=bound[0][0] if bound else op.type))
+        for name, value in bound:
+            scope.define(name, value)
+
+    # ---- control flow ------------------------------------------------------------------------------------------------
+
+    def _sub_block(self, scope: _Scope, op: OpDesc | None) -> BlockDesc | None:
+        """The block of a control operation: inside the present one, each used once (so that a damaged file cannot loop)."""
+        ref = op.attrs.get("sub_block") if op else None
+        if not isinstance(ref, BlockRef):
+            return None
+        if not scope.desc.idx < ref.index < len(self.desc.blocks) or ref.index in self._entered or len(self._entered) > 2000:
+            raise ModelError(
+                f"an operation {op.type if op else ''} of block {scope.desc.idx} names block {ref.index} as its body",
+                where=self.where,
+                todo=_DAMAGED,
+            )
+        return self.desc.blocks[ref.index]
+
+    def _has_bodies(self, scope: _Scope, pair: _Pair) -> bool:
+        return self._sub_block(scope, pair.true) is not None and (pair.false is None or self._sub_block(scope, pair.false) is not None)
+
+    def _written(self, block: BlockDesc, seen: frozenset[int] = frozenset()) -> dict[str, None]:
+        """Variables of outer blocks that a block or one inside writes, in order of the first write."""
+        out: dict[str, None] = {}
+        for op in block.ops:
+            for names in op.outputs.values():
+                out.update(dict.fromkeys(names))
+            ref = op.attrs.get("sub_block")
+            if isinstance(ref, BlockRef) and block.idx < ref.index < len(self.desc.blocks) and ref.index not in seen:
+                seen |= {ref.index}
+                out.update(self._written(self.desc.blocks[ref.index], seen))
+        plumbing = {n for n in out if (v := self.var(block, n)) is None or v.kind in _PLUMBING}
+        return {n: None for n in out if n not in block.vars and n not in plumbing}
+
+    def _region(self, outer: _Scope, desc: BlockDesc | None, carried: Sequence[str], args: bool) -> _Scope:
+        """Convert a sub-block; with ``args`` the carried variables enter as block arguments."""
+        scope = _Scope(self, desc or outer.desc, outer)
+        if args:
+            for name in carried:
+                value = Value(self.fresh(name), outer.env[name].type)
+                scope.block.args.append(value)
+                scope.define(name, value)
+        if desc is not None:
+            self._entered.add(desc.idx)
+            if _depth(scope) > 64:
+                raise ModelError("control flow is nested more than 64 deep", where=self.where, todo=_DAMAGED)
+            self._convert(scope)
+        return scope
+
+    def _yield(self, scope: _Scope, values: Sequence[Value], handle: str) -> None:
+        scope.append(Op("cf.yield", {f"operand_{i}": v for i, v in enumerate(values)}, handle=handle))
+
+    def _while(self, scope: _Scope, op: OpDesc) -> None:
+        """Condition, then every outer variable that the body writes and that exists before the loop or is read after it."""
+        body = self._sub_block(scope, op)
+        assert body is not None
+        conditions = op.inputs.get("Condition") or [""]
+        written = self._written(body)
+        order = dict.fromkeys([*op.inputs.get("X", ()), *written])
+        carried = [n for n in order if n in written and (n != conditions[0] or self._reads[n]) and self._is_carried(scope, n)]
+        for name in carried:
+            scope.lookup(name)
+        condition = scope.lookup(conditions[0])
+        inner = self._region(scope, body, carried, args=True)
+        self._yield(inner, [inner.lookup(conditions[0]), *(inner.lookup(n) for n in carried)], op.type)
+        operands: dict[str, Value | None] = {"cond": condition}
+        operands |= {f"input_{i}": scope.env[n] for i, n in enumerate(carried)}
+        self._results(scope, Op("pd_op.while", operands, {}, regions=[inner.block]), carried)
+
+    def _is_carried(self, scope: _Scope, name: str) -> bool:
+        return scope.known(name) or self._reads[name] > 0
+
+    def _if(self, scope: _Scope, pair: _Pair) -> None:
+        """Results: what select_input picks from the two branches, and the outer variables that either of them writes."""
+        blocks = [self._sub_block(scope, pair.true), self._sub_block(scope, pair.false)]
+        picked = {n for pick in pair.selects.values() for n in pick}
+        written = {n: None for b in blocks if b for n in self._written(b)}
+        kept = [n for n in written if scope.known(n) or (n not in picked and self._reads[n])]
+        condition = scope.lookup(pair.condition)
+        regions = []
+        for which, desc in zip((1, 0), blocks, strict=True):
+            inner = self._region(scope, desc, (), args=False)
+            chosen = [pick[which] for pick in pair.selects.values()]
+            self._yield(inner, [self._branch_value(inner, n) for n in (*chosen, *kept)], "if")
+            regions.append(inner.block)
+        self._results(scope, Op("pd_op.if", {"cond": condition}, {}, regions=regions), [*pair.selects, *kept])
+
+    def _branch_value(self, scope: _Scope, name: str) -> Value:
+        """A variable at the end of a branch; one that only the other branch writes is zeros here, which nobody reads."""
+        kind = scope.declared(name)
+        if scope.known(name) or not isinstance(kind, TensorType):
+            return scope.lookup(name)
+        value = Value(self.fresh(name), kind)
+        attrs = {"shape": [max(d, 1) for d in kind.shape], "value": 0, "dtype": kind.dtype}
+        scope.append(Op("pd_op.full", {}, attrs, [value], ["out"], handle=name))
+        return value
+
+    def _results(self, scope: _Scope, op: Op, names: Iterable[str]) -> None:
+        names = list(names)
+        op.results = [Value(self.fresh(n), scope.declared(n)) for n in names]
+        op.result_names = [f"out_{i}" for i in range(len(names))]
+        op.handle = names[0] if names else op.name
+        scope.append(op)
+        for name, value in zip(names, op.results, strict=True):
+            scope.define(name, value)
+
+
+def _depth(scope: _Scope) -> int:
+    depth = 0
+    while scope.outer is not None:
+        scope, depth = scope.outer, depth + 1
+    return depth
+
+
+def _column(op: OpDesc, default: int) -> int:
+    col = op.attrs.get("col", default)
+    return col if isinstance(col, int) else default
+
+
+def _read_names(op: OpDesc) -> Iterable[str]:
+    for names in op.inputs.values():
+        yield from names
+
+
+def _first(op: OpDesc, slots: dict[str, list[str]], name: str) -> str:
+    return (slots.get(name) or [""])[0]
+
+
+def _find_pairs(ops: Sequence[OpDesc]) -> dict[int, tuple[_Pair, set[int]]]:
+    """Conditional blocks, with the one on the opposite condition and the select_inputs of both folded in.
+
+    Maps the index where the ``if`` is to stand to the pair and to the other operations that it replaces: the false branch
+    follows the true one after nothing but the computation of its condition.
+    """
+    out: dict[int, tuple[_Pair, set[int]]] = {}
+    taken: set[int] = set()
+    opposite = {_first(op, op.outputs, "Out"): _first(op, op.inputs, "X") for op in ops if op.type == "logical_not"}
+    masks = {_first(op, op.outputs, "Out"): _first(op, op.inputs, "X") for op in ops if op.type == "cast"}
+    for index, op in enumerate(ops):
+        if op.type not in _BRANCHES or index in taken:
+            continue
+        condition = _first(op, op.inputs, "Cond")
+        other = next((j for j in range(index + 1, min(index + 4, len(ops))) if ops[j].type in _BRANCHES), None)
+        between = ops[index + 1 : other] if other is not None else []
+        if other is None or opposite.get(_first(ops[other], ops[other].inputs, "Cond")) != condition or any(
+            o.type not in ("logical_not", "cast") for o in between
+        ):  # fmt: skip
+            out[index] = (_Pair(condition, op, None, {}), set())
+            continue
+        writes = [{n for names in o.outputs.values() for n in names} for o in (op, ops[other])]
+        selects, members = {}, {index}
+        for k in range(other + 1, len(ops)):
+            pick, mask = ops[k].inputs.get("X", []), _first(ops[k], ops[k].inputs, "Mask")
+            if ops[k].type != "select_input" or masks.get(mask, mask) != condition or len(pick) != 2:
+                continue
+            if pick[1] in writes[0] and pick[0] in writes[1]:
+                selects[_first(ops[k], ops[k].outputs, "Out")] = (pick[0], pick[1])
+                members.add(k)
+        taken.add(other)
+        out[other] = (_Pair(condition, op, ops[other], selects), members)
+    return out
+
+
+__all__ = ["NONE", "legacy_names", "read_program", "var_type"]

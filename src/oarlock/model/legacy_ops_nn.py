@@ -1,0 +1,130 @@
+"""Legacy rules: convolutions, pooling, resizing, quantisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .legacy_ops import Call, NoRule, Rule, legacy, rename, same
+from .program import TensorType
+
+# ---- pooling -------------------------------------------------------------------------------------------------------
+
+_POOL_DEFAULTS: dict[str, Any] = {
+    "ceil_mode": False, "exclusive": True, "global_pooling": False, "adaptive": False, "padding_algorithm": "EXPLICIT",
+}  # fmt: skip
+
+
+def _pool(pir: str, spatial: int) -> Rule:
+    defaults = {**_POOL_DEFAULTS, "strides": [1] * spatial, "paddings": [0] * spatial, "data_format": "NCHW" if spatial == 2 else "NCDHW"}
+    return rename(pir, kernel_size="ksize", defaults=defaults)
+
+
+# ---- resizing ------------------------------------------------------------------------------------------------------
+
+
+def _resize(method: str, version: int) -> Rule:
+    """``scale`` is a list in v2 and one number in v1, where it only serves to compute the size."""
+    spatial = {"linear": 1, "bilinear": 2, "nearest": 2, "bicubic": 2, "trilinear": 3}[method]
+
+    def convert(c: Call) -> None:
+        names = ("out_d", "out_h", "out_w")[3 - spatial :]
+        sizes = {name: c.attr(name, -1) for name in names}
+        scale = c.attr("scale", [] if version == 2 else 0.0)
+        if isinstance(scale, int | float):
+            scale = [float(scale)] * spatial if scale > 0 else []
+        if version == 1 and scale and not float(scale[0]).is_integer():
+            sizes |= _v1_sizes(c, names, scale[0])
+            scale = []
+        attrs: dict[str, Any] = {
+            "data_format": c.attr("data_layout", "NCHW"),
+            **{name: sizes.get(name, -1) for name in ("out_d", "out_h", "out_w")},
+            "scale": scale,
+            "interp_method": c.attr("interp_method", method),
+            "align_corners": c.attr("align_corners", True),
+            "align_mode": c.attr("align_mode", 1),
+        }
+        tensors = {"out_size": c.input("OutSize"), "size_tensor": c.inputs("SizeTensor") or None, "scale_tensor": c.input("Scale")}
+        c.emit(f"{method}_interp", {"x": c.need("X"), **tensors}, attrs, {"output": "Out"})
+
+    return Rule((f"{method}_interp",), convert)
+
+
+def _v1_sizes(c: Call, names: tuple[str, ...], scale: float) -> dict[str, int]:
+    """v1 maps pixels by the ratio of the sizes, v2 by the scale itself: a broken scale needs the sizes, which must be known."""
+    kind = c.need("X").type
+    if not isinstance(kind, TensorType):
+        raise NoRule("resizing of something that is no tensor")
+    dims = kind.shape[2:] if c.attr("data_layout", "NCHW").startswith("NC") else kind.shape[1:-1]
+    if any(d < 0 for d in dims):
+        raise NoRule(f"the scale {scale} of a dynamic size, by the rule of the first version")
+    return {name: int(d * scale) for name, d in zip(names, dims, strict=True)}
+
+
+# ---- convolutions --------------------------------------------------------------------------------------------------
+
+_CONV = {"out": "Output", "ignore": "ResidualData"}
+
+
+@legacy("conv2d_fusion", "fused_conv2d", makes="fused_conv2d_add_act")
+def _conv_fusion(c: Call) -> None:
+    raise NoRule("a convolution fused for one device: export the model without device passes")
+
+
+@legacy("depthwise_conv2d_transpose", makes="depthwise_conv2d_transpose")
+def _depthwise_transpose(c: Call) -> None:
+    _TRANSPOSED_DEPTHWISE.convert(c)
+
+
+_TRANSPOSED_DEPTHWISE = rename("depthwise_conv2d_transpose", x="Input", out="Output")
+
+
+@legacy("deformable_conv_v1", makes="deformable_conv")
+def _deformable_v1(c: Call) -> None:
+    """Without a mask."""
+    _DEFORMABLE.convert(c)
+
+
+_DEFORMABLE = rename(
+    "deformable_conv",
+    x="Input",
+    out="Output",
+    defaults={"strides": [1, 1], "paddings": [0, 0], "dilations": [1, 1], "deformable_groups": 1, "groups": 1, "im2col_step": 64},
+)
+
+# ---- quantisation --------------------------------------------------------------------------------------------------
+
+_QUANT = """quantize_linear dequantize_linear fake_channel_wise_dequantize_max_abs fake_channel_wise_quantize_abs_max
+    fake_channel_wise_quantize_dequantize_abs_max fake_dequantize_max_abs fake_quantize_abs_max fake_quantize_dequantize_abs_max
+    fake_quantize_dequantize_moving_average_abs_max fake_quantize_moving_average_abs_max fake_quantize_range_abs_max
+    dequantize_abs_max dequantize_log weight_quantize weight_dequantize weight_only_linear llm_int8_linear"""
+
+
+@legacy("moving_average_abs_max_scale", makes="assign")
+def _observer(c: Call) -> None:
+    """Watches a range while training: the data passes through."""
+    c.emit("assign", {"x": c.need("X")}, results={"out": "Out"})
+
+
+RULES: dict[str, Rule] = {
+    **same(_QUANT),
+    **{f"{m}_interp": _resize(m, 1) for m in ("linear", "bilinear", "nearest", "bicubic", "trilinear")},
+    **{f"{m}_interp_v2": _resize(m, 2) for m in ("linear", "bilinear", "nearest", "bicubic", "trilinear")},
+    "pool2d": _pool("pool2d", 2),
+    "pool3d": _pool("pool3d", 3),
+    "max_pool2d_with_index": rename("max_pool2d_with_index", kernel_size="ksize"),
+    "max_pool3d_with_index": rename("max_pool3d_with_index", kernel_size="ksize"),
+    "unpool": rename("unpool", padding="paddings", defaults={"strides": [1, 1], "padding": [0, 0], "data_format": "NCHW"}),
+    "unpool3d": rename("unpool3d"),
+    "conv2d": rename("conv2d", **_CONV),
+    "conv3d": rename("conv3d", **_CONV),
+    "depthwise_conv2d": rename("depthwise_conv2d", **_CONV),
+    "conv2d_transpose": rename("conv2d_transpose", x="Input", out="Output"),
+    "conv3d_transpose": rename("conv3d_transpose", x="Input", out="Output"),
+    "deformable_conv": _DEFORMABLE,
+    "unfold": rename("unfold", out="Y"),
+    "grid_sampler": rename("grid_sample", out="Output"),
+    "affine_grid": rename("affine_grid", input="Theta", output="Output"),
+    "correlation": rename("correlation", out="Output"),
+    "warpctc": rename("warpctc", labels_length="LabelLength"),
+    "cudnn_lstm": rename("cudnn_lstm", x="Input"),
+}
