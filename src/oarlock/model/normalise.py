@@ -1,0 +1,5 @@
+from .program import Program
+
+
+def normalise(program: Program) -> Program:
+    return program.verify()
