@@ -1,0 +1,107 @@
+"""Every churny TVM call stands here (private or recently renamed API), so that a TVM upgrade is one file's work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import relax, s_tir
+from tvm.target import codegen as _codegen
+
+
+def llvm_host_cpu() -> str:
+    """LLVM's name of this machine's CPU."""
+    return str(_codegen.llvm_get_system_cpu())
+
+
+def llvm_host_triple() -> str:
+    """LLVM's triple of this machine."""
+    return str(_codegen.llvm_get_system_triple())
+
+
+def llvm_knows_cpu(mcpu: str, triple: str) -> bool:
+    """Whether LLVM has a CPU of this name for this triple (an unknown triple has none)."""
+    try:
+        return bool(_codegen.llvm_is_valid_cpu(mcpu, triple))
+    except (RuntimeError, ValueError):
+        return False
+
+
+def llvm_features(target: tvm.target.Target) -> frozenset[str]:
+    """The LLVM features of an llvm target ("avx512f", "neon", …).
+
+    TVM's own llvm_get_vector_width answers for the host, whatever mcpu says, so vector widths are derived from these.
+    """
+    features = _codegen.llvm_get_cpu_features(target)
+    return frozenset(str(f) for f in (features.keys() if isinstance(features, Mapping) or hasattr(features, "keys") else features))
+
+
+Constant = tvm.ir.GenericConst  # what relax.const makes
+
+
+def constant_array(constant: Constant) -> np.ndarray:
+    """A Relax constant as a numpy array (bfloat16 as ml_dtypes.bfloat16)."""
+    return constant.value.numpy()
+
+
+def set_type(expr: relax.Expr, ty: relax.Type) -> None:
+    """Give an expression (a new GlobalVar, …) its type."""
+    relax.expr._update_type(expr, ty)
+
+
+def function_type(params: list[relax.Var], ret: relax.Type, pure: bool) -> relax.FuncType:
+    """The type of a function with these parameters."""
+    return relax.FuncType([p.ty for p in params], ret, pure)
+
+
+def module_text(mod: tvm.IRModule) -> str:
+    """The module as text, without constants' contents."""
+    return mod.script(show_meta=False)
+
+
+def well_formed(mod: tvm.IRModule) -> None:
+    """Raise TVM's own error, which names the place, unless its verifier accepts the module."""
+    relax.analysis.well_formed(mod)
+
+
+def build_vm(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable:
+    """Kernels and VM code of a module that is lowered already."""
+    return relax.build(mod, target=target, relax_pipeline=None)
+
+
+def packed_calls(func: tvm.tirx.PrimFunc) -> set[str]:
+    """The names of all packed functions that a PrimFunc calls."""
+    names: set[str] = set()
+
+    def visit(node: tvm.ir.Call) -> None:
+        if getattr(node.op, "name", "").startswith("tirx.tvm_call_") and "packed" in node.op.name:
+            first = node.args[0]
+            if isinstance(first, tvm.tirx.StringImm):
+                names.add(str(first.value))
+
+    tvm_ffi.structural_walk(func.body, (tvm.ir.Call, visit))
+    return names
+
+
+def runtime_has(name: str) -> bool:
+    """Whether TVM's runtime libraries (libtvm_runtime and libtvm_runtime_extra, no Python) register this packed function."""
+    if name in ("vm.builtin.debug_print", "vm.builtin.call_py_func"):
+        return False  # the first is registered in Python, the second calls into Python
+    return name.startswith(("vm.builtin.", "tvm.contrib.sort.", "tvm.contrib.random.", "runtime."))
+
+
+def copy_primfunc(func: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """A PrimFunc with variables of its own: it must not share symbolic dims with the function that calls it."""
+    return tvm.ir.load_json(tvm.ir.save_json(func))
+
+
+def is_dim(var: tvm.ir.Var) -> bool:
+    """Whether a TIR variable is a symbolic dim (an int64 scalar)."""
+    return bool(tvm.ir.is_prim_var(var)) and str(var.ty) == "int64"
+
+
+def block_values(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> list[tvm.ir.Expr]:
+    """What the iterators of a block are bound to, in order."""
+    return list(tvm_ffi.get_global_func("s_tir.schedule.GetSBlockRealize")(sch, block).iter_values)

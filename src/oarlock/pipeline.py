@@ -1,0 +1,124 @@
+"""The stages from the importer's Relax module to a shared library, in one flat list.
+
+``build(mod, target)`` runs them; after each one the module is verified, and can be dumped (``dump=folder`` or a function).
+Every stage takes a module and gives a new one; an ordering constraint is a comment in ``stages``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from . import compat
+from .errors import InternalError, UnsupportedError
+from .rules.deploy import check_packed_functions
+from .rules.weights import Weights, lift_weights
+from .targets import Notes, Stage, Target
+
+Dump = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """``library``: a shared object whose Relax VM function ``main`` takes (inputs…, weights…) and returns a tuple.
+
+    ``weights``: what to pass after the inputs, in order.  ``notes``: what the stages had to tell (schedules that fell back, …).
+    """
+
+    library: bytes
+    weights: list[np.ndarray]
+    notes: list[str] = field(default_factory=list)
+
+
+def stages(target: Target, weights: Weights) -> list[Stage]:
+    """All stages for ``target``; the lifted weights are put into ``weights``."""
+    t = relax.transform
+    return [
+        _passes("canonicalise", t.Normalize(), t.CanonicalizeBindings(), t.DecomposeOpsForInference()),
+        _passes("fold-constants", t.FoldConstant()),
+        # dataflow blocks: folding and dead code work better inside them, and FuseOps works nowhere else
+        _passes("convert-to-dataflow", t.ConvertToDataflow(min_size=1), t.DeadCodeElimination()),
+        *target.graph_stages(),
+        # sort, scan and sampling have no plain legalisation on every device: dispatch first
+        _passes("legalise", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan(), t.LegalizeOps(enable_warning=False)),
+        # after legalisation: new call_tir on constants (reshaped scales, …) may have come up
+        _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
+        _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()),
+        # schedules see whole fused kernels
+        *target.kernel_stages(),
+        # weights leave the module only now: every rule above may look into constants
+        Stage("lift-weights", lambda mod, notes: lift_weights(mod, weights)),
+        _passes("lower-dataflow", t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
+        # last look at the module as calls by name: what the runtime libraries lack must not be called
+        Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod)),
+        _passes("plan-memory", t.StaticPlanBlockMemory(), t.LowerAllocTensor(), t.KillAfterLastUse()),
+        _passes("lower-vm", t.LowerRuntimeBuiltin(), t.ComputePrimValue(), t.VMShapeLower(), t.AttachGlobalSymbol()),
+    ]
+
+
+def build(mod: tvm.IRModule, target: Target, *, dump: Path | str | Dump | None = None) -> Built:
+    """Compile ``mod`` (one public function ``main``, weights as constants) for ``target``.
+
+    ``dump``: a folder that gets one text file a stage, or a function called with (stage name, text).
+    Raises UnsupportedError for what the target cannot do, TargetError for a missing tool, InternalError for our own faults.
+    """
+    weights, notes, write = Weights(), Notes(), _writer(dump)
+    if refusals := target.refusals(mod):
+        raise UnsupportedError(
+            f"target {target.name} cannot run this model:\n" + "\n".join(f"    {r.what}: {r.why}" for r in refusals),
+            where=f"target {target.name}",
+        )
+    with target.tvm_target, tvm.transform.PassContext(opt_level=3):
+        for number, stage in enumerate([Stage("imported", lambda mod, notes: mod), *stages(target, weights)]):
+            mod = _run(stage, mod, notes)
+            if write is not None:
+                write(f"{number:02d}-{stage.name}", compat.module_text(mod))
+        try:
+            executable = compat.build_vm(mod, target.tvm_target)
+        except (RuntimeError, ValueError, TypeError) as e:
+            raise InternalError(f"TVM failed to build the lowered module: {_last_line(e)}") from e
+        with tempfile.TemporaryDirectory(prefix="oarlock-") as scratch:
+            library = target.build(executable, Path(scratch))
+    return Built(library, weights.arrays, notes.lines)
+
+
+def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+    try:
+        mod = stage.run(mod, notes)
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as e:
+        if isinstance(e, InternalError):
+            raise
+        raise InternalError(f"stage {stage.name} failed: {type(e).__name__}: {_last_line(e)}") from e
+    try:
+        compat.well_formed(mod)
+    except (RuntimeError, ValueError, TypeError) as e:
+        raise InternalError(f"stage {stage.name} left a module that is not well-formed: {_last_line(e)}") from e
+    return mod
+
+
+def _passes(name: str, *passes: tvm.transform.Pass) -> Stage:
+    sequence = tvm.transform.Sequential(list(passes))
+    return Stage(name, lambda mod, notes: sequence(mod))
+
+
+def _writer(dump: Path | str | Dump | None) -> Dump | None:
+    if dump is None or callable(dump):
+        return dump
+    folder = Path(dump)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(name: str, text: str) -> None:
+        (folder / f"{name}.py").write_text(text)
+
+    return write
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else repr(error)

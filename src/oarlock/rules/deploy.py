@@ -1,0 +1,38 @@
+"""An artifact must run with TVM's runtime libraries alone: nothing that only exists in TVM's Python package may be called."""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax
+
+from .. import compat
+from ..errors import UnsupportedError
+
+
+def check_packed_functions(mod: tvm.IRModule) -> tvm.IRModule:
+    """Raise UnsupportedError that names every packed function that the module calls and the runtime libraries lack."""
+    missing: dict[str, set[str]] = {}
+    for gv, function in mod.functions.items():
+        for name in _called(function):
+            if not compat.runtime_has(name):
+                missing.setdefault(name, set()).add(gv.name_hint)
+    if missing:
+        lines = [f"    {name} (called in {', '.join(sorted(places))})" for name, places in sorted(missing.items())]
+        raise UnsupportedError(
+            "the compiled model would call functions that TVM's runtime libraries do not have:\n" + "\n".join(lines),
+            todo="express the operator in Relax or TIR (see rules/runtime_ops.py for those that TVM implements in Python)",
+        )
+    return mod
+
+
+def _called(function: tvm.ir.BaseFunc) -> set[str]:
+    if isinstance(function, tvm.tirx.PrimFunc):
+        return compat.packed_calls(function)
+    names: set[str] = set()
+
+    def visit(e: relax.Expr) -> None:
+        if isinstance(e, relax.ExternFunc):
+            names.add(str(e.global_symbol))
+
+    relax.analysis.post_order_visit(function, visit)
+    return names

@@ -1,0 +1,85 @@
+"""The contract of a target: everything that the pipeline and the runtime ask of a device stands in this file.
+
+A target is one folder here, or a package of its own that names a ``Target`` subclass under the entry-point group
+``oarlock.targets``.  A target knows no Paddle; it sees Relax modules only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import tvm
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One thing in a module that a target cannot do: what, and why not."""
+
+    what: str
+    why: str
+
+
+@dataclass
+class Notes:
+    """What the stages want to tell: facts worth showing that are no errors (a schedule that did not apply, …)."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, stage: str, text: str) -> None:
+        self.lines.append(f"{stage}: {text}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One named step of the pipeline: IRModule → IRModule.  ``run`` may add to ``notes``."""
+
+    name: str
+    run: Callable[[tvm.IRModule, Notes], tvm.IRModule]
+
+
+class Target(ABC):
+    """A device that models are compiled for.
+
+    Subclasses take their options as keyword arguments and raise TargetError for a wrong one.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def options(self) -> Mapping[str, Any]:
+        """The options in effect (defaults resolved), JSON-able: they go into the manifest and into record keys."""
+
+    @property
+    @abstractmethod
+    def tvm_target(self) -> tvm.target.Target:
+        """The TVM target that kernels are compiled for."""
+
+    @abstractmethod
+    def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
+        """What of ``mod`` (after the shared front stages) this target cannot do; empty when it can do everything."""
+
+    @abstractmethod
+    def graph_stages(self) -> list[Stage]:
+        """Relax → Relax rules of this target: layouts, packed weights, library kernels.  They run before legalisation."""
+
+    @abstractmethod
+    def kernel_stages(self) -> list[Stage]:
+        """Schedules of this target: they run on the fused module and leave only kernels that can be built."""
+
+    @abstractmethod
+    def build(self, executable: Any, directory: Path) -> bytes:
+        """The shared library for a linked VM executable; ``directory`` is an empty scratch folder.
+
+        Raises TargetError when a tool that the target needs is missing or fails.
+        """
+
+    @property
+    @abstractmethod
+    def runtime(self) -> Mapping[str, Any]:
+        """How the runtime loads a library of this target: ``device`` (DLPack name), ``threads`` and the like; JSON-able."""

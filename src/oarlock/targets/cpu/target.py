@@ -1,0 +1,113 @@
+"""CpuTarget: options, stages and the link step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from ... import compat
+from ...errors import TargetError
+from ..base import Notes, Refusal, Stage, Target
+from .machine import Machine
+from .schedule import schedule_module
+
+_COMPILERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
+
+
+class CpuTarget(Target):
+    """Any CPU that LLVM knows.
+
+    ``threads``: kernels are made for this many threads (1 = no parallel loops); default: the cores of this process.
+    ``mcpu``: an LLVM CPU name ("x86-64-v3", "znver4", "cortex-a76"), or "native" for the machine that compiles.
+    ``mtriple``: an LLVM triple for cross compilation; default: this machine's.  ``mattr``: extra LLVM features ("+avx2").
+    ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found in PATH.
+    """
+
+    name = "cpu"
+
+    def __init__(
+        self, *, threads: int | None = None, mcpu: str = "native", mtriple: str = "", mattr: tuple[str, ...] = (), cxx: str = ""
+    ) -> None:
+        if threads is None:
+            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+        if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 1024:
+            raise TargetError(f"threads must be a whole number from 1 to 1024, not {threads!r}", where="target cpu")
+        self.threads = threads
+        triple = mtriple or compat.llvm_host_triple()
+        cpu = compat.llvm_host_cpu() if mcpu == "native" else mcpu
+        if not compat.llvm_knows_cpu(cpu, triple):
+            raise TargetError(
+                f"LLVM knows no CPU {cpu!r} for {triple}",
+                where="target cpu, option mcpu",
+                todo='use "native", "x86-64-v2", "x86-64-v3", or another name of `clang --print-supported-cpus`',
+            )
+        self.mcpu, self.mtriple, self.mattr, self.cxx = cpu, triple, tuple(mattr), cxx
+        spec: dict[str, Any] = {"kind": "llvm", "mcpu": cpu, "num-cores": threads}
+        if mtriple:
+            spec["mtriple"] = mtriple
+        if mattr:
+            spec["mattr"] = list(mattr)
+        self._tvm_target = tvm.target.Target(spec)
+        self.machine = Machine.of(self._tvm_target, threads)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return {"threads": self.threads, "mcpu": self.mcpu, "mtriple": self.mtriple, "mattr": list(self.mattr)}
+
+    @property
+    def tvm_target(self) -> tvm.target.Target:
+        return self._tvm_target
+
+    @property
+    def runtime(self) -> Mapping[str, Any]:
+        return {"device": "cpu", "threads": self.threads}
+
+    def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
+        return []  # everything that Relax can say compiles for a CPU; packed functions are checked by the pipeline
+
+    def graph_stages(self) -> list[Stage]:
+        return []
+
+    def kernel_stages(self) -> list[Stage]:
+        def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+            return schedule_module(mod, self.machine, notes)
+
+        return [Stage("cpu-schedule", schedule)]
+
+    def build(self, executable: Any, directory: Path) -> bytes:
+        compiler = self.compiler()
+        path = directory / "library.so"
+        try:
+            executable.export_library(str(path), fcompile=_linker(compiler))
+        except subprocess.CalledProcessError as e:
+            text = e.output.decode(errors="replace") if isinstance(e.output, bytes) else str(e.output)
+            raise TargetError(f"{compiler} failed to link the library:\n{text.strip()}", where="target cpu") from e
+        return path.read_bytes()
+
+    def compiler(self) -> str:
+        """The compiler driver to link with.  Raises TargetError when there is none."""
+        wanted = self.cxx or os.environ.get("CXX", "")
+        for name in (wanted,) if wanted else _COMPILERS:
+            if found := shutil.which(name):
+                return found
+        raise TargetError(
+            f"the C++ compiler {wanted!r} is not there" if wanted else f"no C++ compiler found (looked for {', '.join(_COMPILERS)})",
+            where="target cpu: linking the compiled kernels into a shared library",
+            todo="install one (apt install g++, or clang), or name it by the option cxx or the environment variable CXX",
+        )
+
+
+def _linker(compiler: str) -> Any:
+    """What export_library calls with (output, object files, …): links without TVM's own search for a compiler."""
+
+    def link(output: str, objects: list[str], **_: Any) -> None:
+        command = [compiler, "-shared", "-fPIC", "-O2", "-o", output, *objects]
+        subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    return link
