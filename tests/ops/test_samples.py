@@ -22,7 +22,7 @@ CASES = [
 
 @pytest.mark.parametrize(("case", "dynamic"), CASES)
 def test_sample(case: Sample, dynamic: bool, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    from oarlock.check.oracle import export_call
+    from oarlock.checking.oracle import export_call
 
     if case.xfail:
         request.applymarker(pytest.mark.xfail(reason=case.xfail, strict=True))

@@ -1,0 +1,80 @@
+"""What is in a model: inputs, outputs, operators with counts and support, parameters, multiply-accumulates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .model.program import Program, Value
+from .ops import registry
+
+# what the graph layer itself takes care of
+_STRUCTURAL = frozenset(["builtin.parameter", "builtin.combine", "builtin.split", "pd_op.data", "pd_op.feed", "pd_op.fetch", "cf.yield"])
+
+
+def inspect(program: Program) -> dict[str, Any]:
+    """A JSON-able summary of a Program; nothing is compiled."""
+    operators = []
+    for name, count in sorted(program.op_counts().items(), key=lambda item: (-item[1], item[0])):
+        if name not in _STRUCTURAL:
+            operators.append({"name": name, "count": count, "supported": registry.lookup(name) is not None})
+    stored = [p for p in program.parameters.values() if p.data is not None]
+    return {
+        "source": {k: v for k, v in program.source.items() if isinstance(v, str | int | float | bool)},
+        "inputs": [_describe(v.name, v) for v in program.inputs],
+        "outputs": [_describe(name, v) for name, v in program.outputs.items()],
+        "operators": operators,
+        "supported": all(o["supported"] for o in operators),
+        "parameters": {
+            "count": len(stored),
+            "elements": sum(p.data.size for p in stored if p.data is not None),
+            "bytes": sum(p.data.nbytes for p in stored if p.data is not None),
+            "dtypes": sorted({p.type.dtype for p in stored}),
+        },
+    }
+
+
+def _describe(name: str, value: Value) -> dict[str, Any]:
+    dtype, shape = getattr(value.type, "dtype", str(value.type)), getattr(value.type, "shape", None)
+    return {"name": name, "dtype": dtype, "shape": None if shape is None else list(shape)}
+
+
+def count_macs(program: Program, shapes: Mapping[str, Sequence[int | str | None]]) -> int | str:
+    """Multiply-accumulates of the convolutions and matrix products, for one run; an expression where dims stay symbolic.
+
+    Raises UnsupportedOperators when the model cannot be imported.
+    """
+    from tvm import ir, relax
+
+    from .importer import import_program
+
+    module = import_program(program, shapes)
+    total: Any = 0
+
+    def visit(node: Any) -> None:
+        nonlocal total
+        if isinstance(node, relax.Call) and isinstance(node.op, ir.Op):
+            name = str(node.op.name)
+            if name.startswith("relax.nn.conv"):
+                total = total + _conv_macs(node)
+            elif name == "relax.matmul":
+                total = total + _product(node.ty.shape.values) * node.args[0].ty.shape.values[-1]
+
+    for function in module.functions.values():
+        if isinstance(function, relax.Function):
+            relax.analysis.post_order_visit(function, visit)
+    return int(total) if isinstance(total, int | ir.IntImm) else str(total)
+
+
+def _conv_macs(node: Any) -> Any:
+    data, weight = (a.ty.shape.values for a in node.args[:2])
+    # each element of one side meets one kernel slice: of the output, or of the input when the convolution is transposed
+    sites = data if "transpose" in str(node.op.name) else node.ty.shape.values
+    return _product(sites) * _product(weight[1:])
+
+
+def _product(dims: Any) -> Any:
+    total: Any = 1
+    for d in dims:
+        total = total * (int(d) if hasattr(d, "value") else d)
+    return total

@@ -1,0 +1,131 @@
+"""``check``: the same inputs through Oarlock and through Paddle, compared output by output."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, OarlockError, TargetError
+from ..inputs import random_inputs
+from ..runtime.session import Session
+
+TOLERANCE = 1e-4  # of the output's scale
+
+
+@dataclass(frozen=True)
+class OutputCheck:
+    """One output: shapes and dtypes of both, and the worst differences (relative: to the largest magnitude Paddle gave)."""
+
+    name: str
+    shape: tuple[int, ...]
+    expected_shape: tuple[int, ...]
+    dtype: str
+    expected_dtype: str
+    max_abs: float
+    max_rel: float
+    ok: bool
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All outputs; ``ok`` when every one has Paddle's shape and dtype and is within the tolerance of its scale."""
+
+    outputs: tuple[OutputCheck, ...]
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        return all(o.ok for o in self.outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"ok": self.ok, "tolerance": self.tolerance, "outputs": [o.to_json() for o in self.outputs]}
+
+
+def check(
+    model: str | Path,
+    inputs: Mapping[str, np.ndarray] | None = None,
+    *,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    target: str = "cpu",
+    threads: int | None = None,
+    tolerance: float = TOLERANCE,
+    python: str | None = None,
+    session: Session | None = None,
+) -> CheckReport:
+    """Compare Oarlock with Paddle on one model (a path; Paddle reads the files itself).
+
+    ``inputs`` default to seeded random ones; ``shapes`` as in compile.  ``python`` is an interpreter that has
+    paddlepaddle (default: this one); give one with Paddle 2.6 for legacy files that 3.x cannot run.
+    Raises TargetError when Paddle is not there or fails, OarlockError for what Oarlock refuses.
+    """
+    from ..compiler import compile as compile_model
+    from ..model.load import load_model
+
+    program = load_model(model)
+    if session is None:
+        session = Session(compile_model(program, target=target, threads=threads))
+    if inputs is None:
+        inputs = random_inputs(session.inputs, shapes)
+    expected = run_paddle(Path(program.source["path"]), inputs, python)
+    got = session.run(inputs)
+    if len(expected) != len(got):
+        raise OarlockError(f"Paddle gives {len(expected)} outputs, Oarlock {len(got)}", where=str(model), todo="please report it with the model")
+    pairs = zip(got.items(), expected.values(), strict=True)
+    return CheckReport(tuple(compare(name, mine, theirs, tolerance) for (name, mine), theirs in pairs), tolerance)
+
+
+def compare(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float = TOLERANCE) -> OutputCheck:
+    """One output against Paddle's: integers and booleans must be equal, floats within tolerance · max(|expected|)."""
+    why, max_abs, max_rel = "", 0.0, 0.0
+    if got.shape != expected.shape:
+        why = "the shapes differ"
+    elif got.dtype != expected.dtype:
+        why = "the dtypes differ"
+    elif got.size:
+        exact = expected.dtype.kind in "biu"
+        a, e = got.astype(np.float64), expected.astype(np.float64)
+        with np.errstate(all="ignore"):
+            difference = np.where((a == e) | (np.isnan(a) & np.isnan(e)), 0.0, np.abs(a - e))
+        finite = np.abs(e[np.isfinite(e)])
+        scale = float(finite.max()) if finite.size else 0.0
+        max_abs = float("inf") if np.isnan(difference).any() else float(difference.max())
+        max_rel = max_abs / scale if scale else max_abs
+        if exact and max_abs:
+            why = f"{int(np.count_nonzero(difference))} of {difference.size} elements differ"
+        elif not exact and not max_rel <= tolerance:
+            why = f"the largest difference is {max_rel:.2g} of the output's scale"
+    return OutputCheck(name, got.shape, expected.shape, str(got.dtype), str(expected.dtype), max_abs, max_rel, not why, why)
+
+
+def run_paddle(graph: Path, inputs: Mapping[str, np.ndarray], python: str | None = None, timeout_s: float = 600.0) -> dict[str, np.ndarray]:
+    """What Paddle Inference gives for a saved model, by output name in fetch order; it runs in its own process."""
+    params = graph.with_suffix(".pdiparams") if graph.suffix else graph.parent / "__params__"
+    with tempfile.TemporaryDirectory(prefix="oarlock-check-") as scratch:
+        fed, fetched = Path(scratch, "inputs.npz"), Path(scratch, "outputs.npz")
+        np.savez(fed, **{k: np.asarray(v) for k, v in inputs.items()})
+        command = [python or sys.executable, str(Path(__file__).with_name("paddle_process.py"))]
+        command += [str(graph), str(params) if params.exists() else "-", str(fed), str(fetched)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise TargetError(f"Paddle did not finish within {timeout_s:.0f} s", where=str(graph)) from error
+        except OSError as error:
+            raise InputError(f"the interpreter cannot be started: {error}", where=command[0]) from error
+        if done.returncode or not fetched.exists():
+            if "No module named 'paddle'" in done.stderr:
+                raise TargetError("Paddle is not installed, so there is nothing to compare with", todo="pip install 'oarlock[paddle]'")
+            last = [line for line in done.stderr.splitlines() if line.strip()]
+            raise TargetError(f"Paddle failed to run the model (exit status {done.returncode}): {last[-1] if last else ''}", where=str(graph))
+        with np.load(fetched, allow_pickle=False) as archive:
+            return {name.split(":", 1)[1]: archive[name] for name in sorted(archive.files)}

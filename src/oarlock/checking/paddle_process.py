@@ -1,0 +1,38 @@
+"""Run a saved model with Paddle Inference in a process of its own: python paddle_process.py MODEL PARAMS INPUTS.npz OUTPUTS.npz
+
+Stands alone (no Oarlock), so that any interpreter with any paddlepaddle can run it, and a crash of Paddle stays there.
+PARAMS is "-" when the model has none.  Graph optimisation and oneDNN are off: the plain kernels are the oracle.
+"""
+
+import os
+import sys
+
+os.environ.setdefault("GLOG_minloglevel", "3")
+
+
+def main() -> None:
+    model, params, inputs_path, outputs_path = sys.argv[1:5]
+    import numpy as np
+    import paddle.inference as paddle_infer
+
+    with np.load(inputs_path, allow_pickle=False) as archive:
+        inputs = {name: archive[name] for name in archive.files}
+    config = paddle_infer.Config(model, "" if params == "-" else params)
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.switch_ir_optim(False)
+    if hasattr(config, "disable_mkldnn"):
+        config.disable_mkldnn()
+    predictor = paddle_infer.create_predictor(config)
+    for name in predictor.get_input_names():
+        handle = predictor.get_input_handle(name)
+        handle.reshape(inputs[name].shape)
+        handle.copy_from_cpu(np.ascontiguousarray(inputs[name]))
+    predictor.run()
+    outputs = [(name, predictor.get_output_handle(name).copy_to_cpu()) for name in predictor.get_output_names()]
+    # the position keeps the fetch order: an archive's names may collide only in case
+    np.savez(outputs_path, **{f"{i:04d}:{name}": array for i, (name, array) in enumerate(outputs)})
+
+
+if __name__ == "__main__":
+    main()
