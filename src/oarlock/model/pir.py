@@ -50,6 +50,7 @@ class _Reader:
         self.count: Counter[str] = Counter()
         self.inputs: list[Value] = []
         self.fetched: list[tuple[int, str, Value]] = []
+        self.output_names: Counter[str] = Counter()
         self.parameters: dict[str, Parameter] = {}
         self.depth = 0
 
@@ -92,10 +93,7 @@ class _Reader:
                 todo="upgrade Oarlock, or export the model with Paddle 3.3 or earlier",
             )
         block = self.region(self.only(self.item(self.item(root, "program"), "regions"), "the program's regions"))
-        outputs: dict[str, Value] = {}
-        taken: Counter[str] = Counter()
-        for _, name, value in sorted(self.fetched, key=lambda fetch: fetch[0]):
-            outputs[_unique(name, taken)] = value
+        outputs = {name: value for _, name, value in sorted(self.fetched, key=lambda fetch: fetch[0])}
         source = {"format": "pir", "version": self.version}
         return Program(block, self.inputs, outputs, self.parameters, source)
 
@@ -145,9 +143,8 @@ class _Reader:
                 self.place = f"{name} ({handle})"
             if name == "pd_op.fetch":
                 self.fetch(op)
-            else:
-                self.results(op, node, f"{short}_{ordinal}")
-                block.ops.append(op)
+            self.results(op, node, f"{short}_{ordinal}")
+            block.ops.append(op)
         self.place = outer
 
     def full_name(self, name: str) -> str:
@@ -222,7 +219,9 @@ class _Reader:
         if self.depth > 1 or value is None or len(op.operands) != 1:
             raise self.bad("a fetch operation must take one value of the top block")
         column = self.integer(op.attrs["col"], "the column of an output")
-        self.fetched.append((column, self.text(op.attrs["name"], "the name of an output"), value))
+        name = _unique(self.text(op.attrs["name"], "the name of an output"), self.output_names)
+        op.attrs["name"] = name
+        self.fetched.append((column, name, value))
 
     def parameter(self, node: Any, block: Block) -> None:
         """``p`` packs its attributes: A = [is_distributed, is_parameter, need_clip, name], OA = [persistable, …]."""
