@@ -78,3 +78,14 @@ def _product(dims: Any) -> Any:
     for d in dims:
         total = total * (int(d) if hasattr(d, "value") else d)
     return total
+
+
+def supported_operators() -> list[dict[str, Any]]:
+    """Every registered operator: its PIR name, the legacy names that are normalised to it, its first docstring line."""
+    from .model.legacy import legacy_names
+
+    legacy = {name.split(".", 1)[-1].rstrip("_"): names for name, names in legacy_names().items()}
+    return [
+        {"pir": f"pd_op.{name}", "legacy": sorted(legacy.get(name.rstrip("_"), [])), "doc": spec.doc, "user": spec.user}
+        for name, spec in registry.registered().items()
+    ]

@@ -1,0 +1,297 @@
+"""The command ``oarlock``: inspect, compile, run, bench, check, operators.  Each is thin over the API.
+
+Exit status: 0 good; 1 the comparison or the support check failed; 2 wrong usage; 3 a user error (bad model, bad input,
+unsupported operator); 4 an internal error.  With ``--json`` stdout holds one JSON document; progress goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from .errors import InputError, InternalError, OarlockError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .runtime.artifact import Artifact
+    from .runtime.session import Session
+
+FAILED, USER_ERROR, INTERNAL_ERROR = 1, 3, 4
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
+shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=DIMS", help="Dims of an input: 1,3,224,224; ? is dynamic; a name is shared.")
+threads_option = click.option("--threads", type=click.IntRange(1), help="Threads that kernels use (default: the physical cores).")
+target_option = click.option("--target", default="cpu", show_default=True, help="What to compile for.")
+model_argument = click.argument("model", type=click.Path(path_type=Path))
+
+
+class Commands(click.Group):
+    """A group that turns errors into a message and an exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OarlockError as error:
+            err.print(f"[bold red]error:[/] {_escape(str(error))}")
+            ctx.exit(USER_ERROR)
+        except InternalError as error:
+            err.print(f"[bold red]internal error:[/] {_escape(str(error))}\n  please report it with the model (or `oarlock inspect --json`) and the traceback")
+            err.print_exception()
+            ctx.exit(INTERNAL_ERROR)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="oarlock")
+def main() -> None:
+    """Compile PaddlePaddle models with Apache TVM and run them, with no Paddle installed."""
+
+
+@main.command()
+@model_argument
+@shape_option
+@click.option("--text", is_flag=True, help="Print the whole program as text.")
+@json_option
+def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> None:
+    """Show inputs, outputs, operators with counts and support, parameters, and MACs (for --shape)."""
+    from .analysis import count_macs, inspect
+    from .inputs import parse_shapes
+    from .model.load import load_model
+
+    program = load_model(model)
+    if text:
+        click.echo(str(program))
+        return
+    facts = inspect(program)
+    if facts["supported"]:
+        facts["macs"] = count_macs(program, parse_shapes(shapes))
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        _show_facts(facts)
+    if not facts["supported"]:
+        raise SystemExit(FAILED)
+
+
+@main.command(name="compile")
+@model_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The artifact's file (default: MODEL's name with .oar).")
+@target_option
+@shape_option
+@threads_option
+@click.option("--dump", type=click.Path(path_type=Path), help="Write the module after every stage into this folder.")
+@json_option
+def compile_command(model: Path, output: Path | None, target: str, shapes: tuple[str, ...], threads: int | None, dump: Path | None, as_json: bool) -> None:
+    """Compile a model to one file."""
+    artifact = _compile(model, target, shapes, threads, dump)
+    output = output or Path(model.stem if model.suffix else model.name).with_suffix(".oar")
+    artifact.save(output)
+    size = output.stat().st_size
+    facts = {"artifact": str(output), "bytes": size, "signature": artifact.signature.to_json(), "manifest": artifact.manifest}
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    out.print(f"[bold]{_escape(str(output))}[/]  {size / 1e6:.1f} MB, target {target}")
+    for kind, specs in (("input", artifact.signature.inputs), ("output", artifact.signature.outputs)):
+        for spec in specs:
+            out.print(f"  {kind:6} {_escape(str(spec))}")
+
+
+@main.command()
+@model_argument
+@target_option
+@shape_option
+@threads_option
+@click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
+@click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
+@click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
+@click.option("--save", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
+@json_option
+def run(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, npz: Path | None, image: Path | None, seed: int, save: Path | None, as_json: bool) -> None:
+    """Run a model or an artifact once and show its outputs."""
+    import numpy as np
+
+    session = _session(model, target, shapes, threads)
+    outputs = session.run(_inputs(session, shapes, npz, image, seed))
+    if save:
+        np.savez(save, **outputs)
+    facts = [_summary(name, array) for name, array in outputs.items()]
+    if as_json:
+        click.echo(json.dumps({"outputs": facts}))
+        return
+    table = Table("output", "dtype", "shape", "minimum", "mean", "maximum")
+    for fact in facts:
+        numbers = ("" if fact[k] is None else f"{fact[k]:.6g}" for k in ("minimum", "mean", "maximum"))
+        table.add_row(fact["name"], fact["dtype"], str(fact["shape"]), *numbers)
+    out.print(table)
+
+
+@main.command()
+@model_argument
+@target_option
+@shape_option
+@threads_option
+@click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
+@click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
+@click.option("--runs", default=50, show_default=True, type=click.IntRange(1), help="Timed runs.")
+@click.option("--warmup", default=5, show_default=True, type=click.IntRange(0), help="Runs before the timed ones.")
+@json_option
+def bench(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, npz: Path | None, image: Path | None, runs: int, warmup: int, as_json: bool) -> None:
+    """Time a model or an artifact: median, 90th percentile, throughput."""
+    from .timing import measure
+
+    session = _session(model, target, shapes, threads)
+    inputs = _inputs(session, shapes, npz, image, 0)
+    with _progress("running") as step:
+        timing = measure(session.run, inputs, runs=runs, warmup=warmup, progress=lambda done, total: step("running", done, total))
+    facts = timing.to_json() | {"threads": session.threads, "inputs": {k: list(v.shape) for k, v in inputs.items()}}
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    shown = ", ".join(f"{k} {list(v.shape)}" for k, v in inputs.items())
+    out.print(f"median [bold]{timing.median_ms:.3f} ms[/]  p90 {timing.p90_ms:.3f} ms  min {timing.minimum_ms:.3f}  max {timing.maximum_ms:.3f}  "
+              f"({timing.per_second:.1f} runs/s; {timing.runs} runs, {session.threads} thread(s); {_escape(shown)})")
+
+
+@main.command()
+@model_argument
+@target_option
+@shape_option
+@threads_option
+@click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
+@click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
+@click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
+@click.option("--tolerance", default=1e-4, show_default=True, help="Largest difference, as a part of each output's scale.")
+@click.option("--python", help="An interpreter with paddlepaddle (default: this one); Paddle 2.6 runs some legacy files that 3.x cannot.")
+@json_option
+def check(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, npz: Path | None, image: Path | None, seed: int, tolerance: float, python: str | None, as_json: bool) -> None:
+    """Give the same inputs to Paddle and to Oarlock and compare every output."""
+    from .checking import check
+
+    session = _session(model, target, shapes, threads)
+    report = check(model, _inputs(session, shapes, npz, image, seed), tolerance=tolerance, python=python, session=session)
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+    else:
+        table = Table("output", "shape", "dtype", "max abs", "max rel", "verdict")
+        for o in report.outputs:
+            verdict = "[green]equal[/]" if o.ok else f"[red]{o.why}[/]: Paddle {o.expected_dtype}{list(o.expected_shape)}"
+            table.add_row(o.name, str(list(o.shape)), o.dtype, f"{o.max_abs:.3g}", f"{o.max_rel:.3g}", verdict)
+        out.print(table)
+    if not report.ok:
+        raise SystemExit(FAILED)
+
+
+@main.command()
+@json_option
+def operators(as_json: bool) -> None:
+    """List every supported operator with its PIR and legacy names."""
+    from .analysis import supported_operators
+
+    rows = supported_operators()
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    table = Table("PIR name", "legacy names", "what it does")
+    for row in rows:
+        table.add_row(row["pir"], ", ".join(row["legacy"]), row["doc"])
+    out.print(table)
+    out.print(f"{len(rows)} operators")
+
+
+# ---- shared by the commands ------------------------------------------------------------------------------------------
+
+
+def _compile(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, dump: Path | None = None) -> Artifact:
+    from .compiler import compile as compile_model
+    from .inputs import parse_shapes
+
+    with _progress("reading") as step:
+        return compile_model(model, target=target, shapes=parse_shapes(shapes), threads=threads, progress=step, dump=dump)
+
+
+def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | None) -> Session:
+    """A session of an artifact file, or of a model compiled in memory."""
+    from .runtime.session import Session
+
+    if model.is_file() and zipfile.is_zipfile(model):
+        return Session(model, threads=threads)
+    return Session(_compile(model, target, shapes, threads), threads=threads)
+
+
+def _inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int) -> dict[str, np.ndarray]:
+    from .inputs import image_inputs, npz_inputs, parse_shapes, random_inputs
+
+    if npz and image:
+        raise InputError("--npz and --image were both given", todo="give one of them")
+    if npz:
+        return npz_inputs(npz)
+    given = parse_shapes(shapes)
+    if image:
+        pictures = [s for s in session.inputs if s.shape is not None and len(s.shape) == 4]
+        if len(session.inputs) != 1 or not pictures:
+            raise InputError("--image needs a model with one image input", todo=f"the inputs are {', '.join(map(str, session.inputs))}; give --npz")
+        sides = (given.get(pictures[0].name) or (None, None, None, None))[2:]
+        size = (int(sides[0]), int(sides[1])) if all(isinstance(s, int) for s in sides) else None  # type: ignore[arg-type]
+        return image_inputs(pictures[0], image, size)
+    return random_inputs(session.inputs, given, seed)
+
+
+@contextmanager
+def _progress(first: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr (nothing when stderr is no terminal); yields step(what, done, total)."""
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(), console=err, transient=True, disable=not sys.stderr.isatty())
+    with bar:
+        task = bar.add_task(first, total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def _summary(name: str, array: np.ndarray) -> dict[str, Any]:
+    numbers = array.astype("float64") if array.size else None
+    return {
+        "name": name,
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "minimum": None if numbers is None else float(numbers.min()),
+        "mean": None if numbers is None else float(numbers.mean()),
+        "maximum": None if numbers is None else float(numbers.max()),
+    }
+
+
+def _show_facts(facts: dict[str, Any]) -> None:
+    source, parameters = facts["source"], facts["parameters"]
+    out.print(f"[bold]{_escape(str(source.get('path') or 'model'))}[/]  {source.get('format', '')} version {source.get('version', '?')}")
+    for kind in ("inputs", "outputs"):
+        for spec in facts[kind]:
+            dims = "…" if spec["shape"] is None else ", ".join("?" if d < 0 else str(d) for d in spec["shape"])
+            out.print(f"  {kind[:-1]:6} {_escape(spec['name'])}: {spec['dtype']}\\[{dims}]")
+    out.print(f"  {parameters['count']} parameters, {parameters['elements']:,} elements, {parameters['bytes'] / 1e6:.1f} MB ({', '.join(parameters['dtypes'])})")
+    if "macs" in facts:
+        macs = facts["macs"]
+        out.print(f"  multiply-accumulates: {f'{macs / 1e6:,.1f} M' if isinstance(macs, int) else _escape(macs)}")
+    table = Table("operator", "count", "supported")
+    for o in facts["operators"]:
+        table.add_row(o["name"], str(o["count"]), "yes" if o["supported"] else "[red]no[/]")
+    out.print(table)
+    if not facts["supported"]:
+        missing = [o for o in facts["operators"] if not o["supported"]]
+        out.print(f"[red]{sum(o['count'] for o in missing)} operation(s) of {len(missing)} operator(s) are not supported[/]: register them with oarlock.operator (CONTRIBUTING.md)")
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    main()
