@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import types
 from collections.abc import Mapping
 
 import numpy as np
@@ -78,7 +80,7 @@ def packed_calls(func: tvm.tirx.PrimFunc) -> set[str]:
     def visit(node: tvm.ir.Call) -> None:
         if getattr(node.op, "name", "").startswith("tirx.tvm_call_") and "packed" in node.op.name:
             first = node.args[0]
-            if isinstance(first, tvm.tirx.StringImm):
+            if isinstance(first, tvm.ir.StringImm):
                 names.add(str(first.value))
 
     tvm_ffi.structural_walk(func.body, (tvm.ir.Call, visit))
@@ -105,3 +107,24 @@ def is_dim(var: tvm.ir.Var) -> bool:
 def block_values(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> list[tvm.ir.Expr]:
     """What the iterators of a block are bound to, in order."""
     return list(tvm_ffi.get_global_func("s_tir.schedule.GetSBlockRealize")(sch, block).iter_values)
+
+
+def tir_builder() -> types.SimpleNamespace:
+    """TVM's statement builder (IRBuilder and the statements), whose module has moved between releases."""
+    return _tir_builder()
+
+
+@functools.cache
+def _tir_builder() -> types.SimpleNamespace:
+    from tvm.script import ir_builder
+    from tvm.script.ir_builder import tirx as t
+
+    names = ("If", "Then", "Else", "While", "serial", "parallel", "alloc_buffer", "buffer_proxy", "bind")
+    return types.SimpleNamespace(IRBuilder=ir_builder.IRBuilder, **{name: getattr(t, name) for name in names})
+
+
+def block_iterators(func: tvm.tirx.PrimFunc) -> set[tvm.tirx.Var]:
+    """The iterator variables of every block in a PrimFunc."""
+    found: set[tvm.tirx.Var] = set()
+    tvm_ffi.structural_walk(func.body, (s_tir.SBlock, lambda block: found.update(iv.var for iv in block.iter_vars)))
+    return found

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, sym, te, tirx
 
-from ..compat import copy_primfunc, is_dim
+from ..compat import block_iterators, copy_primfunc, is_dim
 from ..errors import UnsupportedError
 from .dtypes import check_dtype, is_float, numpy_dtype, promote
 from .tensor import Dim, PrimExpr, Tensor, as_dim, known_array
@@ -63,9 +63,9 @@ class Builder:
 
         def contents(*_: Any) -> te.Tensor:
             def element(i: tirx.Var) -> PrimExpr:
-                value = _cast_expr(flat[-1], dtype)
+                value = cast_expr(flat[-1], dtype)
                 for k in range(len(flat) - 2, -1, -1):
-                    value = tirx.Select(i == k, _cast_expr(flat[k], dtype), value)
+                    value = tirx.Select(i == k, cast_expr(flat[k], dtype), value)
                 return value
 
             return te.compute((len(flat),), element, name="shape_values")
@@ -370,7 +370,8 @@ def _roots(d: Dim) -> set[Any]:
     return set() if isinstance(d, int) else set(tirx.analysis.undefined_vars(d))
 
 
-def _cast_expr(value: Any, dtype: str) -> PrimExpr:
+def cast_expr(value: Any, dtype: str) -> PrimExpr:
+    """A number or an expression as an expression of the dtype."""
     if isinstance(value, PrimExpr):
         return value if str(value.ty) == dtype else tirx.Cast(dtype, value)
     return tirx.const(value, dtype)
@@ -384,7 +385,8 @@ def _free_dims(inputs: list[te.Tensor], outs: list[te.Tensor]) -> list[tirx.Var]
     """The symbolic dims that a kernel uses but cannot read off the shape of an argument, in a stable order."""
     bound = {d for t in [*inputs, *outs] for d in t.shape if isinstance(d, tirx.Var)}
     func = te.create_prim_func([*inputs, *outs])
-    used = [v for v in tirx.analysis.undefined_vars(func.body) if is_dim(v)]
+    own = block_iterators(func)  # TVM's analysis counts them as undefined
+    used = [v for v in tirx.analysis.undefined_vars(func.body) if is_dim(v) and v not in own]
     for t in [*inputs, *outs]:
         for d in t.shape:
             used += [] if isinstance(d, int) else tirx.analysis.undefined_vars(d)
