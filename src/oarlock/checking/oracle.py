@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def export_call(call: Callable[..., Any], inputs: Mapping[str, np.ndarray], constants: Mapping[str, np.ndarray], stem: Path, *, dynamic: bool) -> list[np.ndarray]:
+def export_call(
+    call: Callable[..., Any],
+    inputs: Mapping[str, np.ndarray],
+    constants: Mapping[str, np.ndarray],
+    stem: Path,
+    *,
+    dynamic: bool,
+    static: Collection[int] = (),
+) -> list[np.ndarray]:
     """Save ``call(paddle, *inputs, *constants)`` as ``stem``.json (+ .pdiparams) and give what Paddle itself computes.
 
-    ``dynamic``: every dim of every input is declared unknown (−1).
+    ``dynamic``: every dim of every input is declared unknown (−1), but the axes in ``static``.
     """
     import paddle
 
     paddle.enable_static()
     main, startup = paddle.static.Program(), paddle.static.Program()
     with paddle.static.program_guard(main, startup), paddle.static.scope_guard(paddle.static.Scope()):
-        feeds = [paddle.static.data(k, [-1] * v.ndim if dynamic else list(v.shape), str(v.dtype)) for k, v in inputs.items()]
+        feeds = [paddle.static.data(k, _declared(v, static) if dynamic else list(v.shape), str(v.dtype)) for k, v in inputs.items()]
         held = [
             paddle.static.create_parameter(list(v.shape), str(v.dtype), name=k, default_initializer=paddle.nn.initializer.Assign(v))
             for k, v in constants.items()
@@ -30,3 +38,8 @@ def export_call(call: Callable[..., Any], inputs: Mapping[str, np.ndarray], cons
         executor.run(startup)
         paddle.static.save_inference_model(str(stem), feeds, outputs, executor, program=main, skip_prune_program=True)
         return [np.asarray(o) for o in executor.run(main, feed=dict(inputs), fetch_list=outputs)]
+
+
+def _declared(array: np.ndarray, static: Collection[int]) -> list[int]:
+    known = {axis % array.ndim for axis in static if array.ndim}
+    return [d if axis in known else -1 for axis, d in enumerate(array.shape)]

@@ -18,6 +18,7 @@ class Sample:
     constants   name → array, values that the saved program holds as parameters (passed after the inputs, by name order given)
     rtol, atol  tolerance, relative to Paddle's own result (float32 kernels summed in another order: 1e-5 · scale)
     dynamic     whether to try it with every dim unknown as well; a reason (str) when the operator cannot
+    static      axes (of every input) that stay known then, because Paddle itself asks for them (channels)
     xfail       why it is known to fail ("" : it must pass); strict: it must fail then
     seed_free   the output is random: compare shape and dtype only
     """
@@ -29,6 +30,7 @@ class Sample:
     rtol: float = 1e-5
     atol: float = 1e-6
     dynamic: bool | str = True
+    static: tuple[int, ...] = ()
     xfail: str = ""
     seed_free: bool = False
     label: str = ""
@@ -42,10 +44,10 @@ SAMPLES: list[Sample] = []
 
 
 def sample(operator: str, call: Callable[..., Any], *, constants: dict[str, np.ndarray] | None = None, rtol: float = 1e-5, atol: float = 1e-6,
-           dynamic: bool | str = True, xfail: str = "", seed_free: bool = False, **inputs: np.ndarray) -> None:
+           dynamic: bool | str = True, static: tuple[int, ...] = (), xfail: str = "", seed_free: bool = False, **inputs: np.ndarray) -> None:
     """Add a sample; its label is a number within its operator."""
     number = sum(1 for s in SAMPLES if s.operator == operator)
-    SAMPLES.append(Sample(operator, call, inputs, constants or {}, rtol, atol, dynamic, xfail, seed_free, str(number)))
+    SAMPLES.append(Sample(operator, call, inputs, constants or {}, rtol, atol, dynamic, static, xfail, seed_free, str(number)))
 
 
 def _rng(*key: Any) -> np.random.RandomState:
