@@ -8,19 +8,20 @@ new value; what a loop or a branch writes comes out as results of ``pd_op.while`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
-from .legacy_ops import NONE, Call, NoRule, rules
+from .legacy_ops import Call, NoRule, handle_of, numbered, rules
 from .pdmodel import BlockDesc, BlockRef, OpDesc, ProgramDesc, VarDesc, VarRef, read_pdmodel
 from .program import ArrayType, Block, Op, OpaqueType, Parameter, Program, TensorType, Type, Value
 
 _DAMAGED = "the file is damaged: export or download it again"
 _PLUMBING = frozenset(["feed_minibatch", "fetch_list", "feed_list", "step_scopes", "reader", "raw", "place_list", "lod_rank_table"])
-_CONTROL = frozenset(["while", "conditional_block", "conditional_block_infer"])
 _BRANCHES = frozenset(["conditional_block", "conditional_block_infer"])
+_HARMLESS = frozenset(["logical_not", "cast", "fill_constant", "assign_value", "select_input"])
+_STATISTICS = {"batch_norm": ("MeanOut", "VarianceOut"), "sync_batch_norm": ("MeanOut", "VarianceOut")}
 
 
 def read_program(buffer: bytes | memoryview, where: str = "") -> Program:
@@ -37,7 +38,7 @@ def legacy_names() -> dict[str, list[str]]:
     """PIR operator name → the legacy operators that become it."""
     out: dict[str, list[str]] = {"if": sorted(_BRANCHES), "while": ["while"], "data": ["feed"], "fetch": ["fetch"]}
     for name, rule in sorted(rules().items()):
-        for pir in rule.makes[:1] if len(rule.makes) == 1 else rule.makes:
+        for pir in rule.makes:
             out.setdefault(pir, []).append(name)
     return out
 
@@ -118,10 +119,10 @@ class _Converter:
     # ---- names and declarations --------------------------------------------------------------------------------------
 
     def fresh(self, name: str) -> str:
-        """A value name that is not taken: the variable's own the first time, then ``name#1``, …"""
+        """A value name that is not taken: the variable's own the first time, then ``name@1``, …"""
         count = self._names[name]
         self._names[name] += 1
-        return self.fresh(f"{name}#{count}") if count else name
+        return self.fresh(f"{name}@{count}") if count else name
 
     def var(self, block: BlockDesc, name: str) -> VarDesc | None:
         """The declaration of a variable, in the block or in the ones around it."""
@@ -142,7 +143,7 @@ class _Converter:
             )
         outputs: dict[str, Value] = {}
         for _, name, value in sorted(self.outputs, key=lambda o: o[0]):
-            outputs[name if name not in outputs else f"{name}#{len(outputs)}"] = value
+            outputs[name if name not in outputs else f"{name}@{len(outputs)}"] = value
         inputs = [value for _, value in sorted(self.inputs, key=lambda i: i[0])]
         source = {"path": self.where, "format": "legacy", "version": self.desc.version}
         return Program(scope.block, inputs, outputs, self.parameters, source).verify()
@@ -155,12 +156,12 @@ class _Converter:
                     continue
                 value = Value(self.fresh(var.name), kind)
                 self.parameters[value.name] = Parameter(var.name, kind, None)
-                scope.append(Op("builtin.parameter", {}, {"name": var.name}, [value], ["out"], handle=var.name))
+                scope.append(Op("builtin.parameter", {}, {"parameter_name": var.name, "persistable": True}, [value], ["out"], handle=var.name))
                 scope.define(var.name, value)
 
     def _convert(self, scope: _Scope) -> None:
         """Convert the operations of a scope's block, in order."""
-        found = _find_pairs(scope.desc.ops)
+        found = _find_pairs(scope.desc)
         pairs = {index: pair for index, (pair, _) in found.items() if self._has_bodies(scope, pair)}
         replaced = {i for index in pairs for i in found[index][1]}
         for index, op in enumerate(scope.desc.ops):
@@ -177,6 +178,8 @@ class _Converter:
                 self.outputs.append((_column(op, len(self.outputs)), name, scope.lookup(name)))
         elif op.type == "while" and self._sub_block(scope, op) is not None:
             self._while(scope, op)
+        elif op.type == "select_input" and len(op.inputs.get("X", ())) == 2 and op.outputs.get("Out"):
+            self._select(scope, op)
         else:
             self._call(scope, op)
 
@@ -224,7 +227,7 @@ class _Converter:
                 results.append(value)
                 result_names.append(slot if len(names) == 1 else f"{slot}[{i}]")
                 bound.append((name, value))
-        scope.append(Op(f"legacy.{op.type}", operands, attrs, results, result_names, handle=bound[0][0] if bound else op.type))
+        scope.append(Op(f"legacy.{op.type}", operands, attrs, results, result_names, handle=handle_of(op)))
         for name, value in bound:
             scope.define(name, value)
 
@@ -250,8 +253,9 @@ class _Converter:
         """Variables of outer blocks that a block or one inside writes, in order of the first write."""
         out: dict[str, None] = {}
         for op in block.ops:
-            for names in op.outputs.values():
-                out.update(dict.fromkeys(names))
+            for slot, names in op.outputs.items():
+                if slot not in _STATISTICS.get(op.type, ()):
+                    out.update(dict.fromkeys(names))
             ref = op.attrs.get("sub_block")
             if isinstance(ref, BlockRef) and block.idx < ref.index < len(self.desc.blocks) and ref.index not in seen:
                 seen |= {ref.index}
@@ -283,7 +287,7 @@ class _Converter:
         assert body is not None
         conditions = op.inputs.get("Condition") or [""]
         written = self._written(body)
-        order = dict.fromkeys([*op.inputs.get("X", ()), *written])
+        order = dict.fromkeys([*op.outputs.get("Out", ()), *written])
         carried = [n for n in order if n in written and (n != conditions[0] or self._reads[n]) and self._is_carried(scope, n)]
         for name in carried:
             scope.lookup(name)
@@ -291,7 +295,7 @@ class _Converter:
         inner = self._region(scope, body, carried, args=True)
         self._yield(inner, [inner.lookup(conditions[0]), *(inner.lookup(n) for n in carried)], op.type)
         operands: dict[str, Value | None] = {"cond": condition}
-        operands |= {f"input_{i}": scope.env[n] for i, n in enumerate(carried)}
+        operands |= {f"operand_{i}": scope.env[n] for i, n in enumerate(carried, 1)}
         self._results(scope, Op("pd_op.while", operands, {}, regions=[inner.block]), carried)
 
     def _is_carried(self, scope: _Scope, name: str) -> bool:
@@ -312,6 +316,18 @@ class _Converter:
             regions.append(inner.block)
         self._results(scope, Op("pd_op.if", {"cond": condition}, {}, regions=regions), [*pair.selects, *kept])
 
+    def _select(self, scope: _Scope, op: OpDesc) -> None:
+        """X[1] where the mask is true, else X[0]: an if whose branches compute nothing."""
+        mask = scope.lookup(_first(op.inputs, "Mask"))
+        condition = Value(self.fresh(f"{mask.name}.bool"), TensorType("bool", mask.type.shape if isinstance(mask.type, TensorType) else ()))
+        scope.append(Op("pd_op.cast", {"x": mask}, {"dtype": "bool"}, [condition], ["out"], handle=mask.name))
+        regions = []
+        for which in (1, 0):
+            inner = self._region(scope, None, (), args=False)
+            self._yield(inner, [inner.lookup(op.inputs["X"][which])], "if")
+            regions.append(inner.block)
+        self._results(scope, Op("pd_op.if", {"cond": condition}, {}, regions=regions), op.outputs["Out"][:1])
+
     def _branch_value(self, scope: _Scope, name: str) -> Value:
         """A variable at the end of a branch; one that only the other branch writes is zeros here, which nobody reads."""
         kind = scope.declared(name)
@@ -325,7 +341,7 @@ class _Converter:
     def _results(self, scope: _Scope, op: Op, names: Iterable[str]) -> None:
         names = list(names)
         op.results = [Value(self.fresh(n), scope.declared(n)) for n in names]
-        op.result_names = [f"out_{i}" for i in range(len(names))]
+        op.result_names = numbered("result", len(names))
         op.handle = names[0] if names else op.name
         scope.append(op)
         for name, value in zip(names, op.results, strict=True):
@@ -349,43 +365,76 @@ def _read_names(op: OpDesc) -> Iterable[str]:
         yield from names
 
 
-def _first(op: OpDesc, slots: dict[str, list[str]], name: str) -> str:
-    return (slots.get(name) or [""])[0]
+class _Conditions:
+    """What the conditions of one block mean: a variable and whether it or its opposite, seen through logical_not and cast."""
+
+    def __init__(self, block: BlockDesc) -> None:
+        writes = Counter(n for op in block.ops for names in op.outputs.values() for n in names)
+        once = [op for op in block.ops if op.type in ("logical_not", "cast") and writes[_first(op.outputs, "Out")] == 1]
+        self._own = {n for n in writes if writes[n] == 1 and n in block.vars}
+        self._source = {_first(op.outputs, "Out"): (_first(op.inputs, "X"), op.type == "cast") for op in once}
+        self._writes = writes
+
+    def harmless(self, op: OpDesc) -> bool:
+        """Whether a branch may as well run after an operation: it only makes new variables of this block."""
+        return op.type in _HARMLESS and _outputs(op) <= self._own
+
+    def of(self, name: str) -> tuple[str, bool]:
+        sign, seen = True, set()
+        while name in self._source and name not in seen and self._writes[self._source[name][0]] <= 1:
+            seen.add(name)
+            name, same = self._source[name]
+            sign = sign == same
+        return name, sign
 
 
-def _find_pairs(ops: Sequence[OpDesc]) -> dict[int, tuple[_Pair, set[int]]]:
+def _find_pairs(block: BlockDesc) -> dict[int, tuple[_Pair, set[int]]]:
     """Conditional blocks, with the one on the opposite condition and the select_inputs of both folded in.
 
-    Maps the index where the ``if`` is to stand to the pair and to the other operations that it replaces: the false branch
-    follows the true one after nothing but the computation of its condition.
+    Maps the index where the ``if`` is to stand to the pair and to the indices of the operations that it replaces.
     """
     out: dict[int, tuple[_Pair, set[int]]] = {}
-    taken: set[int] = set()
-    opposite = {_first(op, op.outputs, "Out"): _first(op, op.inputs, "X") for op in ops if op.type == "logical_not"}
-    masks = {_first(op, op.outputs, "Out"): _first(op, op.inputs, "X") for op in ops if op.type == "cast"}
+    ops, conditions, taken = block.ops, _Conditions(block), set[int]()
     for index, op in enumerate(ops):
         if op.type not in _BRANCHES or index in taken:
             continue
-        condition = _first(op, op.inputs, "Cond")
-        other = next((j for j in range(index + 1, min(index + 4, len(ops))) if ops[j].type in _BRANCHES), None)
-        between = ops[index + 1 : other] if other is not None else []
-        if other is None or opposite.get(_first(ops[other], ops[other].inputs, "Cond")) != condition or any(
-            o.type not in ("logical_not", "cast") for o in between
-        ):  # fmt: skip
-            out[index] = (_Pair(condition, op, None, {}), set())
-            continue
-        writes = [{n for names in o.outputs.values() for n in names} for o in (op, ops[other])]
-        selects, members = {}, {index}
-        for k in range(other + 1, len(ops)):
-            pick, mask = ops[k].inputs.get("X", []), _first(ops[k], ops[k].inputs, "Mask")
-            if ops[k].type != "select_input" or masks.get(mask, mask) != condition or len(pick) != 2:
+        base, sign = conditions.of(_first(op.inputs, "Cond"))
+        other = _partner(ops, index, conditions, (base, not sign))
+        pair, members, place = _Pair(_first(op.inputs, "Cond"), op, ops[other] if other else None, {}), {index}, other or index
+        true, false = _outputs(op), _outputs(ops[other]) if other else None
+        for k in range(place + 1, len(ops)):
+            if other is None and (not conditions.harmless(ops[k]) or not pair.selects.keys().isdisjoint(_read_names(ops[k]))):
+                break  # without a partner, the if stands where the last select_input stood: nothing may come between
+            pick = ops[k].inputs.get("X", [])
+            if ops[k].type != "select_input" or len(pick) != 2:
                 continue
-            if pick[1] in writes[0] and pick[0] in writes[1]:
-                selects[_first(ops[k], ops[k].outputs, "Out")] = (pick[0], pick[1])
+            mask, positive = conditions.of(_first(ops[k].inputs, "Mask"))
+            chosen = (pick[0], pick[1]) if positive == sign else (pick[1], pick[0])  # (when false, when true)
+            if mask == base and chosen[1] in true and (chosen[0] in false if false is not None else chosen[0] not in true):
+                pair.selects[_first(ops[k].outputs, "Out")] = chosen
                 members.add(k)
-        taken.add(other)
-        out[other] = (_Pair(condition, op, ops[other], selects), members)
+                place = place if other else k
+        taken |= members | {other if other else index}
+        out[place] = (pair, members - {place})
     return out
 
 
-__all__ = ["NONE", "legacy_names", "read_program", "var_type"]
+def _partner(ops: Sequence[OpDesc], index: int, conditions: _Conditions, wanted: tuple[str, bool]) -> int | None:
+    """The conditional block on the opposite condition, after nothing but the computation of that condition."""
+    for j in range(index + 1, len(ops)):
+        if ops[j].type in _BRANCHES:
+            return j if conditions.of(_first(ops[j].inputs, "Cond")) == wanted else None
+        if not conditions.harmless(ops[j]):
+            return None
+    return None
+
+
+def _outputs(op: OpDesc) -> set[str]:
+    return {n for names in op.outputs.values() for n in names}
+
+
+def _first(slots: Mapping[str, list[str]], slot: str) -> str:
+    return (slots.get(slot) or [""])[0]
+
+
+__all__ = ["legacy_names", "read_program", "var_type"]

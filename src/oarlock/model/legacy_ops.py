@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Protocol
 
+from .defaults import HAND_WRITTEN
 from .pdmodel import DTYPES, OpDesc, VarRef
 from .program import ArrayType, ListType, Op, OpaqueType, TensorType, Type, Value
 
@@ -36,26 +37,15 @@ class Signature:
     required: tuple[str, ...]
 
 
-# operators that Paddle declares by hand, outside its generated headers
-_BY_HAND: dict[str, dict[str, Any]] = {
-    "array_length": {"operands": ["x"], "results": ["out"]},
-    "array_read": {"operands": ["array", "i"], "results": ["out"]},
-    "array_to_tensor": {"operands": ["x"], "results": ["out", "out_index"], "defaults": {"axis": 0, "use_stack": False}},
-    "array_write": {"operands": ["array", "x", "i"], "results": ["out"]},
-    "assert": {"operands": ["cond", "data"], "results": [], "defaults": {"summarize": -1}},
-    "create_array": {"operands": [], "results": ["out"], "defaults": {"dtype": "float32"}},
-    "expand": {"operands": ["x", "shape"], "results": ["out"], "mutable": ["shape"]},
-    "increment": {"operands": ["x"], "results": ["out"], "defaults": {"value": 1.0}},
-    "select_input": {"operands": ["mask", "inputs"], "results": ["out"]},
-    "slice_array": {"operands": ["input", "starts", "ends"], "results": ["out"], "mutable": ["starts", "ends"]},
-    "slice_array_dense": {"operands": ["input", "starts"], "results": ["out"], "mutable": ["starts"]},
-}
+# mutable operands of the operators that Paddle declares by hand, and the names that arrays have as immutable values
+_MUTABLE_BY_HAND = {"expand": ["shape"], "slice_array": ["starts", "ends"], "slice_array_dense": ["starts"]}
+_BY_HAND = {"array_write": Signature(("array", "x", "i"), ("out",), frozenset(), {}, ())}
 
 # operands and results that are lists of tensors
 _LIST_OPERANDS = frozenset(
     """add_n.inputs broadcast_tensors.input collect_fpn_proposals.multi_level_rois collect_fpn_proposals.multi_level_scores
     collect_fpn_proposals.multi_level_rois_num concat.x einsum.x index_put.indices meshgrid.inputs multi_dot.x multiplex.inputs
-    partial_concat.x partial_sum.x rnn.pre_state rnn.weight_list cudnn_lstm.weight_list select_input.inputs stack.x assert.data
+    partial_concat.x partial_sum.x rnn.pre_state rnn.weight_list cudnn_lstm.weight_list stack.x assert.data
     bilinear_interp.size_tensor nearest_interp.size_tensor bicubic_interp.size_tensor linear_interp.size_tensor
     trilinear_interp.size_tensor fused_seqpool_cvm.x fusion_seqpool_concat.x fusion_transpose_flatten_concat.x
     fusion_repeated_fc_relu.w fusion_repeated_fc_relu.bias prior_boxes.x""".split()
@@ -65,20 +55,29 @@ _LIST_RESULTS = frozenset(
     einsum.inner_cache einsum.xshape meshgrid.out rnn.state split.out split_with_num.out unbind.out unstack.out""".split()
 )
 
-# slots that hold a list of scalars: stacked even when there is one
-_STACKED_SLOTS = frozenset(["expand_shapes_tensor", "repeat_times_tensor", "expand_times_tensor"])
+# slots that hold a list of scalars, even when there is one
+_SCALAR_LISTS = frozenset(["expand_shapes_tensor", "repeat_times_tensor", "expand_times_tensor"])
 
 
 @functools.cache
 def _signatures() -> dict[str, Signature]:
-    raw = json.loads(resources.files(__package__).joinpath("signatures.json").read_text())["operators"]
-    entries = {name.split(".", 1)[1]: entry for name, entry in raw.items()} | _BY_HAND
-    return {
-        name: Signature(
-            tuple(e["operands"]), tuple(e["results"]), frozenset(e.get("mutable", ())), e.get("defaults", {}), tuple(e.get("required", ()))
-        )
-        for name, e in entries.items()
-    }  # fmt: skip
+    raw = json.loads(resources.files(__package__).joinpath("signatures.json").read_text("utf-8"))["operators"]
+    out = dict(_BY_HAND)
+    for name, e in raw.items():
+        mutable = frozenset(e.get("mutable", ()))
+        out[_short(name)] = Signature(
+            tuple(e["operands"]), tuple(e["results"]), mutable, e.get("defaults", {}), tuple(e.get("required", ()))
+        )  # fmt: skip
+    for name, h in HAND_WRITTEN.items():
+        if not name.startswith("pd_op."):
+            continue
+        mutable = frozenset(_MUTABLE_BY_HAND.get(_short(name), ()))
+        out[_short(name)] = Signature(h.operands, h.results, mutable, h.defaults, h.required)
+    return out
+
+
+def _short(name: str) -> str:
+    return name.split(".", 1)[1]
 
 
 def signature(name: str) -> Signature | None:
@@ -89,6 +88,11 @@ def signature(name: str) -> Signature | None:
 def plain(name: str) -> str:
     """A slot, operand or attribute name without case and underscores, as PIR and legacy names agree."""
     return name.replace("_", "").lower()
+
+
+def numbered(stem: str, count: int) -> list[str]:
+    """Names of results that have none: "out" for one, else stem_0, …"""
+    return ["out"] if count == 1 else [f"{stem}_{i}" for i in range(count)]
 
 
 def dtype_name(value: Any) -> Any:
@@ -107,14 +111,19 @@ class Scope(Protocol):
     def append(self, op: Op) -> None: ...
 
 
+def handle_of(op: OpDesc) -> str:
+    """The name of an operation's main output (else of any, else of an input): what the model's author can search for."""
+    slots = [op.outputs.get(slot) for slot in ("Out", "Y", "Output", "Hidden", "Loss")]
+    return next((n for names in [*slots, *op.outputs.values(), *op.inputs.values()] if names for n in names), op.type)
+
+
 class Call:
     """One legacy operation on its way: read its slots and attributes, emit PIR operations, bind its outputs."""
 
     def __init__(self, desc: OpDesc, scope: Scope) -> None:
         self.desc, self.scope = desc, scope
         self.type = desc.type
-        outputs = [n for names in desc.outputs.values() for n in names]
-        self.handle = outputs[0] if outputs else next((n for names in desc.inputs.values() for n in names), desc.type)
+        self.handle = handle_of(desc)
 
     # ---- reading ---------------------------------------------------------------------------------------------------
 
@@ -144,7 +153,7 @@ class Call:
     def mutable(self, name: str, default: Any = None, tensor: str = "", tensors: str = "") -> Any:
         """An argument that may be a tensor: the value from its slots, else from its attribute (plain data)."""
         if tensors and self.has(tensors):
-            return self.stacked(self.inputs(tensors))
+            return self.combine(self.inputs(tensors))
         if tensor and self.has(tensor):
             return self.input(tensor)
         return self.resolve(self.desc.attrs.get(name, default))
@@ -154,7 +163,7 @@ class Call:
         if isinstance(value, VarRef):
             return self.scope.lookup(value.name)
         if isinstance(value, list) and value and isinstance(value[0], VarRef):
-            return self.stacked([self.scope.lookup(v.name) for v in value])
+            return self.combine([self.scope.lookup(v.name) for v in value])
         return value
 
     def rank(self, value: Value) -> int:
@@ -180,7 +189,7 @@ class Call:
         attrs: Mapping[str, Any] | None = None,
         results: Mapping[str, str | Type] | None = None,
     ) -> Op:
-        """Append ``pd_op.<name>``.
+        """Append ``pd_op.<name>``; sizes given as a list of tensors are a combined list, as in Paddle's own translation.
 
         ``operands`` may hold values, lists of values (combined) and, for mutable ones, plain data, which goes to the
         attributes; ``results`` maps a result to the output slot that it fills, or to a type for an intermediate value.
@@ -246,22 +255,10 @@ class Call:
     def split(self, whole: Value, names: list[str]) -> None:
         """``builtin.split``: bind the elements of a list value to variables."""
         parts = [Value(self.scope.fresh(n), self.scope.declared(n)) for n in names]
-        op = Op("builtin.split", {"operand_0": whole}, {}, parts, [f"out_{i}" for i in range(len(parts))], handle=self.handle)
+        op = Op("builtin.split", {"x": whole}, {}, parts, numbered("result", len(parts)), handle=self.handle)
         self.scope.append(op)
         for name, part in zip(names, parts, strict=True):
             self.scope.define(name, part)
-
-    def stacked(self, values: list[Value]) -> Value:
-        """One 1-D tensor of scalar tensors: stacked as PIR does, concatenated where they are 1-D already."""
-        kinds = [v.type for v in values]
-        dtype = kinds[0].dtype if isinstance(kinds[0], TensorType) else "int64"
-        whole = TensorType(dtype, (len(values),))
-        ranks = {len(k.shape) if isinstance(k, TensorType) else 0 for k in kinds}
-        if ranks == {0}:
-            return self.value("stack", {"x": values}, {"axis": 0}, whole)
-        if ranks != {1}:
-            values = [v if self.rank(v) else self.value("reshape", {"x": v, "shape": [1]}, {}, TensorType(dtype, (1,))) for v in values]
-        return self.value("concat", {"x": values, "axis": 0}, {}, whole)
 
     def constant(self, value: float | int, dtype: str, shape: Iterable[int] = ()) -> Value:
         shape = tuple(shape)
@@ -369,17 +366,18 @@ def _shadowed(slot: str, sig: Signature) -> bool:
 def _slot_value(c: Call, slot: str, pir: str, operand: str, mutable: bool) -> Any:
     values = c.inputs(slot)
     if mutable:
-        return c.stacked(values) if len(values) > 1 or slot.endswith("List") or slot in _STACKED_SLOTS else values[0]
+        return c.combine(values) if len(values) > 1 or slot.endswith("List") or slot in _SCALAR_LISTS else values[0]
     if len(values) > 1 or f"{pir}.{operand}" in _LIST_OPERANDS:
         return values
     return values[0]
 
 
 def _attribute(c: Call, names: Iterable[str], pir_name: str, sig: Signature, defaults: Mapping[str, Any]) -> tuple[bool, Any]:
-    """(known, value) of an attribute: as the file writes it, else the legacy default, else PIR's."""
+    """(known, value) of an attribute: as the file writes it (some begin with a capital), else the legacy default, else PIR's."""
     for name in names:
-        if name in c.desc.attrs:
-            return True, c.desc.attrs[name]
+        for spelt in (name, name.capitalize(), name.upper()):
+            if spelt in c.desc.attrs:
+                return True, c.desc.attrs[spelt]
     for table in (defaults, sig.defaults):
         if pir_name in table:
             return True, table[pir_name]

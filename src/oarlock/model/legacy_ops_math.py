@@ -35,24 +35,21 @@ def _binary(pir: str) -> Rule:
 
 
 def _aligned(c: Call, small: Value, large: Value, axis: int) -> Value:
-    """``small`` with trailing dims of 1, so that its first dim meets dim ``axis`` of ``large``."""
+    """``small`` with dims of 1 around it, so that its first dim meets dim ``axis`` of ``large``."""
     rank, missing = c.rank(small), c.rank(large) - axis - c.rank(small)
     if c.rank(large) <= rank or missing == 0 or rank == 0:
         return small
+    assert isinstance(small.type, TensorType)
+    shape = small.type.shape
     if missing < 0:  # Paddle drops trailing dims of 1 that do not fit
-        return _trimmed(c, small, -missing)
-    assert isinstance(small.type, TensorType)
-    padded = TensorType(small.type.dtype, (*small.type.shape, *[1] * missing))
+        if -missing > rank or any(d != 1 for d in shape[missing:]):
+            raise NoRule("the operands' dims do not meet at that axis")
+        return c.value("squeeze", {"x": small, "axis": list(range(rank + missing, rank))}, {}, TensorType(small.type.dtype, shape[:missing]))
+    if all(d >= 0 for d in shape):  # as Paddle writes a bias in PIR
+        whole = (*[1] * axis, *shape, *[1] * missing)
+        return c.value("reshape", {"x": small, "shape": list(whole)}, {}, TensorType(small.type.dtype, whole))
+    padded = TensorType(small.type.dtype, (*shape, *[1] * missing))
     return c.value("unsqueeze", {"x": small, "axis": list(range(rank, rank + missing))}, {}, padded)
-
-
-def _trimmed(c: Call, small: Value, count: int) -> Value:
-    assert isinstance(small.type, TensorType)
-    rank, shape = len(small.type.shape), small.type.shape
-    if count > rank or any(d != 1 for d in shape[rank - count :]):
-        raise NoRule("the operands' dims do not meet at that axis")
-    kept = TensorType(small.type.dtype, shape[: rank - count])
-    return c.value("squeeze", {"x": small, "axis": list(range(rank - count, rank))}, {}, kept)
 
 
 def _scaled(c: Call, x: Value, factor: float, results: dict[str, Any]) -> Value:
@@ -105,23 +102,18 @@ def _pow(c: Call) -> None:
         c.emit("elementwise_pow", {"x": c.need("X"), "y": factor}, results={"out": "Out"})
 
 
-@legacy("inplace_abn", makes="batch_norm")
-def _inplace_abn(c: Call) -> None:
-    """Batch norm followed by an activation (by default none)."""
-    activation = c.attr("activation", "")
-    if activation not in ("", "identity"):
-        raise NoRule(f"the activation {activation} inside inplace_abn")
-    _BATCH_NORM.convert(c)
-
-
-_BATCH_NORM = rename(
-    "batch_norm",
-    ignore="MomentumTensor",
-    out="Y",
-    data_format=("data_layout", "data_format"),
-    defaults={"is_test": False, "momentum": 0.9, "epsilon": 1e-5, "data_format": "NCHW", "use_global_stats": False,
-              "trainable_statistics": False},
-)  # fmt: skip
+@legacy("batch_norm", "sync_batch_norm", "inplace_abn", makes="batch_norm")
+def _batch_norm(c: Call) -> None:
+    """The running statistics, which only training changes, keep their values."""
+    if c.attr("activation", "") not in ("", "identity"):
+        raise NoRule(f"the activation {c.attr('activation')} inside inplace_abn")
+    operands = {"x": c.need("X"), "mean": c.need("Mean"), "variance": c.need("Variance"), "scale": c.input("Scale"), "bias": c.input("Bias")}
+    defaults = {"is_test": False, "momentum": 0.9, "epsilon": 1e-5, "use_global_stats": False, "trainable_statistics": False}
+    attrs = {name: c.attr(name, default) for name, default in defaults.items()}
+    attrs["data_format"] = c.attr("data_layout", c.attr("data_format", "NCHW"))
+    results = {"out": "Y", "mean_out": c.declared("MeanOut"), "variance_out": c.declared("VarianceOut"),
+               "saved_mean": "SavedMean", "saved_variance": "SavedVariance", "reserve_space": "ReserveSpace"}  # fmt: skip
+    c.emit("batch_norm", operands, attrs, results)
 
 
 # ---- reductions ----------------------------------------------------------------------------------------------------
@@ -292,57 +284,54 @@ def _linspace(c: Call) -> None:
     c.emit("linspace", operands, {"dtype": dtype_name(c.attr("dtype", 5))}, {"out": "Out"})
 
 
+@legacy("allclose", "isclose", makes="allclose isclose")
+def _close(c: Call) -> None:
+    """The tolerances are written as texts."""
+    operands: dict[str, Any] = {"x": c.need("Input"), "y": c.need("Other")}
+    for name, default in (("rtol", "1e-5"), ("atol", "1e-8")):
+        value = c.mutable(name, default, tensor=name.capitalize())
+        operands[name] = float(value) if isinstance(value, str) else value
+    c.emit(c.type, operands, {"equal_nan": c.attr("equal_nan", False)}, {"out": "Out"})
+
+
 @legacy("tril_triu", makes="tril triu")
 def _tril_triu(c: Call) -> None:
     c.emit("tril" if c.attr("lower", True) else "triu", {"x": c.need("X")}, {"diagonal": c.attr("diagonal", 0)}, {"out": "Out"})
 
 
-@legacy("top_p_sampling", makes="top_p_sampling")
-def _top_p_sampling(c: Call) -> None:
-    raise NoRule("sampling is random")
-
-
 _UNARY = """abs acos acosh angle asin asinh atan atanh bitwise_not ceil celu conj cos cosh digamma elu erf erfinv exp expm1 floor gelu
     i0 i0e i1 i1e imag lgamma log log10 log1p log2 logical_not logit logsigmoid log_softmax maxout prelu real reciprocal relu round
-    rsqrt selu sigmoid sign silu sin sinh softmax softplus softsign sqrt square stanh tan tanh tanh_shrink thresholded_relu as_complex
-    as_real polygamma renorm label_smooth soft_relu rrelu nextafter"""
+    rsqrt selu sigmoid sign silu sin sinh softmax softplus softsign sqrt square stanh tan tanh tanh_shrink thresholded_relu polygamma
+    renorm soft_relu rrelu nextafter"""
 
-_SAME = """addmm baddbmm atan2 bmm bernoulli bincount cholesky cholesky_solve clip_by_norm cumprod cumsum logcumsumexp dist dot eig
-    eigh eigvals eigvalsh einsum equal_all gumbel_softmax instance_norm is_empty kron kthvalue l1_norm lerp logspace lstsq lu lu_unpack
+_SAME = """addmm baddbmm bmm bernoulli bincount cholesky cholesky_solve clip_by_norm cumprod cumsum logcumsumexp dist dot eig
+    eigh eigvals eigvalsh einsum equal_all gumbel_softmax instance_norm kron kthvalue l1_norm lerp logspace lstsq lu lu_unpack
     matrix_power matrix_rank mode multi_dot mv norm p_norm poisson qr randperm segment_pool sigmoid_cross_entropy_with_logits
     solve squared_l2_norm svd triangular_solve affine_channel spectral_norm lrn
-    truncated_gaussian_random accuracy hinge_loss nll_loss fft_c2c fft_c2r fft_r2c overlap_add frame stft viterbi_decode
+    truncated_gaussian_random accuracy hinge_loss fft_c2c fft_c2r fft_r2c overlap_add frame stft 
     fused_softmax_mask fused_softmax_mask_upper_triangle unique_consecutive searchsorted gammaln copysign bitwise_left_shift
-    bitwise_right_shift nanmedian trapezoid logspace multinomial dirichlet exponential"""
+    bitwise_right_shift uniform_random_batch_size_like nanmedian multinomial dirichlet"""
 
 RULES: dict[str, Rule] = {
     **{name: _binary(pir) for name, pir in _BINARY.items()},
     **{f"reduce_{pir}": _reduce(pir) for pir in ("sum", "mean", "max", "min", "prod", "all", "any", "amax", "amin")},
     **same(_UNARY),
     **same(_SAME),
-    "allclose": rename("allclose", x="Input", y="Other"),
-    "isclose": rename("isclose", x="Input", y="Other"),
     "atan2": rename("atan2", x="X1", y="X2"),
-    "batch_norm": _BATCH_NORM,
-    "sync_batch_norm": _BATCH_NORM,
     "bce_loss": rename("bce_loss", input="X"),
     "bilinear_tensor_product": rename("bilinear"),
-    "brelu": rename("hardtanh", t_min="t_min", t_max="t_max"),
+    "brelu": rename("hardtanh"),
     "clip": rename("clip"),
     "complex": rename("complex", real="X", imag="Y"),
-    "cos_sim": rename("cos_sim"),
     "cross": rename("cross", axis="dim"),
-    "cross_entropy2": rename("cross_entropy2"),
-    "data_norm": rename("data_norm"),
     "determinant": rename("det", x="Input"),
     "diag_v2": rename("diag"),
-    "diag_embed": rename("diag_embed"),
     "diagonal": rename("diagonal", x="Input"),
     "dropout": rename("dropout", seed_tensor="Seed", p="dropout_prob", mode="dropout_implementation",
                       defaults={"p": 0.5, "mode": "downgrade_in_infer"}),
     "empty": rename("empty"),
+    "exponential": rename("exponential_", lam="lambda"),
     "eye": rename("eye"),
-    "fill": rename("assign_value", values="value"),
     "fill_any": rename("fill"),
     "gaussian_random": rename("gaussian"),
     "group_norm": rename("group_norm", data_format="data_layout"),
@@ -375,7 +364,6 @@ RULES: dict[str, Rule] = {
     "trace": rename("trace", x="Input"),
     "trunc": rename("trunc", input="X"),
     "uniform_random": rename("uniform"),
-    "uniform_random_batch_size_like": rename("uniform_random_batch_size_like"),
     "unique": rename("unique", inverse="Index"),
     "viterbi_decode": rename("viterbi_decode", potentials="Input", transition_params="Transition", lengths="Length"),
 }

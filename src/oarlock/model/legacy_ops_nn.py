@@ -65,25 +65,6 @@ def _v1_sizes(c: Call, names: tuple[str, ...], scale: float) -> dict[str, int]:
 _CONV = {"out": "Output", "ignore": "ResidualData"}
 
 
-@legacy("conv2d_fusion", "fused_conv2d", makes="fused_conv2d_add_act")
-def _conv_fusion(c: Call) -> None:
-    raise NoRule("a convolution fused for one device: export the model without device passes")
-
-
-@legacy("depthwise_conv2d_transpose", makes="depthwise_conv2d_transpose")
-def _depthwise_transpose(c: Call) -> None:
-    _TRANSPOSED_DEPTHWISE.convert(c)
-
-
-_TRANSPOSED_DEPTHWISE = rename("depthwise_conv2d_transpose", x="Input", out="Output")
-
-
-@legacy("deformable_conv_v1", makes="deformable_conv")
-def _deformable_v1(c: Call) -> None:
-    """Without a mask."""
-    _DEFORMABLE.convert(c)
-
-
 _DEFORMABLE = rename(
     "deformable_conv",
     x="Input",
@@ -120,7 +101,9 @@ RULES: dict[str, Rule] = {
     "depthwise_conv2d": rename("depthwise_conv2d", **_CONV),
     "conv2d_transpose": rename("conv2d_transpose", x="Input", out="Output"),
     "conv3d_transpose": rename("conv3d_transpose", x="Input", out="Output"),
+    "depthwise_conv2d_transpose": rename("depthwise_conv2d_transpose", x="Input", out="Output"),
     "deformable_conv": _DEFORMABLE,
+    "deformable_conv_v1": _DEFORMABLE,  # without a mask
     "unfold": rename("unfold", out="Y"),
     "grid_sampler": rename("grid_sample", out="Output"),
     "affine_grid": rename("affine_grid", input="Theta", output="Output"),

@@ -241,12 +241,6 @@ def _assign(c: Call) -> None:
         c.emit("assign", {"x": x}, results={"out": "Out"})
 
 
-@legacy("select_input", makes="select_input")
-def _select_input(c: Call) -> None:
-    """What is left of select_input when its branches are not those of one condition."""
-    c.emit("select_input", {"mask": c.need("Mask"), "inputs": c.inputs("X")}, {}, {"out": "Out"})
-
-
 _SAME = """as_complex as_real diag_embed fill_diagonal fill_diagonal_tensor flip gather gather_nd gather_tree index_add index_sample
     is_empty lod_reset memcpy memcpy_d2h memcpy_h2d partial_concat partial_sum pixel_shuffle pixel_unshuffle print scatter_nd_add
     sequence_mask sequence_expand sequence_softmax sequence_pool sequence_conv im2sequence shuffle_channel channel_shuffle

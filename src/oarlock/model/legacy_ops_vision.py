@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .legacy_ops import Call, Rule, legacy, rename, same
+from .legacy_ops import Rule, rename, same
 
-_SAME = """bipartite_match box_clip box_coder collect_fpn_proposals distribute_fpn_proposals matrix_nms multiclass_nms3 yolo_box
+_SAME = """bipartite_match box_clip box_coder collect_fpn_proposals distribute_fpn_proposals matrix_nms yolo_box
     yolo_box_head yolo_box_post fc skip_layernorm multihead_matmul fused_embedding_eltwise_layernorm fused_fc_elementwise_layernorm
     fused_bias_dropout_residual_layer_norm self_dp_attention fused_token_prune shuffle_batch class_center_sample margin_cross_entropy
     chunk_eval decode_jpeg read_file number_count limit_by_capacity random_routing graph_khop_sampler graph_sample_neighbors
@@ -13,14 +13,6 @@ _SAME = """bipartite_match box_clip box_coder collect_fpn_proposals distribute_f
     fusion_squared_mat_sub fusion_transpose_flatten_concat fused_elementwise_add fused_elementwise_sub fused_elementwise_mul
     fused_elementwise_div nop merge_selected_rows get_tensor_from_selected_rows match_matrix_tensor pyramid_hash batch_fc"""
 
-
-@legacy("multiclass_nms2", "multiclass_nms", makes="multiclass_nms3")
-def _multiclass_nms(c: Call) -> None:
-    """Earlier versions give fewer results (v1 no index, neither the number of boxes an image)."""
-    _NMS3.convert(c)
-
-
-_NMS3 = rename("multiclass_nms3", rois_num="RoisNum", nms_rois_num="NmsRoisNum")
 
 _PROPOSALS = rename(
     "generate_proposals",
@@ -34,7 +26,8 @@ RULES: dict[str, Rule] = {
     "anchor_generator": rename("anchor_generator", variances_out="Variances"),
     "collect_fpn_proposals": rename("collect_fpn_proposals", post_nms_topn="post_nms_topN"),
     "generate_proposals_v2": _PROPOSALS,
-    "multiclass_nms3": _NMS3,
+    # earlier versions give fewer results: the first no index, neither the number of boxes an image
+    **{name: rename("multiclass_nms3") for name in ("multiclass_nms", "multiclass_nms2", "multiclass_nms3")},
     "nms": rename("nms", x="Boxes", out="KeepBoxesIdxs", threshold="iou_threshold"),
     "prior_box": rename("prior_box", out="Boxes", var="Variances"),
     "psroi_pool": rename("psroi_pool", boxes="ROIs", boxes_num="RoisNum"),
