@@ -275,7 +275,7 @@ class Builder:
             target = [d if _is(d, 1) else shape[lead + i] for i, d in enumerate(x.shape)]
             if all(self.equal(a, b) for a, b in zip(x.shape, target, strict=True)):
                 out.append(x)
-            elif all(self.equal(a, b) or _roots(a) & _roots(b) for a, b in zip(x.shape, target, strict=True)):
+            elif all(self.equal(a, b) or (not isinstance(b, tirx.Select) and _roots(a) & _roots(b)) for a, b in zip(x.shape, target, strict=True)):
                 out.append(self.match(x, target))
             else:
                 out.append(self.broadcast_to(x, shape))
