@@ -39,6 +39,7 @@ FORMAT = "oarlock"
 FORMAT_VERSION = 1
 ALIGNMENT = 64
 _MANIFEST, _SIGNATURE, _INDEX, _LIBRARY, _WEIGHTS = "manifest.json", "signature.json", "weights.json", "library.so", "weights.bin"
+_AGAIN = "copy the file again, or compile the model again"
 _MAX_JSON = 256 << 20
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _PADDING_FIELD = 0xD935  # the extra field that zipalign uses for the same purpose
@@ -51,7 +52,7 @@ class Artifact:
     library    the bytes of a shared object: a Relax VM executable with ``main(inputs…, weights…)``
     weights    arrays in the order that ``main`` takes them (read from a file: views of its private mapping)
     signature  names, element types and dims of the inputs and outputs
-    manifest   facts about the compilation (versions, target, options, source), JSON values only
+    manifest   facts about the compilation (versions, target, options, runtime, source, …), JSON values only
     names      a name for each weight, for people
     """
 
@@ -71,6 +72,11 @@ class Artifact:
     def target(self) -> str:
         """What the model was compiled for: "cpu", …"""
         return self.manifest.get("target", "cpu")
+
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """How the library wants to be loaded: device (DLPack's name), machine, threads."""
+        return self.manifest.get("runtime", {})
 
     @property
     def weight_bytes(self) -> int:
@@ -131,7 +137,7 @@ class Artifact:
             if padding:
                 yield bytes(padding)
             if weight.nbytes:
-                yield memoryview(np.ascontiguousarray(weight).reshape(-1).view(np.uint8))
+                yield np.ascontiguousarray(weight).reshape(-1).view(np.uint8).data
             offset += padding + weight.nbytes
 
     def _weights_sha256(self) -> str:
@@ -169,7 +175,7 @@ class Artifact:
         members = _find_members(file, mapping, size)
         for name, (start, length, crc) in members.items():
             if (verify or name != _WEIGHTS) and zlib.crc32(memoryview(mapping)[start : start + length]) != crc:
-                raise ArtifactError(f"{name} is damaged (its checksum is wrong)", todo="compile the model again or copy the file again")
+                raise ArtifactError(f"{name} is damaged (its checksum is wrong)", todo=_AGAIN)
         documents = {name: _read_json(mapping, name, members[name]) for name in (_MANIFEST, _SIGNATURE, _INDEX)}
         manifest = _check_manifest(documents[_MANIFEST])
         names, weights = _map_weights(mapping, documents[_INDEX], members[_WEIGHTS])
@@ -195,8 +201,8 @@ def _find_members(file: BinaryIO, mapping: mmap.mmap, size: int) -> dict[str, tu
     try:
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, struct.error, ValueError, EOFError, OverflowError, UnicodeError, NotImplementedError) as error:
-        raise ArtifactError(f"the artifact is damaged or cut short: {error}", todo="compile the model again or copy the file again") from error
+    except (zipfile.BadZipFile, struct.error, ValueError, EOFError, OverflowError, NotImplementedError) as error:
+        raise ArtifactError(f"the artifact is damaged or cut short: {error}", todo=_AGAIN) from error
     members: dict[str, tuple[int, int, int]] = {}
     for info in infos:
         if info.filename in members:
@@ -237,8 +243,8 @@ def _check_manifest(manifest: Any) -> dict[str, Any]:
             f"the artifact has format {version}; this Oarlock reads up to {FORMAT_VERSION}",
             todo=f"upgrade oarlock (the file was made by {str(manifest.get('oarlock', 'a newer one')):.40}) or compile the model again",
         )
-    if not isinstance(manifest.get("target", "cpu"), str):
-        raise ArtifactError("the manifest is damaged: the target is not a name")
+    if not isinstance(manifest.get("target", "cpu"), str) or not isinstance(manifest.get("runtime", {}), dict):
+        raise ArtifactError("the manifest is damaged: the target is not a name, or its runtime options are no table")
     return manifest
 
 

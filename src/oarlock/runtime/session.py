@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +27,7 @@ from ..errors import ArtifactError, InputError, OarlockError, TargetError
 from . import dtypes, tvm_runtime
 from .artifact import ALIGNMENT, Artifact
 from .signature import TensorSpec, check_names, check_shape
+from .threads import default_threads
 
 _CPU = 1  # DLPack's device type
 _POOLED_ALLOCATOR = 2
@@ -50,12 +52,7 @@ class Session:
     def __init__(self, artifact: Artifact | str | os.PathLike[str], *, threads: int | None = None) -> None:
         if not isinstance(artifact, Artifact):
             artifact = Artifact.load(artifact)
-        if artifact.target.split(" ")[0] != "cpu":
-            raise TargetError(
-                f"the artifact was compiled for {artifact.target!r}; this session runs the CPU",
-                where=artifact.path,
-                todo="compile the model with target='cpu'",
-            )
+        _check_machine(artifact)
         self.artifact = artifact
         self.threads = _thread_count(threads, artifact)
         self._lock = threading.Lock()
@@ -206,10 +203,28 @@ class Session:
         return arrays
 
 
+def _check_machine(artifact: Artifact) -> None:
+    runtime, machine = artifact.runtime, platform.machine()
+    if runtime.get("device", "cpu") != "cpu":
+        raise TargetError(
+            f"the artifact was compiled for the target {artifact.target!r}; this session runs the CPU",
+            where=artifact.path,
+            todo="compile the model with target='cpu'",
+        )
+    if runtime.get("machine", machine) != machine:
+        raise ArtifactError(
+            f"the artifact was compiled for {runtime['machine']}; this machine is {machine}",
+            where=artifact.path,
+            todo="compile the model on this machine, or for its triple",
+        )
+
+
 def _thread_count(threads: int | None, artifact: Artifact) -> int:
     if threads is None:
-        compiled = artifact.manifest.get("options", {}).get("threads")
-        return compiled if isinstance(compiled, int) and compiled > 0 else tvm_runtime.default_threads()
+        compiled = artifact.runtime.get("threads")
+        if isinstance(compiled, int) and compiled > 0:
+            return min(compiled, len(os.sched_getaffinity(0)))  # the machine that compiled may have had more
+        return default_threads()
     if not isinstance(threads, int) or threads < 1:
         raise InputError(f"threads is {threads!r}", todo="give a number of at least 1")
     return threads
@@ -296,3 +311,8 @@ def _address_ranges(tensors: list[tvm_ffi.Tensor], arrays: list[np.ndarray] | No
         else:
             ranges.append((start, end))
     return ranges
+
+
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session:
+    """A Session of the artifact at ``path``.  ArtifactError when the file is no artifact, or a damaged or newer one."""
+    return Session(path, threads=threads)

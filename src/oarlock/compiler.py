@@ -1,0 +1,149 @@
+"""compile(): a Paddle model → an Artifact.  Joins the reader, the importer, the pipeline and a target."""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from . import pipeline, targets
+from .errors import InternalError, TargetError
+from .importer import import_program
+from .model import Program, load_model
+from .runtime.artifact import Artifact
+from .runtime.signature import Dim, Signature, TensorSpec
+from .runtime.threads import default_threads
+
+Progress = Callable[[str, int, int], None]
+
+
+def compile(
+    model: Program | str | os.PathLike[str] | bytes,
+    target: str | targets.Target = "cpu",
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    threads: int | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    dump: Path | str | Callable[[str, str], None] | None = None,
+) -> Artifact:
+    """Compile a Paddle model.
+
+    model      a Program, or whatever load_model reads
+    target     a target's name ("cpu"; see oarlock.targets.names()) or a Target
+    shapes     input name → dims, for the inputs whose declared shape should be narrowed or widened: an int is fixed, None a
+               dynamic dim of its own, a string a dynamic dim that all inputs with the same string share.  Other inputs
+               keep the shape that the model declares (−1 is dynamic)
+    threads    how many threads the kernels are made for and run on; by default the physical cores of this machine
+    options    more options of the target (the CPU's: mcpu, mtriple, mattr, cxx)
+    progress   called with (stage, done, total)
+    dump       a folder for the module after each stage as text, or a function called with (stage, text)
+
+    Raises ModelError for a bad file, UnsupportedOperators with all that is missing at once, InputError for shapes that
+    do not fit the model, TargetError for an unknown target, wrong options or a missing tool.
+    """
+    program = model if isinstance(model, Program) else load_model(model)
+    chosen = _target(target, threads, options)
+    report = progress or (lambda stage, done, total: None)
+    module = import_program(program, shapes, lambda done, total: report("import", done, total))
+    signature = signature_of(module, program)
+    report("build", 0, 1)
+    built = pipeline.build(module, chosen, dump=dump)
+    report("build", 1, 1)
+    manifest = {
+        **_versions(),
+        "created": _now(),
+        "target": chosen.name,
+        "options": dict(chosen.options),
+        "runtime": {"machine": platform.machine(), **chosen.runtime},
+        "source": {key: value for key, value in program.source.items() if isinstance(value, str | int | float | bool)},
+        "notes": built.notes,
+    }
+    return Artifact(built.library, built.weights, signature, manifest)
+
+
+def _target(target: str | targets.Target, threads: int | None, options: Mapping[str, Any] | None) -> targets.Target:
+    if isinstance(target, targets.Target):
+        if threads is not None or options:
+            raise TargetError("threads and options go with a target's name", todo="give them to the Target itself")
+        return target
+    chosen = dict(options or {})
+    if threads is not None:
+        chosen["threads"] = threads
+    elif target == "cpu":
+        chosen.setdefault("threads", default_threads())
+    return targets.get(target, **chosen)
+
+
+def signature_of(module: tvm.IRModule, program: Program) -> Signature:
+    """The signature of ``main``: the program's names, and types with symbolic dims as text, one name a symbol."""
+    main = module["main"]
+    result = main.ret_ty if hasattr(main, "ret_ty") else main.ty.ret
+    # TVM's printer gives every symbol a name of its own and writes dims as Python expressions: read those.
+    text = str(relax.FuncType([p.ty for p in main.params], result, True))
+    call = ast.parse(text, mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.args[0], ast.Tuple):
+        raise InternalError(f"main has an unexpected type: {text}")
+    given, returned = call.args[0], call.args[1]
+    outputs = returned.args if isinstance(returned, ast.Call) and _name(returned) == "Tuple" else [returned]
+    return Signature(
+        tuple(_spec(v.name, t) for v, t in zip(program.inputs, given.elts, strict=True)),
+        tuple(_spec(name, t) for name, t in zip(program.outputs, outputs, strict=True)),
+    )
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
+
+
+def _spec(name: str, node: ast.expr) -> TensorSpec:
+    """The spec that ``R.Tensor((n, 3), dtype="float32")`` or ``R.Tensor(dtype="float32", ndim=2)`` says."""
+    if not isinstance(node, ast.Call) or _name(node) != "Tensor":
+        raise InternalError(f"{name!r} is not a tensor in main's type: {ast.unparse(node)}")
+    keywords = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
+    if "dtype" not in keywords:
+        raise InternalError(f"{name!r} has no known element type: {ast.unparse(node)}")
+    if node.args and isinstance(node.args[0], ast.Tuple):
+        shape: tuple[Dim, ...] | None = tuple(map(_dim, node.args[0].elts))
+    else:
+        shape = (None,) * keywords["ndim"] if keywords.get("ndim", -1) >= 0 else None
+    return TensorSpec(name, keywords["dtype"], shape)
+
+
+class _Plain(ast.NodeTransformer):
+    """``T.int64(2)`` → ``2``, ``T.max(a, b)`` → ``max(a, b)``"""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        return node.args[0] if isinstance(node.func, ast.Name) and node.func.id in ("int64", "int32") else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        return ast.Name(node.attr, ast.Load())
+
+
+def _dim(node: ast.expr) -> Dim:
+    plain = _Plain().visit(node)
+    return plain.value if isinstance(plain, ast.Constant) and isinstance(plain.value, int) else ast.unparse(plain)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "oarlock": importlib.metadata.version("oarlock"),
+        "tvm": str(tvm.__version__),
+        "tvm_ffi": importlib.metadata.version("apache-tvm-ffi"),
+    }
+
+
+def _now() -> str:
+    """UTC; SOURCE_DATE_EPOCH makes builds reproducible."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    moment = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC) if epoch.isdecimal() else datetime.datetime.now(datetime.UTC)
+    return moment.isoformat(timespec="seconds")

@@ -1,0 +1,33 @@
+"""How many threads kernels should use when nobody says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def default_threads() -> int:
+    """TVM_NUM_THREADS or OMP_NUM_THREADS where set, else the physical cores that this process may use."""
+    for name in ("TVM_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "")
+        if value.isdecimal() and int(value) > 0:
+            return int(value)
+    cores = {_core_of(cpu) for cpu in os.sched_getaffinity(0)}
+    return max(1, min(len(cores), _quota() or len(cores)))
+
+
+def _core_of(cpu: int) -> str:
+    """What the logical CPUs of one physical core have in common."""
+    try:
+        return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+    except OSError:
+        return str(cpu)
+
+
+def _quota() -> int | None:
+    """Whole CPUs that the container's quota allows; None without a quota."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+        return None if quota == "max" else max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        return None
