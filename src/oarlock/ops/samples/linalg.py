@@ -1,0 +1,81 @@
+"""Samples of products, systems of equations and factorisations."""
+
+import numpy as np
+
+from .base import f32, f64, i64, sample
+
+
+def _spd(*shape: int, dtype: str = "float32") -> np.ndarray:
+    a = f64(*shape)
+    return (a @ a.swapaxes(-1, -2) + shape[-1] * np.eye(shape[-1])).astype(dtype)
+
+
+def _well(*shape: int) -> np.ndarray:
+    return (f64(*shape) + 3 * np.eye(shape[-1])).astype("float32")
+
+
+def _lower(*shape: int) -> np.ndarray:
+    return np.linalg.cholesky(_spd(*shape)).astype("float32")
+
+
+sample("matmul", lambda paddle, x, y: paddle.matmul(x, y), x=f32(3, 4), y=f32(4, 5))
+sample("matmul", lambda paddle, x, y: paddle.matmul(x, y, transpose_x=True, transpose_y=True), x=f32(2, 4, 3), y=f32(5, 4))
+sample("matmul", lambda paddle, x, y: paddle.matmul(x, y), x=f32(2, 1, 3, 4), y=f32(3, 4, 2))
+sample("matmul", lambda paddle, x, y: paddle.matmul(x, y), x=f32(4), y=f32(4))
+sample("matmul", lambda paddle, x, y: paddle.matmul(x, y), x=f32(4), y=f32(2, 4, 3))
+sample("matmul", lambda paddle, x, y: paddle.matmul(x, y, transpose_x=True), x=f64(2, 4, 3), y=f64(4))
+sample("matmul", lambda paddle, x, y: paddle.matmul(x, y), x=i64(2, 3), y=i64(3, 2))
+sample("matmul", lambda paddle, x, y: paddle.matmul(x, y), x=f32(2, 0), y=f32(0, 3))
+sample("matmul", lambda paddle, x, w: paddle.matmul(x, w), x=f32(2, 3, 4), constants={"w": f32(4, 5)})
+sample("bmm", lambda paddle, x, y: paddle.bmm(x, y), x=f32(2, 3, 4), y=f32(2, 4, 5))
+sample("mv", lambda paddle, x, v: paddle.mv(x, v), x=f32(3, 4), v=f32(4))
+sample("dot", lambda paddle, x, y: paddle.dot(x, y), x=f32(4), y=f32(4))
+sample("dot", lambda paddle, x, y: paddle.dot(x, y), x=i64(3, 4), y=i64(3, 4))
+sample("addmm", lambda paddle, i, x, y: paddle.addmm(i, x, y), i=f32(2, 4), x=f32(2, 3), y=f32(3, 4))
+sample("addmm", lambda paddle, i, x, y: paddle.addmm(i, x, y, beta=0.5, alpha=2.0), i=f32(1, 4), x=f32(2, 3), y=f32(3, 4))
+sample("addmm", lambda paddle, i, x, y: paddle.addmm(i, x, y, beta=0.5, alpha=2.0), i=f32(4), x=f32(2, 3), y=f32(3, 4))
+sample("baddbmm", lambda paddle, i, x, y: paddle.baddbmm(i, x, y, beta=0.5, alpha=2.0), i=f32(2, 2, 4), x=f32(2, 2, 3), y=f32(2, 3, 4))
+sample("multi_dot", lambda paddle, x, y, z: paddle.linalg.multi_dot([x, y, z]), x=f32(3, 4), y=f32(4, 2), z=f32(2, 5))
+sample("multi_dot", lambda paddle, x, y, z: paddle.linalg.multi_dot([x, y, z]), x=f32(4), y=f32(4, 2), z=f32(2))
+for _equation, _shapes in [
+    ("ij,jk->ik", [(2, 3), (3, 4)]),
+    ("bij,bjk->bik", [(2, 3, 4), (2, 4, 5)]),
+    ("bhid,bhjd->bhij", [(2, 2, 3, 4), (2, 2, 5, 4)]),
+    ("...ij,...jk->...ik", [(2, 1, 3, 4), (3, 4, 2)]),
+    ("ij,ij", [(2, 3), (2, 3)]),
+    ("i,j->ji", [(3,), (2,)]),
+]:
+    sample("einsum", lambda paddle, x, y, e=_equation: paddle.einsum(e, x, y), x=f32(*_shapes[0]), y=f32(*_shapes[1], seed=1))
+sample("einsum", lambda paddle, x: paddle.einsum("ijk->ki", x), x=f32(2, 3, 4))
+sample("einsum", lambda paddle, x: paddle.einsum("ii->i", x), x=f32(3, 3))
+sample("einsum", lambda paddle, x, y, z: paddle.einsum("ab,bc,cd->ad", x, y, z), x=f32(2, 3), y=f32(3, 4), z=f32(4, 2))
+sample("cross", lambda paddle, x, y: paddle.cross(x, y), x=f32(3, 4), y=f32(3, 4, seed=1), dynamic="the axis of size 3 is searched for")
+sample("cross", lambda paddle, x, y: paddle.cross(x, y, axis=-1), x=i64(2, 3), y=i64(2, 3, seed=1), dynamic="Paddle wants a static 3")
+sample("kron", lambda paddle, x, y: paddle.kron(x, y), x=f32(2, 3), y=f32(3, 2))
+sample("kron", lambda paddle, x, y: paddle.kron(x, y), x=f32(2, 3), y=f32(2))
+sample("trace", lambda paddle, x: paddle.trace(x), x=f32(3, 4))
+sample("trace", lambda paddle, x: paddle.trace(x, offset=-1, axis1=-1, axis2=1), x=f32(2, 3, 4))
+sample("trace", lambda paddle, x: paddle.trace(x, offset=1), x=i64(3, 3).astype("int32"))
+sample("matrix_power", lambda paddle, x: paddle.linalg.matrix_power(x, 3), x=f32(2, 3, 3), dynamic="Paddle wants static dims")
+sample("matrix_power", lambda paddle, x: paddle.linalg.matrix_power(x, -2), x=_well(3, 3), rtol=1e-4, dynamic="Paddle wants static dims")
+sample("matrix_power", lambda paddle, x: paddle.linalg.matrix_power(x, 0), x=f32(2, 3, 3), dynamic="Paddle wants static dims")
+sample("renorm", lambda paddle, x: paddle.renorm(x, 2.0, -1, 1.5), x=f32(2, 3, 4))
+sample("renorm", lambda paddle, x: paddle.renorm(x, 1.0, 0, 3.0), x=f32(2, 3, 4))
+sample("bilinear", lambda paddle, x, y, w: paddle.nn.functional.bilinear(x, y, w), x=f32(2, 3), y=f32(2, 4), w=f32(5, 3, 4))
+sample("bilinear", lambda paddle, x, y, w, c: paddle.nn.functional.bilinear(x, y, w, c), x=f32(2, 3), y=f32(2, 4), w=f32(5, 3, 4), c=f32(1, 5), dynamic="Paddle wants a bias of static shape")
+sample("det", lambda paddle, x: paddle.linalg.det(x), x=f32(2, 4, 4))
+sample("det", lambda paddle, x: paddle.linalg.det(x), x=f64(3, 3))
+sample("slogdet", lambda paddle, x: paddle.linalg.slogdet(x), x=f32(2, 4, 4))
+sample("slogdet", lambda paddle, x: paddle.linalg.slogdet(x), x=f64(3, 3))
+sample("inverse", lambda paddle, x: paddle.inverse(x), x=_well(2, 4, 4))
+sample("solve", lambda paddle, x, y: paddle.linalg.solve(x, y), x=_well(2, 3, 3), y=f32(2, 3, 2))
+sample("solve", lambda paddle, x, y: paddle.linalg.solve(x, y), x=_well(3, 3), y=f32(3))
+sample("lu", lambda paddle, x: paddle.linalg.lu(x, get_infos=True), x=f32(2, 4, 3))
+sample("lu_unpack", lambda paddle, x: paddle.linalg.lu_unpack(*paddle.linalg.lu(x)), x=f32(4, 3))
+sample("cholesky", lambda paddle, x: paddle.linalg.cholesky(x), x=_spd(2, 3, 3))
+sample("cholesky", lambda paddle, x: paddle.linalg.cholesky(x, upper=True), x=_spd(3, 3, dtype="float64"))
+sample("cholesky_solve", lambda paddle, x, y: paddle.linalg.cholesky_solve(x, y), x=f32(2, 3, 2), y=_lower(2, 3, 3))
+sample("cholesky_solve", lambda paddle, x, y: paddle.linalg.cholesky_solve(x, y, upper=True), x=f32(3, 1), y=_lower(3, 3).T.copy())
+sample("triangular_solve", lambda paddle, x, y: paddle.linalg.triangular_solve(x, y), x=_well(3, 3), y=f32(3, 2))
+sample("triangular_solve", lambda paddle, x, y: paddle.linalg.triangular_solve(x, y, upper=False, transpose=True), x=_well(2, 3, 3), y=f32(3, 2))
+sample("triangular_solve", lambda paddle, x, y: paddle.linalg.triangular_solve(x, y, unitriangular=True), x=_well(3, 3), y=f32(3, 2))
