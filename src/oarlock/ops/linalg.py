@@ -20,7 +20,9 @@ def product(b: Builder, x: Tensor, y: Tensor) -> Tensor:
     if x.dtype != y.dtype:
         raise UnsupportedError(f"matmul of {x.dtype} and {y.dtype}")
     if isinstance(x.shape[-1], int) and isinstance(y.shape[-2], int) and x.shape[-1] != y.shape[-2]:
-        raise UnsupportedError(f"matmul of shapes {x.shape} and {y.shape}: {x.shape[-1]} ≠ {y.shape[-2]}", todo="check the shapes given to compile")
+        raise UnsupportedError(
+            f"matmul of shapes {x.shape} and {y.shape}: {x.shape[-1]} ≠ {y.shape[-2]}", todo="check the shapes given to compile"
+        )
     if not isinstance(x.shape[-1], int):
         x = b.match(x, [*x.shape[:-1], y.shape[-2]])
     else:
@@ -79,7 +81,11 @@ def legacy_matmul(b: Builder, x: Tensor, y: Tensor, transpose_x: bool = False, t
     right = y.reshape([1, y.shape[0]] if transpose_y else [y.shape[0], 1]) if y.ndim == 1 else swap_last(y) if transpose_y else y
     out = product(b, left, right)
     out = out if alpha == 1.0 else out * alpha
-    shape = out.shape[:-2] + ([] if x.ndim == 1 and not transpose_x else [out.shape[-2]]) + ([] if y.ndim == 1 and not transpose_y else [out.shape[-1]])
+    shape = (
+        out.shape[:-2]
+        + ([] if x.ndim == 1 and not transpose_x else [out.shape[-2]])
+        + ([] if y.ndim == 1 and not transpose_y else [out.shape[-1]])
+    )
     return out.reshape(shape or [1])
 
 
@@ -279,7 +285,9 @@ def renorm(b: Builder, x: Tensor, p: float, axis: int, max_norm: float) -> Tenso
     others = [i for i in range(x.ndim) if i != axis]
     magnitude = b.emit(relax.op.abs(x.expr))
     if p == 0.0:
-        norm = b.emit(relax.op.sum((b.emit(relax.op.not_equal(x.expr, b.known(0, x.dtype).expr))).astype(x.dtype).expr, axis=others, keepdims=True))
+        norm = b.emit(
+            relax.op.sum((b.emit(relax.op.not_equal(x.expr, b.known(0, x.dtype).expr))).astype(x.dtype).expr, axis=others, keepdims=True)
+        )
     elif math.isinf(p):
         norm = b.emit(relax.op.max(magnitude.expr, axis=others, keepdims=True))
     else:

@@ -136,7 +136,9 @@ def _determinant(b: Builder, x: Tensor, *, logarithm: bool) -> tuple[Tensor, Ten
                 with when(i64(p[s, k]) != k):
                     parity.v = -parity.v
                 if logarithm:
-                    parity.v = parity.v * select(d > 0, tirx.const(1.0, "float64"), select(d < 0, tirx.const(-1.0, "float64"), tirx.const(0.0, "float64")))
+                    parity.v = parity.v * select(
+                        d > 0, tirx.const(1.0, "float64"), select(d < 0, tirx.const(-1.0, "float64"), tirx.const(0.0, "float64"))
+                    )
                     total.v = total.v + tirx.log(tirx.abs(d))
                 else:
                     total.v = total.v * d
@@ -190,7 +192,9 @@ def lu(b: Builder, x: Tensor, pivot: bool = True) -> tuple[Tensor, Tensor, Tenso
 
 
 @operator
-def lu_unpack(b: Builder, x: Tensor, y: Tensor, unpack_ludata: bool = True, unpack_pivots: bool = True) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def lu_unpack(
+    b: Builder, x: Tensor, y: Tensor, unpack_ludata: bool = True, unpack_pivots: bool = True
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """P, L and U of a packed factorisation and its 1-based pivots."""
     rows, columns = x.shape[-2:]
     steps = b.simplify(dim_min(rows, columns))
@@ -263,6 +267,7 @@ def substitute(b: Builder, a: Tensor, y: Tensor, *, upper: bool, transpose: bool
 
     def body(t: Any, rhs: Any, out: Any) -> None:
         with parallel(batch) as s:
+
             def at(i: Any, j: Any) -> Any:
                 return t[s, j, i] if transpose else t[s, i, j]
 
@@ -294,4 +299,3 @@ def cholesky_solve(b: Builder, x: Tensor, y: Tensor, upper: bool = False) -> Ten
     factor = stacked(b, y)
     half = substitute(b, factor, stacked(b, x), upper=upper, transpose=upper, unit=False)
     return substitute(b, factor, half, upper=upper, transpose=not upper, unit=False).astype(x.dtype).reshape(x.shape)
-

@@ -62,7 +62,15 @@ sample("matrix_power", lambda paddle, x: paddle.linalg.matrix_power(x, 0), x=f32
 sample("renorm", lambda paddle, x: paddle.renorm(x, 2.0, -1, 1.5), x=f32(2, 3, 4))
 sample("renorm", lambda paddle, x: paddle.renorm(x, 1.0, 0, 3.0), x=f32(2, 3, 4))
 sample("bilinear", lambda paddle, x, y, w: paddle.nn.functional.bilinear(x, y, w), x=f32(2, 3), y=f32(2, 4), w=f32(5, 3, 4))
-sample("bilinear", lambda paddle, x, y, w, c: paddle.nn.functional.bilinear(x, y, w, c), x=f32(2, 3), y=f32(2, 4), w=f32(5, 3, 4), c=f32(1, 5), dynamic="Paddle wants a bias of static shape")
+sample(
+    "bilinear",
+    lambda paddle, x, y, w, c: paddle.nn.functional.bilinear(x, y, w, c),
+    x=f32(2, 3),
+    y=f32(2, 4),
+    w=f32(5, 3, 4),
+    c=f32(1, 5),
+    dynamic="Paddle wants a bias of static shape",
+)
 sample("det", lambda paddle, x: paddle.linalg.det(x), x=f32(2, 4, 4))
 sample("det", lambda paddle, x: paddle.linalg.det(x), x=f64(3, 3))
 sample("slogdet", lambda paddle, x: paddle.linalg.slogdet(x), x=f32(2, 4, 4))
@@ -77,5 +85,10 @@ sample("cholesky", lambda paddle, x: paddle.linalg.cholesky(x, upper=True), x=_s
 sample("cholesky_solve", lambda paddle, x, y: paddle.linalg.cholesky_solve(x, y), x=f32(2, 3, 2), y=_lower(2, 3, 3))
 sample("cholesky_solve", lambda paddle, x, y: paddle.linalg.cholesky_solve(x, y, upper=True), x=f32(3, 1), y=_lower(3, 3).T.copy())
 sample("triangular_solve", lambda paddle, x, y: paddle.linalg.triangular_solve(x, y), x=_well(3, 3), y=f32(3, 2))
-sample("triangular_solve", lambda paddle, x, y: paddle.linalg.triangular_solve(x, y, upper=False, transpose=True), x=_well(2, 3, 3), y=f32(3, 2))
+sample(
+    "triangular_solve",
+    lambda paddle, x, y: paddle.linalg.triangular_solve(x, y, upper=False, transpose=True),
+    x=_well(2, 3, 3),
+    y=f32(3, 2),
+)
 sample("triangular_solve", lambda paddle, x, y: paddle.linalg.triangular_solve(x, y, unitriangular=True), x=_well(3, 3), y=f32(3, 2))
