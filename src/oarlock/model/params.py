@@ -110,7 +110,9 @@ def inside(folder: Path, name: str) -> Path:
 
 def _bind(parameter: Parameter, array: np.ndarray, where: str) -> None:
     declared = parameter.type
-    if array.dtype != numpy_dtype(declared.dtype) and declared.dtype != "undefined":
+    if declared.dtype not in DTYPES.values():
+        raise ModelError(f"the parameter {parameter.name!r} is declared {declared.dtype}", where=where, todo=DAMAGED)
+    if array.dtype != numpy_dtype(declared.dtype):
         raise ModelError(
             f"the parameter {parameter.name!r} is declared {declared.dtype} but stored as {array.dtype}",
             where=where,

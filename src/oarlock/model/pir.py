@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ModelError
@@ -20,15 +19,15 @@ from .program import ArrayType, Block, ListType, Op, OpaqueType, Parameter, Prog
 DIALECTS = {"0": "builtin", "1": "pd_op", "2": "cf", "3": "custom_op", "4": "dist"}
 
 DTYPES = {
-    "bool": "bool", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8", "u16": "uint16",
-    "u32": "uint32", "u64": "uint64", "f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64",
+    "bool": "bool", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "ui8": "uint8", "ui16": "uint16",
+    "ui32": "uint32", "ui64": "uint64", "u8": "uint8", "f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64",
     "f8e4m3fn": "float8_e4m3fn", "f8e5m2": "float8_e5m2", "c64": "complex64", "c128": "complex128", "index": "int64",
 }  # fmt: skip
 
 _FEEDS = ("pd_op.data", "pd_op.feed")
 _INFINITIES = {"INF": float("inf"), "-INF": float("-inf"), "NAN": float("nan")}
 # Attributes that say something about training or distribution, not about what is computed.
-_IGNORED_RESULT_ATTRS = frozenset(["stop_gradient", "persistable", "trainable"])
+_IGNORED = frozenset(["stop_gradient", "persistable", "trainable", "op_dist_attr", "op_role", "chunk_id"])
 
 
 def read_program(buffer: bytes | memoryview, where: str) -> Program:
@@ -133,7 +132,7 @@ class _Reader:
             self.parameter(node, block)
         else:
             attrs = self.attributes(node)
-            handle = f"{_scope(attrs)}{short}_{ordinal}"
+            handle = f"{_take_scope(attrs)}{short}_{ordinal}"
             self.place = f"{name} ({handle})"
             op = Op(name, self.operands(name, node), attrs, handle=handle)
             defaults.fill(name, op.attrs, self.version)
@@ -227,13 +226,9 @@ class _Reader:
         """``p`` packs its attributes: A = [is_distributed, is_parameter, need_clip, name], OA = [persistable, …]."""
         results = self.item(node, "O")
         result = self.only([results] if type(results) is dict else results, "the results of a parameter")
-        if node["#"] == "p":
-            name = self.array(self.item(node, "A"), "the attributes of a parameter", 4)[3]
-            flags = self.array(node.get("OA", [1]), "the result attributes of a parameter")
-            stored = bool(flags[0]) if flags else True
-        else:
-            attrs = self.attributes(node)
-            name, stored = attrs.get("parameter_name"), attrs.get("persistable", [True]) == [True]
+        name = self.array(self.item(node, "A"), "the attributes of a parameter", 4)[3]
+        flags = self.array(node.get("OA", []), "the result attributes of a parameter")
+        stored = not flags or flags[0] not in (0, False)  # an RNN's dropout state is a parameter, but is not stored
         name = self.text(name, "the name of a parameter")
         type_ = self.type(self.item(result, "TT"))
         if self.depth > 1 or not isinstance(type_, TensorType) or self.name(name) != name:
@@ -278,11 +273,13 @@ class _Reader:
     def attributes(self, node: Any) -> dict[str, Any]:
         attrs: dict[str, Any] = {}
         for entry in self.array(self.item(node, "A"), "the attributes"):
-            attrs[self.text(self.item(entry, "N"), "an attribute's name")] = self.attribute(self.item(entry, "AT"))
+            name = self.text(self.item(entry, "N"), "an attribute's name")
+            if name not in _IGNORED:
+                attrs[name] = self.attribute(self.item(entry, "AT"))
         for key in ("OA", "QA"):
             for entry in self.array(node.get(key, []), "the result attributes"):
                 name = self.text(self.item(entry, "N"), "an attribute's name")
-                if name not in _IGNORED_RESULT_ATTRS:
+                if name not in _IGNORED:
                     attrs.setdefault(name, self.attribute(self.item(entry, "AT")))
         return attrs
 
@@ -373,7 +370,7 @@ def _unique(name: str, taken: Counter[str]) -> str:
     return unique
 
 
-def _scope(attrs: Mapping[str, Any]) -> str:
-    """The layer that made the operation, where Paddle recorded it: ``/InvertedResidual_3/``."""
-    scope = attrs.get("struct_name")
+def _take_scope(attrs: dict[str, Any]) -> str:
+    """The layer that made the operation, where Paddle recorded it, taken out of the attributes: ``/InvertedResidual_3/``."""
+    scope = attrs.pop("struct_name", "")
     return scope if type(scope) is str else ""
