@@ -17,7 +17,7 @@ _BINARY = {
     "elementwise_pow": "elementwise_pow", "grad_add": "add", "equal": "equal", "not_equal": "not_equal", "less_than": "less_than",
     "less_equal": "less_equal", "greater_than": "greater_than", "greater_equal": "greater_equal", "logical_and": "logical_and",
     "logical_or": "logical_or", "logical_xor": "logical_xor", "bitwise_and": "bitwise_and", "bitwise_or": "bitwise_or",
-    "bitwise_xor": "bitwise_xor", "minus": "subtract",
+    "bitwise_xor": "bitwise_xor", "minus": "subtract", "elementwise_prod": "multiply",
 }  # fmt: skip
 
 
@@ -140,6 +140,15 @@ def _reduce(pir: str) -> Rule:
         c.emit(pir, operands, attrs, {"out": "Out"})
 
     return Rule((pir,), convert)
+
+
+@legacy("isfinite", "isinf", "isnan", makes="isfinite isinf isnan")
+def _is_v1(c: Call) -> None:
+    """v1 gives one answer for the whole tensor: all finite, any infinite, any NaN."""
+    x = c.need("X")
+    each = c.value(c.type, {"x": x}, {}, TensorType("bool", x.type.shape if isinstance(x.type, TensorType) else ()))
+    answer = c.value("all" if c.type == "isfinite" else "any", {"x": each}, {"axis": [], "keepdim": False}, TensorType("bool", ()))
+    c.emit("reshape", {"x": answer, "shape": [1]}, {}, {"out": "Out"})
 
 
 @legacy("frobenius_norm", makes="frobenius_norm")
@@ -304,15 +313,23 @@ _UNARY = """abs acos acosh angle asin asinh atan atanh bitwise_not ceil celu con
     rsqrt selu sigmoid sign silu sin sinh softmax softplus softsign sqrt square stanh tan tanh tanh_shrink thresholded_relu polygamma
     renorm soft_relu rrelu nextafter"""
 
-_SAME = """addmm baddbmm bmm bernoulli bincount cholesky cholesky_solve clip_by_norm cumprod cumsum logcumsumexp dist dot eig
-    eigh eigvals eigvalsh einsum equal_all gumbel_softmax instance_norm kron kthvalue l1_norm lerp logspace lstsq lu lu_unpack
-    matrix_power matrix_rank mode multi_dot mv norm p_norm poisson qr randperm segment_pool sigmoid_cross_entropy_with_logits
+_SAME = """addmm argsort baddbmm bmm bernoulli bincount cholesky cholesky_solve clip_by_norm cumprod cumsum logcumsumexp dist dot
+    eigvals eigvalsh equal_all gumbel_softmax instance_norm kron kthvalue l1_norm lerp logspace lstsq lu lu_unpack
+    matrix_power mode multi_dot mv norm p_norm poisson qr randperm segment_pool sigmoid_cross_entropy_with_logits
     solve squared_l2_norm svd triangular_solve affine_channel spectral_norm lrn
-    truncated_gaussian_random accuracy hinge_loss fft_c2c fft_c2r fft_r2c overlap_add frame stft 
+    truncated_gaussian_random hinge_loss fft_c2c fft_c2r fft_r2c overlap_add frame stft 
     fused_softmax_mask fused_softmax_mask_upper_triangle unique_consecutive searchsorted gammaln copysign bitwise_left_shift
-    bitwise_right_shift uniform_random_batch_size_like nanmedian multinomial dirichlet"""
+    bitwise_right_shift uniform_random_batch_size_like multinomial dirichlet"""
 
 RULES: dict[str, Rule] = {
+    "accuracy": rename("accuracy", x="Out"),
+    "auc": rename("auc", x="Predict"),
+    "eig": rename("eig", out_w="Eigenvalues", out_v="Eigenvectors"),
+    "eigh": rename("eigh", out_w="Eigenvalues", out_v="Eigenvectors"),
+    "einsum": rename("einsum", x="Operands"),
+    "matrix_rank": rename("matrix_rank"),
+    "nanmedian": rename("nanmedian", medians="MedianIndex"),
+    "range_v2": rename("range_v2"),
     **{name: _binary(pir) for name, pir in _BINARY.items()},
     **{f"reduce_{pir}": _reduce(pir) for pir in ("sum", "mean", "max", "min", "prod", "all", "any", "amax", "amin")},
     **same(_UNARY),
@@ -330,7 +347,6 @@ RULES: dict[str, Rule] = {
     "dropout": rename("dropout", seed_tensor="Seed", p="dropout_prob", mode="dropout_implementation",
                       defaults={"p": 0.5, "mode": "downgrade_in_infer"}),
     "empty": rename("empty"),
-    "exponential": rename("exponential_", lam="lambda"),
     "eye": rename("eye"),
     "fill_any": rename("fill"),
     "gaussian_random": rename("gaussian"),

@@ -245,11 +245,12 @@ _SAME = """as_complex as_real diag_embed fill_diagonal fill_diagonal_tensor flip
     is_empty lod_reset memcpy memcpy_d2h memcpy_h2d partial_concat partial_sum pixel_shuffle pixel_unshuffle print scatter_nd_add
     sequence_mask sequence_expand sequence_softmax sequence_pool sequence_conv im2sequence shuffle_channel channel_shuffle
     temporal_shift where share_data view_shape index_put roll tile shadow_feed crf_decoding ctc_align edit_distance
-    gru_unit lookup_table_dequant hash cvm assert row_conv add_position_encoding"""
+    gru_unit lookup_table_dequant hash assert row_conv add_position_encoding"""
 
 RULES: dict[str, Rule] = {
     **same(_SAME),
     "broadcast_tensors": rename("broadcast_tensors", input="X"),
+    "cvm": rename("cvm", out="Y"),
     "cast": rename("cast", dtype="out_dtype"),
     "concat": rename("concat"),
     "crop_tensor": rename("crop", shape=("Shape", "shape"), offsets=("Offsets", "offsets")),

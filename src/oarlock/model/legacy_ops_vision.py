@@ -11,7 +11,10 @@ _SAME = """bipartite_match box_clip box_coder collect_fpn_proposals distribute_f
     weighted_sample_neighbors sparse_attention flash_attn rank_attention tdm_child tdm_sampler beam_search beam_search_decode
     attention_lstm fusion_gru fusion_lstm fusion_repeated_fc_relu fusion_seqconv_eltadd_relu fusion_seqpool_concat
     fusion_squared_mat_sub fusion_transpose_flatten_concat fused_elementwise_add fused_elementwise_sub fused_elementwise_mul
-    fused_elementwise_div nop merge_selected_rows get_tensor_from_selected_rows match_matrix_tensor pyramid_hash batch_fc"""
+    fused_elementwise_div nop merge_selected_rows get_tensor_from_selected_rows match_matrix_tensor pyramid_hash batch_fc
+    c_identity c_allreduce_sum c_concat c_split fused_elemwise_activation fused_elemwise_add_activation fused_gate_attention
+    fused_gemm_epilogue fused_seqpool_cvm fusion_seqpool_cvm_concat fused_conv2d_add_act fused_linear_param_grad_add
+    nce seed"""
 
 
 _PROPOSALS = rename(
@@ -25,6 +28,20 @@ RULES: dict[str, Rule] = {
     **same(_SAME),
     "anchor_generator": rename("anchor_generator", variances_out="Variances"),
     "collect_fpn_proposals": rename("collect_fpn_proposals", post_nms_topn="post_nms_topN"),
+    "c_embedding": rename("c_embedding", weight="W", x="Ids"),
+    "fused_batch_norm_act": rename("fused_batch_norm_act", out="Y"),
+    "fused_attention": rename(
+        "fused_attention",
+        qkv_weight="QKVW",
+        out_linear_weight="OutLinearW",
+        ln_scale_2="Ln2Scale",
+        ln_bias_2="Ln2Bias",
+        ln_var="LnVariance",
+        ln_mean_2="Ln2Mean",
+        ln_var_2="Ln2Variance",
+        out="Y",
+    ),
+    "fused_feedforward": rename("fused_feedforward", dropout1_prob="dropout1_rate", dropout2_prob="dropout2_rate"),
     "generate_proposals_v2": _PROPOSALS,
     # earlier versions give fewer results: the first no index, neither the number of boxes an image
     **{name: rename("multiclass_nms3") for name in ("multiclass_nms", "multiclass_nms2", "multiclass_nms3")},
