@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 import importlib.metadata
+import keyword
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +16,12 @@ import tvm
 from tvm import relax
 
 from . import pipeline, targets
-from .errors import InternalError, TargetError
+from ._version import __version__
+from .errors import InputError, InternalError, TargetError
 from .importer import import_program
 from .model import Program, load_model
 from .runtime.artifact import Artifact
 from .runtime.signature import Dim, Signature, TensorSpec
-from .runtime.threads import default_threads
 
 Progress = Callable[[str, int, int], None]
 
@@ -52,12 +53,12 @@ def compile(
     """
     program = model if isinstance(model, Program) else load_model(model)
     chosen = _target(target, threads, options)
+    _check_dim_names(shapes)
     report = progress or (lambda stage, done, total: None)
     module = import_program(program, shapes, lambda done, total: report("import", done, total))
     signature = signature_of(module, program)
-    report("build", 0, 1)
-    built = pipeline.build(module, chosen, dump=dump)
-    report("build", 1, 1)
+    built = pipeline.build(module, chosen, dump=dump, progress=report)
+    report("done", 1, 1)
     manifest = {
         **_versions(),
         "created": _now(),
@@ -70,6 +71,14 @@ def compile(
     return Artifact(built.library, built.weights, signature, manifest)
 
 
+def _check_dim_names(shapes: Mapping[str, Sequence[int | str | None]] | None) -> None:
+    """Named dims become variables in TVM's text and in the signature's expressions."""
+    for name, dims in (shapes or {}).items():
+        for dim in dims:
+            if isinstance(dim, str) and (not dim.isidentifier() or keyword.iskeyword(dim)):
+                raise InputError(f"{dim!r} is no name for a dim", where=f"the shape of {name!r}", todo='use a name such as "batch" or "h"')
+
+
 def _target(target: str | targets.Target, threads: int | None, options: Mapping[str, Any] | None) -> targets.Target:
     if isinstance(target, targets.Target):
         if threads is not None or options:
@@ -78,8 +87,6 @@ def _target(target: str | targets.Target, threads: int | None, options: Mapping[
     chosen = dict(options or {})
     if threads is not None:
         chosen["threads"] = threads
-    elif target == "cpu":
-        chosen.setdefault("threads", default_threads())
     return targets.get(target, **chosen)
 
 
@@ -136,7 +143,7 @@ def _dim(node: ast.expr) -> Dim:
 
 def _versions() -> dict[str, str]:
     return {
-        "oarlock": importlib.metadata.version("oarlock"),
+        "oarlock": __version__,
         "tvm": str(tvm.__version__),
         "tvm_ffi": importlib.metadata.version("apache-tvm-ffi"),
     }

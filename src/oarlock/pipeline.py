@@ -62,10 +62,13 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
     ]
 
 
-def build(mod: tvm.IRModule, target: Target, *, dump: Path | str | Dump | None = None) -> Built:
+def build(
+    mod: tvm.IRModule, target: Target, *, dump: Path | str | Dump | None = None, progress: Callable[[str, int, int], None] | None = None
+) -> Built:
     """Compile ``mod`` (one public function ``main``, weights as constants) for ``target``.
 
     ``dump``: a folder that gets one text file a stage, or a function called with (stage name, text).
+    ``progress``: called with (stage name, stages done, stages in all) before each stage.
     Raises UnsupportedError for what the target cannot do, TargetError for a missing tool, InternalError for our own faults.
     """
     weights, notes, write = Weights(), Notes(), _writer(dump)
@@ -75,10 +78,14 @@ def build(mod: tvm.IRModule, target: Target, *, dump: Path | str | Dump | None =
             where=f"target {target.name}",
         )
     with target.tvm_target, tvm.transform.PassContext(opt_level=3):
-        for number, stage in enumerate([Stage("imported", lambda mod, notes: mod), *stages(target, weights)]):
+        every = [Stage("imported", lambda mod, notes: mod), *stages(target, weights)]
+        report = progress or (lambda stage, done, total: None)
+        for number, stage in enumerate(every):
+            report(stage.name, number, len(every) + 1)
             mod = _run(stage, mod, notes)
             if write is not None:
                 write(f"{number:02d}-{stage.name}", compat.module_text(mod))
+        report("generate-code", len(every), len(every) + 1)
         try:
             executable = compat.build_vm(mod, target.tvm_target)
         except (RuntimeError, ValueError, TypeError) as e:

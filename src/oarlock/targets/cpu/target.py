@@ -13,6 +13,7 @@ import tvm
 
 from ... import compat
 from ...errors import TargetError
+from ...runtime.threads import default_threads
 from ..base import Notes, Refusal, Stage, Target
 from .machine import Machine
 from .schedule import schedule_module
@@ -23,7 +24,7 @@ _COMPILERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
 class CpuTarget(Target):
     """Any CPU that LLVM knows.
 
-    ``threads``: kernels are made for this many threads (1 = no parallel loops); default: the cores of this process.
+    ``threads``: kernels are made for this many threads (1 = no parallel loops); default: the physical cores of this process.
     ``mcpu``: an LLVM CPU name ("x86-64-v3", "znver4", "cortex-a76"), or "native" for the machine that compiles.
     ``mtriple``: an LLVM triple for cross compilation; default: this machine's.  ``mattr``: extra LLVM features ("+avx2").
     ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found in PATH.
@@ -35,7 +36,7 @@ class CpuTarget(Target):
         self, *, threads: int | None = None, mcpu: str = "native", mtriple: str = "", mattr: tuple[str, ...] = (), cxx: str = ""
     ) -> None:
         if threads is None:
-            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+            threads = default_threads()
         if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 1024:
             raise TargetError(f"threads must be a whole number from 1 to 1024, not {threads!r}", where="target cpu")
         self.threads = threads
