@@ -7,7 +7,6 @@ import datetime
 import importlib.metadata
 import keyword
 import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,7 @@ def compile(
         "created": _now(),
         "target": chosen.name,
         "options": dict(chosen.options),
-        "runtime": {"machine": platform.machine(), **chosen.runtime},
+        "runtime": dict(chosen.runtime),
         "source": {key: value for key, value in program.source.items() if isinstance(value, str | int | float | bool)},
         "notes": built.notes,
     }

@@ -26,8 +26,8 @@ import tvm_ffi
 from ..errors import ArtifactError, InputError, OarlockError, TargetError
 from . import dtypes, tvm_runtime
 from .artifact import ALIGNMENT, Artifact
+from .machine import cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
-from .threads import default_threads
 
 _CPU = 1  # DLPack's device type
 _POOLED_ALLOCATOR = 2
@@ -77,7 +77,7 @@ class Session:
                 todo="compile the model again",
             )
         self._weights = [_weight_tensor(weight) for weight in artifact.weights]
-        self._weight_ranges = _address_ranges(self._weights, artifact.weights)
+        self._weight_ranges = _address_ranges(self._weights)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -171,7 +171,7 @@ class Session:
         check_shape(spec, tuple(tensor.shape), symbols)
         if tensor.is_contiguous() and tensor.data_ptr() % ALIGNMENT == 0:
             return tensor
-        return self._stage(spec, _strided_view(tensor))
+        return self._stage(spec, _view(tensor))
 
     def _stage(self, spec: TensorSpec, array: np.ndarray) -> tvm_ffi.Tensor:
         """A copy of ``array`` in the session's own buffer for this input, kept while the shape stays the same."""
@@ -190,15 +190,19 @@ class Session:
                 where=self.artifact.path,
                 todo="compile the model again",
             )
+        taken: list[tuple[int, int]] | None = None  # memory that no further output may be a view of
         arrays: dict[str, np.ndarray] = {}
-        seen = self._weight_ranges + _address_ranges(tensors)
         for spec, result in zip(self.outputs, results, strict=True):
-            array = _strided_view(result)
+            if spec.dtype in dtypes.PLAIN and result.numel() * dtypes.numpy_dtype(spec.dtype).itemsize < _COPY_BELOW:
+                arrays[spec.name] = np.from_dlpack(result).copy()
+                continue
+            array = _view(result)
+            if taken is None:
+                taken = self._weight_ranges + _address_ranges(tensors)
             address = result.data_ptr()
-            if array.nbytes < _COPY_BELOW or any(start <= address < end for start, end in seen):
+            if any(start < address + array.nbytes and address < end for start, end in taken):
                 array = array.copy()
-            else:
-                seen.append((address, address + array.nbytes))
+            taken.append((address, address + array.nbytes))
             arrays[spec.name] = array
         return arrays
 
@@ -216,6 +220,13 @@ def _check_machine(artifact: Artifact) -> None:
             f"the artifact was compiled for {runtime['machine']}; this machine is {machine}",
             where=artifact.path,
             todo="compile the model on this machine, or for its triple",
+        )
+    # Machine code with instructions that the CPU lacks would end the process.
+    if missing := sorted(set(runtime.get("features", [])) - cpu_features()):
+        raise ArtifactError(
+            f"the artifact needs CPU features that this machine lacks: {', '.join(missing)}",
+            where=artifact.path,
+            todo="compile the model on this machine, or for an older CPU (mcpu='x86-64-v3')",
         )
 
 
@@ -291,7 +302,7 @@ class _Memory:
         }
 
 
-def _strided_view(tensor: tvm_ffi.Tensor) -> np.ndarray:
+def _view(tensor: tvm_ffi.Tensor) -> np.ndarray:
     """A writable array over a CPU tensor's memory."""
     dtype = dtypes.numpy_dtype(str(tensor.dtype))
     if 0 in tensor.shape:
@@ -301,15 +312,14 @@ def _strided_view(tensor: tvm_ffi.Tensor) -> np.ndarray:
     return array if carrier is None else array.view(dtype)
 
 
-def _address_ranges(tensors: list[tvm_ffi.Tensor], arrays: list[np.ndarray] | None = None) -> list[tuple[int, int]]:
+def _address_ranges(tensors: list[tvm_ffi.Tensor]) -> list[tuple[int, int]]:
     """Where tensors lie, neighbours joined."""
-    sizes = [t.numel() * t.dtype.itemsize for t in tensors] if arrays is None else [a.nbytes for a in arrays]
     ranges: list[tuple[int, int]] = []
-    for start, end in sorted((t.data_ptr(), t.data_ptr() + size) for t, size in zip(tensors, sizes, strict=True) if size):
+    for start, size in sorted((t.data_ptr(), t.numel() * t.dtype.itemsize) for t in tensors):
         if ranges and start - ranges[-1][1] <= ALIGNMENT:
-            ranges[-1] = (ranges[-1][0], max(end, ranges[-1][1]))
-        else:
-            ranges.append((start, end))
+            ranges[-1] = (ranges[-1][0], max(start + size, ranges[-1][1]))
+        elif size:
+            ranges.append((start, start + size))
     return ranges
 
 

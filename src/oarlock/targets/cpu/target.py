@@ -13,12 +13,35 @@ import tvm
 
 from ... import compat
 from ...errors import TargetError
-from ...runtime.threads import default_threads
+from ...runtime.machine import default_threads
 from ..base import Notes, Refusal, Stage, Target
 from .machine import Machine
 from .schedule import schedule_module
 
 _COMPILERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
+
+# The LLVM features that generated code uses → the Linux kernel's names of them, by which the runtime knows the machine.
+_KERNEL_NAMES = {
+    "sse4.1": "sse4_1",
+    "avx": "avx",
+    "f16c": "f16c",
+    "fma": "fma",
+    "bmi2": "bmi2",
+    "avx2": "avx2",
+    "avxvnni": "avx_vnni",
+    "avx512f": "avx512f",
+    "avx512bw": "avx512bw",
+    "avx512dq": "avx512dq",
+    "avx512vl": "avx512vl",
+    "avx512vbmi": "avx512vbmi",
+    "avx512vnni": "avx512_vnni",
+    "avx512bf16": "avx512_bf16",
+    "avx512fp16": "avx512_fp16",
+    "neon": "asimd",
+    "dotprod": "asimddp",
+    "i8mm": "i8mm",
+    "sve": "sve",
+}
 
 
 class CpuTarget(Target):
@@ -67,7 +90,10 @@ class CpuTarget(Target):
 
     @property
     def runtime(self) -> Mapping[str, Any]:
-        return {"device": "cpu", "threads": self.threads}
+        has = compat.llvm_features(self._tvm_target)
+        features = sorted(name for llvm_name, name in _KERNEL_NAMES.items() if llvm_name in has)
+        machine = (self.mtriple or compat.llvm_host_triple()).split("-")[0]
+        return {"device": "cpu", "machine": machine, "threads": self.threads, "features": features}
 
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         return []  # everything that Relax can say compiles for a CPU; packed functions are checked by the pipeline

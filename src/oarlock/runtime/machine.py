@@ -1,8 +1,9 @@
-"""How many threads kernels should use when nobody says."""
+"""What this machine has: CPU features, and the threads that kernels should use when nobody says."""
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 
@@ -31,3 +32,17 @@ def _quota() -> int | None:
         return None if quota == "max" else max(1, int(quota) // int(period))
     except (OSError, ValueError):
         return None
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """The CPU's features by the kernel's names ("avx2", "avx512f", "asimd"); empty when it does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
+            for line in lines:
+                key, _, value = line.partition(":")
+                if key.strip() in ("flags", "Features"):
+                    return frozenset(value.split())
+    except OSError:
+        pass
+    return frozenset()
