@@ -44,9 +44,7 @@ def _from_bytes(graph: memoryview, weights: bytes | memoryview | None) -> Progra
     names = _stored(program)
     if names:
         if weights is None:
-            raise ModelError(
-                f"the model has {len(names)} parameters, but no weights were given", where=where, todo="give them as params="
-            )
+            raise ModelError(f"the model has {len(names)} parameters, but no weights were given", where=where, todo="give them as params=")
         bind_combined(program.parameters, names, weights, "the weights given as bytes")
     return _finish(program, graph, {"path": "", "params_size": len(memoryview(weights).cast("B")) if weights and names else 0})
 
@@ -85,9 +83,7 @@ def _read_graph(graph: memoryview, where: str) -> Program:
 
 def _stored(program: Program) -> list[str]:
     """Names of the parameters whose data stands in the weight files: the persistable ones."""
-    absent = {
-        op.results[0].name for op in program.block.ops if op.name == "builtin.parameter" and op.attrs.get("persistable") is False
-    }
+    absent = {op.results[0].name for op in program.block.ops if op.name == "builtin.parameter" and op.attrs.get("persistable") is False}
     return sorted(name for name in program.parameters if name not in absent)
 
 

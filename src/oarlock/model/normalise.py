@@ -192,6 +192,7 @@ class _Normaliser:
 
     def _regions(self, op: Op) -> None:
         """Rewrite the regions of ``op``; memory of outside that they write into becomes operands and results."""
+        _check_regions(op)
         written = list(dict.fromkeys(memory for region in op.regions for memory in self.written[id(region)]))
         if written and op.name not in ("pd_op.while", "pd_op.if"):
             raise UnsupportedError(
@@ -217,8 +218,6 @@ class _Normaliser:
 
     def _carry(self, op: Op, written: Iterable[Value], before: Iterable[Value]) -> None:
         """Pass the memory into the loop: an operand and a block argument each."""
-        if len(op.regions) != 1:
-            raise ModelError(f"a while loop has {len(op.regions)} regions", where=op.handle, todo=DAMAGED)
         for memory, value in zip(written, before, strict=True):
             op.operands[f"operand_{len(op.operands)}"] = value
             argument = Value(f"{value.name}.carried", value.type)
@@ -228,8 +227,6 @@ class _Normaliser:
 
     def _yield(self, region: Block, values: Iterable[Value], op: Op) -> None:
         if not region.ops or region.ops[-1].name != "cf.yield":
-            if op.name == "pd_op.while":
-                raise ModelError("the body of a while loop does not end in cf.yield", where=op.handle, todo=DAMAGED)
             region.ops.append(Op("cf.yield", handle=op.handle))
         last = region.ops[-1]
         for value in values:
@@ -239,3 +236,26 @@ class _Normaliser:
         """The type that every region yields, or that of the value before when they differ."""
         types = {list(region.ops[-1].operands.values())[index].type for region in op.regions}  # type: ignore[union-attr]
         return types.pop() if len(types) == 1 else value.type
+
+
+def _check_regions(op: Op) -> None:
+    """The numbers of operands, arguments, yielded values and results of a loop or a branch must agree."""
+    if op.name not in ("pd_op.while", "pd_op.if"):
+        return
+    loop = op.name == "pd_op.while"
+    counts = [len(op.operands) - 1, len(op.results)] if loop else [len(op.results)]
+    for region in op.regions:
+        last = region.ops[-1] if region.ops else None
+        yielded = list(last.operands.values()) if last is not None and last.name == "cf.yield" else []
+        if loop:
+            counts += [len(region.args), len(yielded) - 1]
+        else:
+            counts.append(len(yielded))
+        if None in yielded or (region.args and not loop):
+            raise ModelError("a region yields an absent value, or a branch has arguments", where=op.handle, todo=DAMAGED)
+    if len(op.regions) != (1 if loop else 2) or len(set(counts)) != 1 or None in op.operands.values():
+        raise ModelError(
+            f"the {len(op.regions)} region(s) of {op.name} do not fit its {len(op.operands)} operands and {len(op.results)} results",
+            where=op.handle,
+            todo=DAMAGED,
+        )

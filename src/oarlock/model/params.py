@@ -103,7 +103,9 @@ def inside(folder: Path, name: str) -> Path:
             raise ValueError
     except (ValueError, OSError, RuntimeError):  # a null character, a name that is too long, links that go in a circle
         raise ModelError(
-            f"the name {name!r} leads outside the model's folder", where=str(folder), todo="do not use this model: its file names are not safe"
+            f"the name {name!r} leads outside the model's folder",
+            where=str(folder),
+            todo="do not use this model: its file names are not safe",
         ) from None
     return path
 

@@ -7,40 +7,30 @@ of quantisation, and ``regions``.  A name is ``<dialect id>.<name>``.  Values ha
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from typing import Any
 
 from ..errors import ModelError
 from . import defaults
-from .limits import DAMAGED, check_dims, check_int64, check_text, parse_json
-from .program import ArrayType, Block, ListType, Op, OpaqueType, Parameter, Program, TensorType, Type, Value
-
-DIALECTS = {"0": "builtin", "1": "pd_op", "2": "cf", "3": "custom_op", "4": "dist"}
-
-DTYPES = {
-    "bool": "bool", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "ui8": "uint8", "ui16": "uint16",
-    "ui32": "uint32", "ui64": "uint64", "u8": "uint8", "f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64",
-    "f8e4m3fn": "float8_e4m3fn", "f8e5m2": "float8_e5m2", "c64": "complex64", "c128": "complex128", "index": "int64",
-}  # fmt: skip
+from .limits import parse_json
+from .pir_decode import Decoder, Nodes, RawOp
+from .program import Block, Op, Parameter, Program, TensorType, Value
 
 _FEEDS = ("pd_op.data", "pd_op.feed")
-_INFINITIES = {"INF": float("inf"), "-INF": float("-inf"), "NAN": float("nan")}
-# Attributes that say something about training or distribution, not about what is computed.
-_IGNORED = frozenset(["stop_gradient", "persistable", "trainable", "op_dist_attr", "op_role", "chunk_id"])
 
 
 def read_program(buffer: bytes | memoryview, where: str) -> Program:
     """The program of a PIR file, its parameters not yet bound to data.  ``where`` names the file in errors."""
-    return _Reader(where).program(parse_json(buffer, where))
+    decoder = Decoder(where)
+    return _Reader(decoder).program(parse_json(buffer, where, decoder.hook))
 
 
-class _Reader:
-    """The state of one reading: which value each id stands for, and where in the file we are."""
+class _Reader(Nodes):
+    """The state of one reading: which value each id stands for, and which names are taken."""
 
-    def __init__(self, where: str) -> None:
-        self.file = where
-        self.place = "the header"
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__(decoder.file)
+        self.types = decoder
         self.version = defaults.LATEST_VERSION
         self.values: dict[int, Value] = {}
         self.scope: list[int] = []
@@ -52,31 +42,6 @@ class _Reader:
         self.output_names: Counter[str] = Counter()
         self.parameters: dict[str, Parameter] = {}
         self.depth = 0
-
-    # ---- checked access to the JSON ------------------------------------------------------------------------------
-
-    @property
-    def where(self) -> str:
-        return f"{self.file}: {self.place}"
-
-    def bad(self, what: str) -> ModelError:
-        return ModelError(what, where=self.where, todo=DAMAGED)
-
-    def item(self, node: Any, key: str) -> Any:
-        if type(node) is not dict or key not in node:
-            raise self.bad(f"the key {key!r} is missing")
-        return node[key]
-
-    def array(self, node: Any, what: str, size: int | None = None) -> list:
-        if type(node) is not list or (size is not None and len(node) < size):
-            raise self.bad(f"{what} must be a list" + (f" of {size}" if size is not None else ""))
-        return node
-
-    def text(self, node: Any, what: str) -> str:
-        return check_text(node, what, self.where)
-
-    def integer(self, node: Any, what: str) -> int:
-        return check_int64(node, what, self.where)
 
     # ---- program, blocks, operations -----------------------------------------------------------------------------
 
@@ -112,8 +77,8 @@ class _Reader:
         arguments += [(self.text(self.item(a, "key"), "a key"), a) for a in self.array(node.get("kwargs", []), "the keyword arguments")]
         block = Block()
         for name, argument in arguments:
-            value = Value(self.name(name), self.type(self.item(argument, "TT")))
-            self.define(self.item(argument, "#"), value)
+            value = Value(self.name(name), self.types.type(self.item(argument, "TT")))
+            self.define(self.integer(self.item(argument, "#"), "an argument's id"), value)
             block.args.append(value)
         for op in self.array(self.item(node, "ops"), "the block's operations"):
             self.operation(op, block)
@@ -122,42 +87,33 @@ class _Reader:
         self.depth, self.scope = self.depth - 1, outer
         return block
 
-    def operation(self, node: Any, block: Block) -> None:
-        name = self.full_name(self.text(self.item(node, "#"), "an operator's name"))
-        short = name.split(".", 1)[-1].rstrip("_")
-        ordinal = self.count[short]
+    def operation(self, raw: Any, block: Block) -> None:
+        if type(raw) is not RawOp:
+            raise self.bad("an operation lacks its name, its results or its attributes")
+        short = raw.name.split(".", 1)[-1].rstrip("_")
+        name = f"{short}_{self.count[short]}"
         self.count[short] += 1
-        outer, self.place = self.place, f"{name} number {ordinal}"
-        if name == "builtin.parameter":
-            self.parameter(node, block)
+        outer, self.place = self.place, f"{raw.name} ({raw.scope}{name})"
+        if raw.name == "builtin.parameter":
+            self.parameter(raw, block)
         else:
-            attrs = self.attributes(node)
-            handle = f"{_take_scope(attrs)}{short}_{ordinal}"
-            self.place = f"{name} ({handle})"
-            op = Op(name, self.operands(name, node), attrs, handle=handle)
-            defaults.fill(name, op.attrs, self.version)
+            op = Op(raw.name, self.operands(raw), defaults.fill(raw.name, raw.attrs, self.version), handle=raw.scope + name)
             self.require(op)
-            for region in self.array(node.get("regions", []), "the regions"):
+            here = self.place
+            for region in raw.regions:
                 op.regions.append(self.region(region))
-                self.place = f"{name} ({handle})"
-            if name == "pd_op.fetch":
+                self.place = here
+            if op.name == "pd_op.fetch":
                 self.fetch(op)
-            self.results(op, node, f"{short}_{ordinal}")
+            self.results(op, raw, name)
             block.ops.append(op)
         self.place = outer
 
-    def full_name(self, name: str) -> str:
-        if name == "p":
-            return "builtin.parameter"
-        dialect, dot, rest = name.partition(".")
-        return f"{DIALECTS.get(dialect, dialect)}.{rest}" if dot else name
-
-    def operands(self, name: str, node: Any) -> dict[str, Value | None]:
+    def operands(self, raw: RawOp) -> dict[str, Value | None]:
         """Named operands; the ones that the file leaves out at the end are absent."""
-        signature = defaults.signature(name)
+        signature = defaults.signature(raw.name)
         out: dict[str, Value | None] = {}
-        for i, operand in enumerate(self.array(self.item(node, "I"), "the operands")):
-            key = self.integer(self.item(operand, "%"), "an operand's id")
+        for i, key in enumerate(raw.operands):
             if key and key not in self.values:
                 raise self.bad(f"operand {i} is the value {key}, which is not defined before this operation")
             out[signature.operand(i)] = self.values[key] if key else None
@@ -170,25 +126,21 @@ class _Reader:
             if key not in op.attrs:
                 raise self.bad(f"the attribute {key!r} is missing")
 
-    def results(self, op: Op, node: Any, name: str) -> None:
-        results = self.item(node, "O")
-        results = [results] if type(results) is dict else self.array(results, "the results")
+    def results(self, op: Op, raw: RawOp, name: str) -> None:
         signature = defaults.signature(op.name)
-        for i, result in enumerate(results):
-            op.result_names.append(signature.result(i, len(results)))
-            type_ = self.type(self.item(result, "TT"))
+        for i, (key, type_) in enumerate(raw.results):
+            op.result_names.append(signature.result(i, len(raw.results)))
             if op.name in _FEEDS:
                 value_name = self.text(op.attrs.get("name"), "the name of an input")
             else:
-                value_name = name if len(results) == 1 else f"{name}.{op.result_names[-1]}"
+                value_name = name if len(raw.results) == 1 else f"{name}.{op.result_names[-1]}"
             value = Value(self.name(value_name), type_)
-            self.define(self.item(result, "%"), value)
+            self.define(key, value)
             op.results.append(value)
             if op.name in _FEEDS:
                 self.feed(op, value)
 
-    def define(self, key: Any, value: Value) -> None:
-        key = self.integer(key, "a value's id")
+    def define(self, key: int, value: Value) -> None:
         if key == 0:
             return  # an absent result: nothing can use it
         # Ids of block arguments are negative; only ones that are out of scope may come again.
@@ -222,142 +174,17 @@ class _Reader:
         op.attrs["name"] = name
         self.fetched.append((column, name, value))
 
-    def parameter(self, node: Any, block: Block) -> None:
-        """``p`` packs its attributes: A = [is_distributed, is_parameter, need_clip, name], OA = [persistable, …]."""
-        results = self.item(node, "O")
-        result = self.only([results] if type(results) is dict else results, "the results of a parameter")
-        name = self.array(self.item(node, "A"), "the attributes of a parameter", 4)[3]
-        flags = self.array(node.get("OA", []), "the result attributes of a parameter")
-        stored = not flags or flags[0] not in (0, False)  # an RNN's dropout state is a parameter, but is not stored
-        name = self.text(name, "the name of a parameter")
-        type_ = self.type(self.item(result, "TT"))
+    def parameter(self, raw: RawOp, block: Block) -> None:
+        name = raw.attrs["parameter_name"]
+        if len(raw.results) != 1:
+            raise self.bad(f"the parameter {name!r} has {len(raw.results)} results")
+        key, type_ = raw.results[0]
         if self.depth > 1 or not isinstance(type_, TensorType) or self.name(name) != name:
             raise self.bad(f"the parameter {name!r} is not a tensor, is inside a region, or its name is taken")
         value = Value(name, type_)
-        self.define(self.item(result, "%"), value)
-        op = Op("builtin.parameter", {}, {"parameter_name": name, "persistable": stored}, [value], ["out"], handle=name)
-        block.ops.append(op)
+        self.define(key, value)
+        block.ops.append(Op(raw.name, {}, raw.attrs, [value], ["out"], handle=name))
         self.parameters[name] = Parameter(name, type_, None)
-
-    # ---- types and attributes ------------------------------------------------------------------------------------
-
-    def type(self, node: Any) -> Type:
-        kind = self.text(self.item(node, "#"), "a type's name").split(".", 1)[-1]
-        match kind:
-            case "NULL":
-                return OpaqueType("none")
-            case "t_vec":
-                return ListType(tuple(self.type(t) for t in self.array(self.item(node, "D"), "the types of a list")))
-            case "t_dtensor" | "t_dense_tensor_array":
-                data = self.array(self.item(node, "D"), "a tensor type", 3)
-                dtype = self.type(data[0])
-                dims = check_dims(self.array(data[1], "the dims"), self.where, lenient=True)
-                if not isinstance(dtype, OpaqueType):
-                    raise self.bad("the element type of a tensor is not a scalar type")
-                if kind == "t_dense_tensor_array":
-                    return ArrayType(dtype.name, dims)
-                lod = self.array(data[3], "the LoD") if len(data) > 3 else []
-                return TensorType(dtype.name, dims, len(lod))
-            case "t_dist_dtensor":
-                return self.dense_of_dist(node)
-            case _ if kind.startswith("t_") and kind[2:] in DTYPES:
-                return OpaqueType(DTYPES[kind[2:]])
-            case _:
-                return OpaqueType(kind)
-
-    def dense_of_dist(self, node: Any) -> Type:
-        """A distributed tensor, run on one device, is the dense tensor in it."""
-        data = self.array(self.item(node, "D"), "a distributed tensor type", 1)
-        return self.type({"#": "0.t_dtensor", "D": data[0].get("D") if type(data[0]) is dict else data[0]})
-
-    def attributes(self, node: Any) -> dict[str, Any]:
-        attrs: dict[str, Any] = {}
-        for entry in self.array(self.item(node, "A"), "the attributes"):
-            name = self.text(self.item(entry, "N"), "an attribute's name")
-            if name not in _IGNORED:
-                attrs[name] = self.attribute(self.item(entry, "AT"))
-        for key in ("OA", "QA"):
-            for entry in self.array(node.get(key, []), "the result attributes"):
-                name = self.text(self.item(entry, "N"), "an attribute's name")
-                if name not in _IGNORED:
-                    attrs.setdefault(name, self.attribute(self.item(entry, "AT")))
-        return attrs
-
-    def attribute(self, node: Any) -> Any:
-        """An attribute's value in Python: numbers, strings, lists, dtype names, types."""
-        kind = self.text(self.item(node, "#"), "an attribute's kind")
-        short = kind.split(".", 1)[-1]
-        if kind == "NULL":
-            return None
-        if "VD" in node:
-            word = node["VD"]
-            if type(word) is not str or word.upper() not in _INFINITIES:
-                raise self.bad(f"a number is {word!r}")
-            return _INFINITIES[word.upper()]
-        if kind.startswith(("4.", "dist.")):
-            return None  # how the tensor is spread over devices
-        data = self.item(node, "D")
-        match short:
-            case "a_bool":
-                if data is not True and data is not False and data not in (0, 1):
-                    raise self.bad("an attribute should be true or false")
-                return bool(data)
-            case "a_i32" | "a_i64" | "a_index" | "a_i8" | "a_u8" | "a_i16":
-                return self.integer(data, "an attribute")
-            case "a_f32" | "a_f64":
-                return self.real(data)
-            case "a_str" | "a_tensorname":
-                return self.text(data, "an attribute")
-            case "a_array":
-                return [self.attribute(a) for a in self.array(data, "an attribute")]
-            case "a_c64" | "a_c128":
-                real, imaginary = self.array(data, "a complex attribute", 2)[:2]
-                return complex(self.real(real), self.real(imaginary))
-            case "a_type":
-                type_ = self.type(data)
-                return type_.name if isinstance(type_, OpaqueType) else type_
-            case "a_intarray":
-                return [self.integer(d, "an element of an attribute") for d in self.array(data, "an attribute")]
-            case "a_scalar":
-                return self.scalar(self.array(data, "a scalar", 2))
-            case "a_dtype":
-                name = self.text(data, "a dtype")
-                return "undefined" if name.lower().startswith(("undefined", "all_dtype")) else name
-            case "a_place":
-                return self.place_(self.array(data, "a place", 2))
-            case "a_layout":
-                return self.text(data, "a layout")
-            case _:
-                raise self.bad(f"an attribute of the unknown kind {kind!r}")
-
-    def real(self, data: Any) -> float:
-        if type(data) not in (int, float):
-            raise self.bad("an attribute should be a number")
-        try:
-            return float(data)
-        except OverflowError:
-            raise self.bad("a number is too large") from None
-
-    def scalar(self, data: list) -> bool | int | float | complex:
-        """[dtype, value] or [dtype, real, imaginary]; 16-bit floats are stored as their bits."""
-        dtype, value = self.text(data[0], "a dtype"), data[1]
-        if dtype == "bool":
-            return bool(self.integer(int(value) if type(value) is bool else value, "a scalar"))
-        if dtype.startswith("complex"):
-            return complex(self.real(value), self.real(self.array(data, "a complex scalar", 3)[2]))
-        if dtype in ("float16", "bfloat16"):
-            bits = self.integer(value, "a scalar")
-            if not 0 <= bits < 1 << 16:
-                raise self.bad("the bits of a 16-bit float are out of range")
-            return struct.unpack("<e", struct.pack("<H", bits))[0] if dtype == "float16" else _bfloat16(bits)
-        return self.real(value) if dtype.startswith("float") else self.integer(value, "a scalar")
-
-    def place_(self, data: list) -> list:
-        return [self.integer(data[0], "a place"), self.integer(data[1], "a device"), *(self.text(d, "a device") for d in data[2:3])]
-
-
-def _bfloat16(bits: int) -> float:
-    return struct.unpack("<f", struct.pack("<I", bits << 16))[0]
 
 
 def _unique(name: str, taken: Counter[str]) -> str:
@@ -368,9 +195,3 @@ def _unique(name: str, taken: Counter[str]) -> str:
         taken[name] += 1
     taken[unique] += 1
     return unique
-
-
-def _take_scope(attrs: dict[str, Any]) -> str:
-    """The layer that made the operation, where Paddle recorded it, taken out of the attributes: ``/InvertedResidual_3/``."""
-    scope = attrs.pop("struct_name", "")
-    return scope if type(scope) is str else ""
