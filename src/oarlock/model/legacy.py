@@ -8,17 +8,18 @@ new value; what a loop or a branch writes comes out as results of ``pd_op.while`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
 from .legacy_ops import Call, NoRule, handle_of, numbered, rules
+from .limits import DAMAGED
 from .pdmodel import BlockDesc, BlockRef, OpDesc, ProgramDesc, VarDesc, VarRef, read_pdmodel
 from .program import ArrayType, Block, Op, OpaqueType, Parameter, Program, TensorType, Type, Value
 
-_DAMAGED = "the file is damaged: export or download it again"
 _PLUMBING = frozenset(["feed_minibatch", "fetch_list", "feed_list", "step_scopes", "reader", "raw", "place_list", "lod_rank_table"])
+_MAX_NESTING = 64
 _BRANCHES = frozenset(["conditional_block", "conditional_block_infer"])
 _HARMLESS = frozenset(["logical_not", "cast", "fill_constant", "assign_value", "select_input"])
 _STATISTICS = {"batch_norm": ("MeanOut", "VarianceOut"), "sync_batch_norm": ("MeanOut", "VarianceOut")}
@@ -55,6 +56,14 @@ def var_type(var: VarDesc | None) -> Type:
 
 
 @dataclass(eq=False, slots=True)
+class _Inside:
+    """How often a block, with the ones inside it, reads each variable; the outer variables that it writes, in order."""
+
+    reads: Counter[str]
+    writes: dict[str, None]
+
+
+@dataclass(eq=False, slots=True)
 class _Pair:
     """Two conditional blocks on a condition and on its opposite, which are one if; ``selects``: output → (false, true) variable."""
 
@@ -65,22 +74,29 @@ class _Pair:
 
 
 class _Scope:
-    """One block on its way.  ``env`` maps variables to their present values; ``written`` are the outer ones that it changed."""
+    """One block on its way.  ``env`` maps the variables that it has written to their present values; others are outside."""
 
     def __init__(self, converter: _Converter, desc: BlockDesc, outer: _Scope | None) -> None:
         self.converter, self.desc, self.outer = converter, desc, outer
         self.block = Block()
-        self.env: dict[str, Value] = dict(outer.env) if outer else {}
+        self.env: dict[str, Value] = {}
+        self._undo: list[tuple[str, Value | None]] = []
 
-    def known(self, name: str) -> bool:
-        return name in self.env
+    def find(self, name: str) -> Value | None:
+        """The present value of a variable, None before it is written."""
+        scope: _Scope | None = self
+        while scope is not None:
+            if name in scope.env:
+                return scope.env[name]
+            scope = scope.outer
+        return None
 
     def lookup(self, name: str) -> Value:
         """The value of a variable; one that nothing has written is an empty array, or stands as ``legacy.undefined``."""
-        value = self.env.get(name)
+        value = self.find(name)
         if value is None:
             value = self._undefined(name)
-            self.env[name] = value
+            self.define(name, value)
         return value
 
     def _undefined(self, name: str) -> Value:
@@ -93,7 +109,23 @@ class _Scope:
         return value
 
     def define(self, name: str, value: Value) -> None:
+        self._undo.append((name, self.env.get(name)))
         self.env[name] = value
+
+    def attempt(self, convert: Callable[[], None]) -> None:
+        """Run ``convert``; if it raises, what it appended and defined is taken back."""
+        length = len(self.block.ops)
+        self._undo.clear()
+        try:
+            convert()
+        except BaseException:
+            del self.block.ops[length:]
+            for name, old in reversed(self._undo):
+                if old is None:
+                    del self.env[name]
+                else:
+                    self.env[name] = old
+            raise
 
     def declared(self, name: str) -> Type:
         return var_type(self.converter.var(self.desc, name))
@@ -111,6 +143,7 @@ class _Converter:
         self.rules = rules()
         self._names: Counter[str] = Counter()
         self._entered: set[int] = set()
+        self._inside: dict[int, _Inside] = {}
         self._reads = Counter(n for b in desc.blocks for op in b.ops if op.type != "while" for n in _read_names(op))
         self.inputs: list[tuple[int, Value]] = []
         self.outputs: list[tuple[int, str, Value]] = []
@@ -120,9 +153,12 @@ class _Converter:
 
     def fresh(self, name: str) -> str:
         """A value name that is not taken: the variable's own the first time, then ``name@1``, …"""
-        count = self._names[name]
-        self._names[name] += 1
-        return self.fresh(f"{name}@{count}") if count else name
+        unique = name
+        while self._names[unique]:
+            unique = f"{name}@{self._names[name]}"
+            self._names[name] += 1
+        self._names[unique] += 1
+        return unique
 
     def var(self, block: BlockDesc, name: str) -> VarDesc | None:
         """The declaration of a variable, in the block or in the ones around it."""
@@ -133,13 +169,16 @@ class _Converter:
     # ---- the program -------------------------------------------------------------------------------------------------
 
     def program(self) -> Program:
+        self._check_nesting()
         scope = _Scope(self, self.desc.blocks[0], None)
         self._parameters(scope)
         self._entered.add(0)
         self._convert(scope)
         if not self.outputs:
             raise ModelError(
-                "the program fetches nothing", where=self.where, todo="save it with save_inference_model or jit.save, not as a training program"
+                "the program fetches nothing",
+                where=self.where,
+                todo="save it with save_inference_model or jit.save, not as a training program",
             )
         outputs: dict[str, Value] = {}
         for _, name, value in sorted(self.outputs, key=lambda o: o[0]):
@@ -147,6 +186,13 @@ class _Converter:
         inputs = [value for _, value in sorted(self.inputs, key=lambda i: i[0])]
         source = {"path": self.where, "format": "legacy", "version": self.desc.version}
         return Program(scope.block, inputs, outputs, self.parameters, source).verify()
+
+    def _check_nesting(self) -> None:
+        depth: list[int] = []
+        for block in self.desc.blocks:
+            depth.append(depth[block.parent] + 1 if block.idx else 0)
+            if depth[-1] > _MAX_NESTING:
+                raise ModelError(f"control flow is nested more than {_MAX_NESTING} deep", where=self.where, todo=DAMAGED)
 
     def _parameters(self, scope: _Scope) -> None:
         for block in self.desc.blocks:
@@ -156,7 +202,9 @@ class _Converter:
                     continue
                 value = Value(self.fresh(var.name), kind)
                 self.parameters[value.name] = Parameter(var.name, kind, None)
-                scope.append(Op("builtin.parameter", {}, {"parameter_name": var.name, "persistable": True}, [value], ["out"], handle=var.name))
+                scope.append(
+                    Op("builtin.parameter", {}, {"parameter_name": var.name, "persistable": True}, [value], ["out"], handle=var.name)
+                )
                 scope.define(var.name, value)
 
     def _convert(self, scope: _Scope) -> None:
@@ -196,20 +244,16 @@ class _Converter:
 
     def _call(self, scope: _Scope, op: OpDesc) -> None:
         """One operation by its rule; without one, or where the rule has no answer, as ``legacy.<name>``."""
-        rule = self.rules.get(op.type)
+        rule, note = self.rules.get(op.type), ""
         if rule is not None:
-            env, length = dict(scope.env), len(scope.block.ops)
+            convert = rule.convert
             try:
-                rule.convert(Call(op, scope))
+                scope.attempt(lambda: convert(Call(op, scope)))
                 return
             except NoRule as reason:
                 note = str(reason)
-            except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+            except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError, AssertionError) as error:
                 note = f"its attributes are not what Paddle writes ({type(error).__name__}: {error})"
-            scope.env = env
-            del scope.block.ops[length:]
-        else:
-            note = ""
         self._unmapped(scope, op, note)
 
     def _unmapped(self, scope: _Scope, op: OpDesc, note: str) -> None:
@@ -238,43 +282,50 @@ class _Converter:
         ref = op.attrs.get("sub_block") if op else None
         if not isinstance(ref, BlockRef):
             return None
-        if not scope.desc.idx < ref.index < len(self.desc.blocks) or ref.index in self._entered or len(self._entered) > 2000:
+        if not self._is_body(scope.desc, ref.index) or ref.index in self._entered:
             raise ModelError(
-                f"an operation {op.type if op else ''} of block {scope.desc.idx} names block {ref.index} as its body",
+                f"the operation {op.type if op else ''} of block {scope.desc.idx} names block {ref.index} as its body",
                 where=self.where,
-                todo=_DAMAGED,
+                todo=DAMAGED,
             )
         return self.desc.blocks[ref.index]
 
     def _has_bodies(self, scope: _Scope, pair: _Pair) -> bool:
         return self._sub_block(scope, pair.true) is not None and (pair.false is None or self._sub_block(scope, pair.false) is not None)
 
-    def _written(self, block: BlockDesc, seen: frozenset[int] = frozenset()) -> dict[str, None]:
-        """Variables of outer blocks that a block or one inside writes, in order of the first write."""
-        out: dict[str, None] = {}
+    def _is_body(self, block: BlockDesc, index: int) -> bool:
+        return block.idx < index < len(self.desc.blocks) and self.desc.blocks[index].parent == block.idx
+
+    def _within(self, block: BlockDesc) -> _Inside:
+        """What a block and the ones inside it read, and write of the blocks around."""
+        known = self._inside.get(block.idx)
+        if known is not None:
+            return known
+        out = self._inside[block.idx] = _Inside(Counter(), {})
         for op in block.ops:
+            out.reads.update(_read_names(op))
             for slot, names in op.outputs.items():
                 if slot not in _STATISTICS.get(op.type, ()):
-                    out.update(dict.fromkeys(names))
+                    out.writes.update(dict.fromkeys(names))
             ref = op.attrs.get("sub_block")
-            if isinstance(ref, BlockRef) and block.idx < ref.index < len(self.desc.blocks) and ref.index not in seen:
-                seen |= {ref.index}
-                out.update(self._written(self.desc.blocks[ref.index], seen))
-        plumbing = {n for n in out if (v := self.var(block, n)) is None or v.kind in _PLUMBING}
-        return {n: None for n in out if n not in block.vars and n not in plumbing}
+            if isinstance(ref, BlockRef) and self._is_body(block, ref.index) and ref.index not in self._inside:
+                inner = self._within(self.desc.blocks[ref.index])
+                out.reads.update(inner.reads)
+                out.writes.update(inner.writes)
+        for name in [n for n in out.writes if n in block.vars or (v := self.var(block, n)) is None or v.kind in _PLUMBING]:
+            del out.writes[name]
+        return out
 
     def _region(self, outer: _Scope, desc: BlockDesc | None, carried: Sequence[str], args: bool) -> _Scope:
         """Convert a sub-block; with ``args`` the carried variables enter as block arguments."""
         scope = _Scope(self, desc or outer.desc, outer)
         if args:
             for name in carried:
-                value = Value(self.fresh(name), outer.env[name].type)
+                value = Value(self.fresh(name), outer.lookup(name).type)
                 scope.block.args.append(value)
                 scope.define(name, value)
         if desc is not None:
             self._entered.add(desc.idx)
-            if _depth(scope) > 64:
-                raise ModelError("control flow is nested more than 64 deep", where=self.where, todo=_DAMAGED)
             self._convert(scope)
         return scope
 
@@ -286,33 +337,35 @@ class _Converter:
         body = self._sub_block(scope, op)
         assert body is not None
         conditions = op.inputs.get("Condition") or [""]
-        written = self._written(body)
-        order = dict.fromkeys([*op.outputs.get("Out", ()), *written])
-        carried = [n for n in order if n in written and (n != conditions[0] or self._reads[n]) and self._is_carried(scope, n)]
+        inside = self._within(body)
+        order = dict.fromkeys([*op.outputs.get("Out", ()), *inside.writes])
+        carried = [n for n in order if n in inside.writes and self._is_carried(scope, n, inside, conditions[0])]
         for name in carried:
-            scope.lookup(name)
+            scope.define(name, self._value_or_zeros(scope, name))
         condition = scope.lookup(conditions[0])
         inner = self._region(scope, body, carried, args=True)
         self._yield(inner, [inner.lookup(conditions[0]), *(inner.lookup(n) for n in carried)], op.type)
         operands: dict[str, Value | None] = {"cond": condition}
-        operands |= {f"operand_{i}": scope.env[n] for i, n in enumerate(carried, 1)}
+        operands |= {f"operand_{i}": scope.lookup(n) for i, n in enumerate(carried, 1)}
         self._results(scope, Op("pd_op.while", operands, {}, regions=[inner.block]), carried)
 
-    def _is_carried(self, scope: _Scope, name: str) -> bool:
-        return scope.known(name) or self._reads[name] > 0
+    def _is_carried(self, scope: _Scope, name: str, inside: _Inside, condition: str) -> bool:
+        if name == condition:
+            return self._reads[name] > 0
+        return scope.find(name) is not None or self._reads[name] > inside.reads[name]
 
     def _if(self, scope: _Scope, pair: _Pair) -> None:
         """Results: what select_input picks from the two branches, and the outer variables that either of them writes."""
         blocks = [self._sub_block(scope, pair.true), self._sub_block(scope, pair.false)]
         picked = {n for pick in pair.selects.values() for n in pick}
-        written = {n: None for b in blocks if b for n in self._written(b)}
-        kept = [n for n in written if scope.known(n) or (n not in picked and self._reads[n])]
+        written = {n: None for b in blocks if b for n in self._within(b).writes}
+        kept = [n for n in written if scope.find(n) is not None or (n not in picked and self._reads[n])]
         condition = scope.lookup(pair.condition)
         regions = []
         for which, desc in zip((1, 0), blocks, strict=True):
             inner = self._region(scope, desc, (), args=False)
             chosen = [pick[which] for pick in pair.selects.values()]
-            self._yield(inner, [self._branch_value(inner, n) for n in (*chosen, *kept)], "if")
+            self._yield(inner, [self._value_or_zeros(inner, n) for n in (*chosen, *kept)], "if")
             regions.append(inner.block)
         self._results(scope, Op("pd_op.if", {"cond": condition}, {}, regions=regions), [*pair.selects, *kept])
 
@@ -328,10 +381,10 @@ class _Converter:
             regions.append(inner.block)
         self._results(scope, Op("pd_op.if", {"cond": condition}, {}, regions=regions), op.outputs["Out"][:1])
 
-    def _branch_value(self, scope: _Scope, name: str) -> Value:
-        """A variable at the end of a branch; one that only the other branch writes is zeros here, which nobody reads."""
+    def _value_or_zeros(self, scope: _Scope, name: str) -> Value:
+        """A variable; one that is not written here (only by the other branch, or later by the loop) is zeros that nobody reads."""
         kind = scope.declared(name)
-        if scope.known(name) or not isinstance(kind, TensorType):
+        if scope.find(name) is not None or not isinstance(kind, TensorType):
             return scope.lookup(name)
         value = Value(self.fresh(name), kind)
         attrs = {"shape": [max(d, 1) for d in kind.shape], "value": 0, "dtype": kind.dtype}
@@ -346,13 +399,6 @@ class _Converter:
         scope.append(op)
         for name, value in zip(names, op.results, strict=True):
             scope.define(name, value)
-
-
-def _depth(scope: _Scope) -> int:
-    depth = 0
-    while scope.outer is not None:
-        scope, depth = scope.outer, depth + 1
-    return depth
 
 
 def _column(op: OpDesc, default: int) -> int:
@@ -380,11 +426,12 @@ class _Conditions:
         return op.type in _HARMLESS and _outputs(op) <= self._own
 
     def of(self, name: str) -> tuple[str, bool]:
-        sign, seen = True, set()
-        while name in self._source and name not in seen and self._writes[self._source[name][0]] <= 1:
-            seen.add(name)
-            name, same = self._source[name]
-            sign = sign == same
+        sign = True
+        for _ in range(8):
+            source, same = self._source.get(name, ("", True))
+            if not source or self._writes[source] > 1:
+                break
+            name, sign = source, sign == same
         return name, sign
 
 
@@ -395,6 +442,10 @@ def _find_pairs(block: BlockDesc) -> dict[int, tuple[_Pair, set[int]]]:
     """
     out: dict[int, tuple[_Pair, set[int]]] = {}
     ops, conditions, taken = block.ops, _Conditions(block), set[int]()
+    selects: dict[str, list[int]] = {}
+    for k, op in enumerate(ops):
+        if op.type == "select_input" and len(op.inputs.get("X", ())) == 2:
+            selects.setdefault(conditions.of(_first(op.inputs, "Mask"))[0], []).append(k)
     for index, op in enumerate(ops):
         if op.type not in _BRANCHES or index in taken:
             continue
@@ -402,21 +453,24 @@ def _find_pairs(block: BlockDesc) -> dict[int, tuple[_Pair, set[int]]]:
         other = _partner(ops, index, conditions, (base, not sign))
         pair, members, place = _Pair(_first(op.inputs, "Cond"), op, ops[other] if other else None, {}), {index}, other or index
         true, false = _outputs(op), _outputs(ops[other]) if other else None
-        for k in range(place + 1, len(ops)):
-            if other is None and (not conditions.harmless(ops[k]) or not pair.selects.keys().isdisjoint(_read_names(ops[k]))):
-                break  # without a partner, the if stands where the last select_input stood: nothing may come between
-            pick = ops[k].inputs.get("X", [])
-            if ops[k].type != "select_input" or len(pick) != 2:
-                continue
-            mask, positive = conditions.of(_first(ops[k].inputs, "Mask"))
+        for k in selects.get(base, ()):
+            if k < index or (other is None and not _movable(ops[place + 1 : k], conditions, pair)):
+                continue  # without a partner, the if stands where its last select_input stood
+            pick = ops[k].inputs["X"]
+            positive = conditions.of(_first(ops[k].inputs, "Mask"))[1]
             chosen = (pick[0], pick[1]) if positive == sign else (pick[1], pick[0])  # (when false, when true)
-            if mask == base and chosen[1] in true and (chosen[0] in false if false is not None else chosen[0] not in true):
+            if chosen[1] in true and (chosen[0] in false if false is not None else chosen[0] not in true):
                 pair.selects[_first(ops[k].outputs, "Out")] = chosen
                 members.add(k)
                 place = place if other else k
         taken |= members | {other if other else index}
         out[place] = (pair, members - {place})
     return out
+
+
+def _movable(between: Sequence[OpDesc], conditions: _Conditions, pair: _Pair) -> bool:
+    """Whether a branch may as well run after these operations: they neither disturb it nor need its results."""
+    return all(conditions.harmless(op) and pair.selects.keys().isdisjoint(_read_names(op)) for op in between)
 
 
 def _partner(ops: Sequence[OpDesc], index: int, conditions: _Conditions, wanted: tuple[str, bool]) -> int | None:

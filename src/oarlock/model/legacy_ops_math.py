@@ -44,7 +44,9 @@ def _aligned(c: Call, small: Value, large: Value, axis: int) -> Value:
     if missing < 0:  # Paddle drops trailing dims of 1 that do not fit
         if -missing > rank or any(d != 1 for d in shape[missing:]):
             raise NoRule("the operands' dims do not meet at that axis")
-        return c.value("squeeze", {"x": small, "axis": list(range(rank + missing, rank))}, {}, TensorType(small.type.dtype, shape[:missing]))
+        return c.value(
+            "squeeze", {"x": small, "axis": list(range(rank + missing, rank))}, {}, TensorType(small.type.dtype, shape[:missing])
+        )
     if all(d >= 0 for d in shape):  # as Paddle writes a bias in PIR
         whole = (*[1] * axis, *shape, *[1] * missing)
         return c.value("reshape", {"x": small, "shape": list(whole)}, {}, TensorType(small.type.dtype, whole))
@@ -107,7 +109,13 @@ def _batch_norm(c: Call) -> None:
     """The running statistics, which only training changes, keep their values."""
     if c.attr("activation", "") not in ("", "identity"):
         raise NoRule(f"the activation {c.attr('activation')} inside inplace_abn")
-    operands = {"x": c.need("X"), "mean": c.need("Mean"), "variance": c.need("Variance"), "scale": c.input("Scale"), "bias": c.input("Bias")}
+    operands = {
+        "x": c.need("X"),
+        "mean": c.need("Mean"),
+        "variance": c.need("Variance"),
+        "scale": c.input("Scale"),
+        "bias": c.input("Bias"),
+    }
     defaults = {"is_test": False, "momentum": 0.9, "epsilon": 1e-5, "use_global_stats": False, "trainable_statistics": False}
     attrs = {name: c.attr(name, default) for name, default in defaults.items()}
     attrs["data_format"] = c.attr("data_layout", c.attr("data_format", "NCHW"))
@@ -170,7 +178,11 @@ def _logsumexp(c: Call) -> None:
 def _arg_extreme(c: Call) -> None:
     """dtype −1 is int64."""
     dtype = dtype_name(c.attr("dtype", -1))
-    attrs = {"keepdims": c.attr("keepdims", False), "flatten": c.attr("flatten", False), "dtype": "int64" if dtype == "undefined" else dtype}
+    attrs = {
+        "keepdims": c.attr("keepdims", False),
+        "flatten": c.attr("flatten", False),
+        "dtype": "int64" if dtype == "undefined" else dtype,
+    }
     operands = {"x": c.need("X"), "axis": c.mutable("axis", 0)}
     c.emit("argmax" if c.type == "arg_max" else "argmin", operands, attrs, {"out": "Out"})
 
@@ -344,8 +356,9 @@ RULES: dict[str, Rule] = {
     "determinant": rename("det", x="Input"),
     "diag_v2": rename("diag"),
     "diagonal": rename("diagonal", x="Input"),
-    "dropout": rename("dropout", seed_tensor="Seed", p="dropout_prob", mode="dropout_implementation",
-                      defaults={"p": 0.5, "mode": "downgrade_in_infer"}),
+    "dropout": rename(
+        "dropout", seed_tensor="Seed", p="dropout_prob", mode="dropout_implementation", defaults={"p": 0.5, "mode": "downgrade_in_infer"}
+    ),
     "empty": rename("empty"),
     "eye": rename("eye"),
     "fill_any": rename("fill"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ModelError
+from .limits import DAMAGED, check_dims
 
 DTYPES = {
     0: "bool", 1: "int16", 2: "int32", 3: "int64", 4: "float16", 5: "float32", 6: "float64", 20: "uint8", 21: "int8",
@@ -26,8 +27,6 @@ KINDS = {
     28: "feed_list", 30: "sparse_coo", 31: "sparse_csr",
 }  # fmt: skip
 """VarType.Type → kind of variable (the codes that are containers)."""
-
-_DAMAGED = "the file is damaged or not a Paddle program: export or download it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class _Reader:
 
     def _bad(self, what: str, at: int) -> ModelError:
         place = f"byte {at} of {len(self._data)}"
-        return ModelError(what, where=f"{self._where}, {place}" if self._where else place, todo=_DAMAGED)
+        return ModelError(what, where=f"{self._where}, {place}" if self._where else place, todo=DAMAGED)
 
     def _spend(self, cost: int, at: int) -> None:
         self._budget -= cost
@@ -301,9 +300,7 @@ class _Reader:
                 out.dtype = DTYPES.get(code, f"type {code}")
             elif number == 2:
                 self._integers(dims, wire, s, e, _int64)
-        if len(dims) > 64:
-            raise self._bad(f"a tensor has {len(dims)} dims", start)
-        out.shape = tuple(dims)
+        out.shape = check_dims(dims, f"{self._where}, byte {start}")
 
     def _op(self, start: int, end: int) -> OpDesc:
         self._spend(500, start)
