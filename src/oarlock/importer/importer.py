@@ -78,6 +78,7 @@ class Importer:
                 else:
                     name = d or f"{_identifier(value.name)}_{axis}"
                     dims.append(named.setdefault(name, tirx.Var(name, "int64")))
+                    self.b.assume_positive(named[name])
             var = relax.Var(_identifier(value.name), relax.TensorType(relax.ShapeExpr(dims), value.type.dtype))
             params.append(var)
             self.env[value] = self.b.tensor(var)

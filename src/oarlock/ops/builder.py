@@ -29,6 +29,7 @@ class Builder:
     def __init__(self, bb: relax.BlockBuilder) -> None:
         self.bb = bb
         self.analyzer = sym.Analyzer()
+        self._positive = sym.Analyzer()  # knows that the dims of the model's inputs are not 0
         self.scope: object = object()
         self._names = itertools.count()
 
@@ -155,6 +156,14 @@ class Builder:
     def simplify(self, dim: Dim) -> Dim:
         return as_dim(self.analyzer.simplify(dim)) if isinstance(dim, PrimExpr) else int(dim)
 
+    def assume_positive(self, dim: tirx.Var) -> None:
+        """Note that a dim of a model's input is not 0 (what simplify_positive may use)."""
+        self._positive.update(dim, sym.ConstIntBound(1, sym.ConstIntBound.POS_INF))
+
+    def simplify_positive(self, dim: Dim) -> Dim:
+        """As simplify, for inputs that are not empty: the length of x[0:1] is 1.  Kernels must stay safe without."""
+        return as_dim(self._positive.simplify(dim)) if isinstance(dim, PrimExpr) else int(dim)
+
     def equal(self, a: Dim, b: Dim) -> bool:
         """Whether two dims are provably equal."""
         if isinstance(a, int) and isinstance(b, int):
@@ -246,7 +255,7 @@ class Builder:
             raise UnsupportedError(f"sizes {a} and {b} do not broadcast", todo="check the shapes given to compile")
         if isinstance(a, int) or isinstance(b, int):
             return a if isinstance(a, int) else b  # the other is 1 or the same
-        if _roots(a) & _roots(b):
+        if _same_size(a, b):
             return a  # two computations of the same size from the same input: equal, checked by match()
         return tirx.Select(a == 1, b, a)
 
@@ -275,7 +284,7 @@ class Builder:
             target = [d if _is(d, 1) else shape[lead + i] for i, d in enumerate(x.shape)]
             if all(self.equal(a, b) for a, b in zip(x.shape, target, strict=True)):
                 out.append(x)
-            elif all(self.equal(a, b) or (not isinstance(b, tirx.Select) and _roots(a) & _roots(b)) for a, b in zip(x.shape, target, strict=True)):
+            elif all(self.equal(a, b) or (not isinstance(b, tirx.Select) and _same_size(a, b)) for a, b in zip(x.shape, target, strict=True)):
                 out.append(self.match(x, target))
             else:
                 out.append(self.broadcast_to(x, shape))
@@ -363,6 +372,24 @@ def dim_min(a: Dim, b: Dim) -> Dim:
 
 def _is(d: Dim, n: int) -> bool:
     return isinstance(d, int) and d == n
+
+
+def _same_size(a: Dim, b: Dim) -> bool:
+    """Whether two sizes that come from the same inputs agree wherever they are tried (a proof is often out of reach)."""
+    if isinstance(a, int) or isinstance(b, int):
+        return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
+    if not _roots(a) & _roots(b):
+        return False
+    roots = sorted(_roots(a) | _roots(b), key=lambda v: v.name)
+    return all(_value(a, roots, seed) == _value(b, roots, seed) for seed in (3, 7, 32, 225))
+
+
+def _value(d: PrimExpr, roots: list[Any], seed: int) -> Dim:
+    """The size for inputs of some sizes."""
+    analyzer = sym.Analyzer()
+    for i, root in enumerate(roots):
+        analyzer.bind(root, tirx.IntImm("int64", seed + 5 * i))
+    return as_dim(analyzer.simplify(d))
 
 
 def _roots(d: Dim) -> set[Any]:
