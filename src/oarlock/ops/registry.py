@@ -12,7 +12,7 @@ is bound:
     Ints                               sizes, axes, indices: list of Dim, from an operand or an attribute of that name
     Scalar                             a number, a symbolic expression, or a 0-D Tensor when only known at run time
     Op                                 the operation itself (its regions, its declared result types)
-    anything else                      an attribute; without a default it must be in the file
+    anything else                      an attribute; without a default it must be in the file (``lambda_`` is Paddle's ``lambda``)
 
 An attribute that the file has, the function has not, and whose value is not Paddle's default is reported as unsupported.
 Results are returned in Paddle's order: one Tensor, a list of them for a list-typed result, or a tuple (None: not computed).
@@ -24,6 +24,7 @@ import functools
 import importlib
 import inspect
 import json
+import keyword
 import pkgutil
 import types
 import typing
@@ -185,8 +186,8 @@ def _bind(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> dict[
             out[name] = op
             continue
         if p.kind == "attribute":
-            if name in op.attrs:
-                out[name] = op.attrs[name]
+            if (paddle_name := _paddle_name(name)) in op.attrs:
+                out[name] = op.attrs[paddle_name]
             elif p.default is inspect.Parameter.empty:
                 raise UnsupportedError(f"the attribute {name!r} is missing in the model", todo="export the model again with a current Paddle")
             continue
@@ -202,6 +203,11 @@ def _bind(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> dict[
         out[name] = _convert(b, p.kind, value)
     _check_leftovers(spec, op, operands)
     return out
+
+
+def _paddle_name(parameter: str) -> str:
+    """Paddle's name of a parameter: a Python keyword cannot be one, so it has an underscore here."""
+    return parameter[:-1] if keyword.iskeyword(parameter.rstrip("_")) else parameter
 
 
 def _convert(b: Builder, kind: str, value: Any) -> Any:
@@ -224,8 +230,9 @@ def _convert(b: Builder, kind: str, value: Any) -> Any:
 def _check_leftovers(spec: Operator, op: Op, operands: dict[str, Any]) -> None:
     entry = signatures().get(op.short_name.rstrip("_"), {})
     defaults = entry.get("defaults", {})
+    taken = {_paddle_name(name) for name in spec.parameters}
     for name, value in op.attrs.items():
-        if name in spec.parameters or name in IGNORED_ATTRIBUTES or name.startswith("__") or spec.user:
+        if name in taken or name in IGNORED_ATTRIBUTES or name.startswith("__") or spec.user:
             continue
         if name in defaults and (value == defaults[name] or value in (None, "", [], False, 0)):
             continue
