@@ -176,9 +176,3 @@ def _fold_increment(x: np.ndarray, value: float = 1.0) -> np.ndarray:
 def increment(b: Builder, x: Tensor, value: float = 1.0) -> Tensor:
     """x + value, for counters of one element."""
     return x + (value if x.is_float else int(value))
-
-
-@operator
-def numel(b: Builder, x: Tensor) -> Tensor:
-    """The number of elements, int64 of known contents."""
-    return b.known(x.size, "int64")
