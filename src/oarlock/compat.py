@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import tvm
@@ -128,3 +129,39 @@ def block_iterators(func: tvm.tirx.PrimFunc) -> set[tvm.tirx.Var]:
     found: set[tvm.tirx.Var] = set()
     tvm_ffi.structural_walk(func.body, (s_tir.SBlock, lambda block: found.update(iv.var for iv in block.iter_vars)))
     return found
+
+
+def static(dim: object) -> object:
+    """A dim as int when it is a constant, else the expression itself."""
+    if isinstance(dim, int):
+        return dim
+    return int(dim.value) if isinstance(dim, tvm.tirx.IntImm) else dim
+
+
+def with_attributes(attrs: tvm.ir.Attrs, **changed: object) -> tvm.ir.Attrs:
+    """The same operator attributes with some fields changed; fields that this kind does not have are left out."""
+    info = type(attrs).__tvm_ffi_type_info__
+    fields = {f.name: changed.get(f.name, getattr(attrs, f.name)) for f in info.fields}
+    return tvm.ir.make_node(info.type_key, **fields)
+
+
+def legalise(skip: list[str]) -> tvm.transform.Pass:
+    """Operators → TIR kernels, but for those named."""
+    return relax.transform.LegalizeOps(skip_ops=skip, enable_warning=False)
+
+
+@contextmanager
+def inner_block(bb: relax.BlockBuilder, blocks: list[relax.BindingBlock]) -> Iterator[None]:
+    """What is emitted inside goes into a binding block of its own, which is added to ``blocks``."""
+    bb._begin_binding_block()
+    try:
+        yield
+    finally:
+        blocks.append(bb._end_block())
+
+
+def substitute(dim: object, mapping: Mapping[tvm.tirx.Var, object]) -> object:
+    """A dim (an int, or an expression) with other symbolic variables."""
+    if isinstance(dim, int):
+        return dim
+    return tvm_ffi.structural_map(dim, (tvm.ir.Var, lambda var: mapping.get(var, var)))

@@ -13,10 +13,12 @@ from ..model.program import Block, ListType, Op, Program, TensorType, Value
 from ..ops import registry
 from ..ops.builder import Builder
 from ..ops.tensor import Tensor
+from . import control
 
 Shapes = Mapping[str, Sequence[int | str | None]]
 
 STRUCTURAL = frozenset(["builtin.parameter", "pd_op.data", "pd_op.feed", "pd_op.fetch", "builtin.combine", "builtin.split", "cf.yield"])
+CONTROL = {"pd_op.if": control.import_if, "pd_op.while": control.import_while}
 
 
 class Failed:
@@ -61,7 +63,7 @@ class Importer:
 
     def _refuse_unregistered(self) -> None:
         for op in self.program.walk():
-            if op.name not in STRUCTURAL and registry.lookup(op.name) is None:
+            if op.name not in STRUCTURAL and op.name not in CONTROL and registry.lookup(op.name) is None:
                 self.fail(op, "no operator of that name is registered")
         if self.failures:
             raise UnsupportedOperators(self.failures.values(), where=str(self.program.source.get("path", "")))
@@ -104,14 +106,23 @@ class Importer:
         if op.name in STRUCTURAL:
             self._structural(op)
             return
+        if op.name in CONTROL:
+            self._guarded(op, lambda: tuple(CONTROL[op.name](self, op)))
+            return
         operands = {name: None if v is None else self.env.get(v, FAILED) for name, v in op.operands.items()}
         if any(o is FAILED for o in operands.values()) or any(o is FAILED for x in operands.values() if isinstance(x, list) for o in x):
             self._bind_results(op, ())
             return
         spec = registry.lookup(op.name)
         assert spec is not None
+        self._guarded(op, lambda: registry.apply(self.b, spec, op, operands))
+
+    def _guarded(self, op: Op, compute: Callable[[], tuple[Any, ...]]) -> None:
+        """Bind what ``compute`` gives; what it cannot do is noted, and the results count as failed."""
         try:
-            self._bind_results(op, registry.apply(self.b, spec, op, operands))
+            self._bind_results(op, compute())
+        except control.Skip:
+            self._bind_results(op, ())
         except UnsupportedError as error:
             self.fail(op, error.what)
             self._bind_results(op, ())

@@ -32,6 +32,7 @@ class Builder:
         self._positive = sym.Analyzer()  # knows that the dims of the model's inputs are not 0
         self.scope: object = object()
         self._names = itertools.count()
+        self.fresh: list[tirx.Var] = []  # every symbolic dim made so far: which ones a branch made tells what must not leave it
 
     # ---- values --------------------------------------------------------------------------------------------------
 
@@ -151,7 +152,8 @@ class Builder:
     # ---- dims ----------------------------------------------------------------------------------------------------
 
     def fresh_dim(self, hint: str = "d") -> tirx.Var:
-        return tirx.Var(f"{hint}{next(self._names)}", "int64")
+        self.fresh.append(tirx.Var(f"{hint}{next(self._names)}", "int64"))
+        return self.fresh[-1]
 
     def simplify(self, dim: Dim) -> Dim:
         return as_dim(self.analyzer.simplify(dim)) if isinstance(dim, PrimExpr) else int(dim)
@@ -378,10 +380,10 @@ def _same_size(a: Dim, b: Dim) -> bool:
     """Whether two sizes that come from the same inputs agree wherever they are tried (a proof is often out of reach)."""
     if isinstance(a, int) or isinstance(b, int):
         return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
-    if not _roots(a) & _roots(b):
+    if not roots(a) & roots(b):
         return False
-    roots = sorted(_roots(a) | _roots(b), key=lambda v: v.name)
-    return all(_value(a, roots, seed) == _value(b, roots, seed) for seed in (3, 7, 32, 225))
+    names = sorted(roots(a) | roots(b), key=lambda v: v.name)
+    return all(_value(a, names, seed) == _value(b, names, seed) for seed in (3, 7, 32, 225))
 
 
 def _value(d: PrimExpr, roots: list[Any], seed: int) -> Dim:
@@ -392,7 +394,7 @@ def _value(d: PrimExpr, roots: list[Any], seed: int) -> Dim:
     return as_dim(analyzer.simplify(d))
 
 
-def _roots(d: Dim) -> set[Any]:
+def roots(d: Dim) -> set[Any]:
     """The symbolic variables in a dim."""
     return set() if isinstance(d, int) else set(tirx.analysis.undefined_vars(d))
 

@@ -276,22 +276,3 @@ def matrix_power(b: Builder, x: Tensor, n: int) -> Tensor:
 def identity_like(b: Builder, x: Tensor) -> Tensor:
     """Identity matrices of x's shape."""
     return b.compute(x.shape, lambda *i: tirx.Select(i[-1] == i[-2], tirx.const(1, x.dtype), tirx.const(0, x.dtype)), name="identity")
-
-
-@operator
-def renorm(b: Builder, x: Tensor, p: float, axis: int, max_norm: float) -> Tensor:
-    """Scale every slice along the axis whose p-norm is above max_norm down to it."""
-    axis += x.ndim if axis < 0 else 0
-    others = [i for i in range(x.ndim) if i != axis]
-    magnitude = b.emit(relax.op.abs(x.expr))
-    if p == 0.0:
-        norm = b.emit(
-            relax.op.sum((b.emit(relax.op.not_equal(x.expr, b.known(0, x.dtype).expr))).astype(x.dtype).expr, axis=others, keepdims=True)
-        )
-    elif math.isinf(p):
-        norm = b.emit(relax.op.max(magnitude.expr, axis=others, keepdims=True))
-    else:
-        power = b.emit(relax.op.sum(b.binary("power", magnitude, float(p)).expr, axis=others, keepdims=True))
-        norm = b.binary("power", power, 1.0 / float(p))
-    factor = b.where(norm > float(max_norm), b.as_tensor(float(max_norm), x.dtype) / (norm + 1e-7), b.known(1.0, x.dtype))
-    return x * factor

@@ -59,8 +59,6 @@ sample("trace", lambda paddle, x: paddle.trace(x, offset=1), x=i64(3, 3).astype(
 sample("matrix_power", lambda paddle, x: paddle.linalg.matrix_power(x, 3), x=f32(2, 3, 3), dynamic="Paddle wants static dims")
 sample("matrix_power", lambda paddle, x: paddle.linalg.matrix_power(x, -2), x=_well(3, 3), rtol=1e-4, dynamic="Paddle wants static dims")
 sample("matrix_power", lambda paddle, x: paddle.linalg.matrix_power(x, 0), x=f32(2, 3, 3), dynamic="Paddle wants static dims")
-sample("renorm", lambda paddle, x: paddle.renorm(x, 2.0, -1, 1.5), x=f32(2, 3, 4))
-sample("renorm", lambda paddle, x: paddle.renorm(x, 1.0, 0, 3.0), x=f32(2, 3, 4))
 sample("bilinear", lambda paddle, x, y, w: paddle.nn.functional.bilinear(x, y, w), x=f32(2, 3), y=f32(2, 4), w=f32(5, 3, 4))
 sample(
     "bilinear",

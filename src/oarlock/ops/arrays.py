@@ -1,0 +1,207 @@
+"""Tensor arrays: create_array, array_write, array_read, array_length, array_to_tensor, slice_array …
+
+An array is a list of tensors while its length is known; in a loop it becomes one tensor, the elements stacked on a first
+axis (``stack``).  Elements of a stacked array have one shape: where that is not known at import time it is checked at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tvm import te, tirx
+
+from ..errors import UnsupportedError
+from .builder import Builder, dim_max
+from .registry import Ints, operator
+from .serial import i64, select
+from .shape import clamp_index
+from .tensor import Dim, PrimExpr, Tensor
+
+
+class TensorArray:
+    """Either ``items``, a list, or ``stack``, a tensor [length, *shape of an element]."""
+
+    __slots__ = ("items", "stack")
+
+    def __init__(self, items: Sequence[Tensor] | None = None, stack: Tensor | None = None) -> None:
+        self.items = None if items is None else list(items)
+        self.stack = stack
+
+    @property
+    def length(self) -> Dim:
+        return len(self.items) if self.items is not None else self.stack.shape[0]  # type: ignore[union-attr]
+
+    def __repr__(self) -> str:
+        return f"TensorArray({self.items if self.items is not None else self.stack})"
+
+    def stacked(self, b: Builder) -> Tensor:
+        """The elements stacked on a first axis; UnsupportedError when there is none, or their shapes differ."""
+        if self.stack is not None:
+            return self.stack
+        assert self.items is not None
+        if not self.items:
+            raise UnsupportedError("the elements of an empty tensor array have no shape")
+        first = self.items[0]
+        for other in self.items[1:]:
+            if other.ndim != first.ndim or any(isinstance(p, int) and isinstance(q, int) and p != q for p, q in zip(other.shape, first.shape)):
+                raise UnsupportedError(f"a tensor array whose elements have different shapes, {first.shape} and {other.shape}, is indexed at run time")
+        return b.concat([t.reshape([1, *t.shape]) for t in self.items], 0)
+
+    def read(self, b: Builder, index: Dim) -> Tensor:
+        """Element ``index``, counted from the end when negative."""
+        if self.items is not None and isinstance(index, int):
+            if not -len(self.items) <= index < len(self.items):
+                raise UnsupportedError(f"element {index} of a tensor array of {len(self.items)}")
+            return self.items[index]
+        data = self.stacked(b)
+        at = index + self.length if isinstance(index, int) and index < 0 else index
+        if isinstance(index, PrimExpr):
+            at = tirx.Select(index < 0, index + i64(self.length), index)
+        return b.compute(data.shape[1:], lambda t, *i: t(at, *i), data, name="array_read")
+
+    def write(self, b: Builder, index: Dim, x: Tensor) -> TensorArray:
+        """The array with element ``index`` replaced, or appended."""
+        if self.items is not None and isinstance(index, int):
+            if not 0 <= index <= len(self.items):
+                raise UnsupportedError(f"writing element {index} of a tensor array of {len(self.items)}")
+            return TensorArray([*self.items[:index], x, *self.items[index + 1 :]])
+        if self.items == []:
+            if not b.equal(index, 0):
+                raise UnsupportedError("the first element of a tensor array is written at an index known only at run time")
+            return TensorArray([x])
+        return TensorArray(stack=_write(b, self.stacked(b), index, x))
+
+
+def _write(b: Builder, data: Tensor, index: Dim, x: Tensor) -> Tensor:
+    length, shape = data.shape[0], data.shape[1:]
+    if x.dtype != data.dtype or x.ndim != len(shape):
+        raise UnsupportedError(f"a tensor array of {data.dtype}{shape} gets an element of {x.dtype}{x.shape}")
+    agreed = [own if b.equal(own, new) else _agree(b, length, own, new) for own, new in zip(shape, x.shape, strict=True)]
+    x = b.match(x, agreed)  # the first element gives the shape; a later one of another shape fails here at run time
+    new_length = b.simplify(length + 1) if b.equal(index, length) else b.simplify(dim_max(length, index + 1))
+
+    def element(t: te.Tensor, new: te.Tensor, k: tirx.Var, *i: tirx.Var) -> PrimExpr:
+        return select(k == i64(index), new(*i), t(k, *i))
+
+    return b.compute([new_length, *agreed], element, data, x, name="array_write")
+
+
+def _agree(b: Builder, length: Dim, own: Dim, new: Dim) -> Dim:
+    if isinstance(own, int) and isinstance(new, int):
+        raise UnsupportedError(f"a tensor array in a loop gets elements of different sizes ({own} and {new})")
+    return tirx.Select(i64(length) == 0, i64(new), i64(own))
+
+
+@operator
+def create_array(b: Builder, dtype: str = "float32") -> TensorArray:
+    """An empty array."""
+    return TensorArray([])
+
+
+@operator
+def create_array_like(b: Builder, input: Tensor, val: float = 0.0) -> TensorArray:
+    """An array of the same shapes, filled with one number."""
+    array = _need(input)
+    if array.items is not None:
+        return TensorArray([b.full(t.shape, val, t.dtype) for t in array.items])
+    data = array.stacked(b)
+    return TensorArray(stack=b.full(data.shape, val, data.dtype))
+
+
+@operator
+def assign_array(b: Builder, x: Tensor) -> TensorArray:
+    """The array itself."""
+    return _need(x)
+
+
+@operator
+def array_length(b: Builder, x: Tensor) -> Tensor:
+    """The number of elements, int64 of shape [1]."""
+    return b.known([_need(x).length], "int64")
+
+
+@operator
+def array_read(b: Builder, array: Tensor, i: Ints) -> Tensor:
+    """Element i."""
+    return _need(array).read(b, i[0])
+
+
+@operator
+def array_write(b: Builder, array: Tensor, x: Tensor, i: Ints) -> TensorArray:
+    """The array with element i replaced, or appended."""
+    return _need(array).write(b, i[0], x)
+
+
+@operator
+def array_pop(b: Builder, input: Tensor, index: int = -1) -> tuple[TensorArray, Tensor]:
+    """The array without element ``index``, and that element."""
+    array = _need(input)
+    out = array.read(b, index)
+    if array.items is not None:
+        at = index % len(array.items)
+        return TensorArray([*array.items[:at], *array.items[at + 1 :]]), out
+    data = array.stacked(b)
+    length = data.shape[0]
+    at_dim = i64(index if index >= 0 else length + index)
+    rest = b.compute([b.simplify(length - 1), *data.shape[1:]], lambda t, k, *i: t(k + tirx.Cast("int64", k >= at_dim), *i), data, name="array_pop")
+    return TensorArray(stack=rest), out
+
+
+@operator
+def slice_array(b: Builder, input: Tensor, starts: Ints, ends: Ints) -> TensorArray:
+    """Elements starts[0] … ends[0] − 1."""
+    array = _need(input)
+    if array.items is not None and isinstance(starts[0], int) and isinstance(ends[0], int):
+        return TensorArray(array.items[starts[0] : ends[0]])
+    data = array.stacked(b)
+    begin, end = clamp_index(b, starts[0], data.shape[0]), clamp_index(b, ends[0], data.shape[0])
+    return TensorArray(stack=b.slice(data, 0, begin, b.simplify(dim_max(begin, end))))
+
+
+@operator
+def slice_array_dense(b: Builder, input: Tensor, starts: Ints) -> Tensor:
+    """Element starts[0]."""
+    return _need(input).read(b, starts[0])
+
+
+@operator
+def add_n_array(b: Builder, inputs: list[Tensor]) -> TensorArray:
+    """Arrays added element by element."""
+    arrays = [_need(a) for a in inputs]
+    if all(a.items is not None for a in arrays):
+        columns = [[a.items[i] for a in arrays if i < len(a.items)] for i in range(max(len(a.items) for a in arrays))]  # type: ignore[index,arg-type]
+        return TensorArray([sum(column[1:], column[0]) for column in columns])
+    first, *rest = [a.stacked(b) for a in arrays]
+    return TensorArray(stack=sum(rest, first))
+
+
+@operator
+def array_to_tensor(b: Builder, x: Tensor, axis: int = 0, use_stack: bool = False) -> tuple[Tensor, Tensor]:
+    """The elements stacked on a new axis or concatenated along one, and the size of each along it (int32)."""
+    array = _need(x)
+    if array.items is not None:
+        if not array.items:
+            raise UnsupportedError("array_to_tensor of an empty tensor array")
+        axis = _front(axis, array.items[0].ndim + (1 if use_stack else 0))
+        sizes = [1 if use_stack else t.shape[axis] for t in array.items]
+        parts = [t.reshape([*t.shape[:axis], 1, *t.shape[axis:]]) for t in array.items] if use_stack else array.items
+        return b.concat(parts, axis), b.known(sizes, "int32")
+    data = array.stacked(b)
+    axis = _front(axis, data.ndim - (0 if use_stack else 1))
+    moved = data.transpose([*range(1, axis + 1), 0, *range(axis + 1, data.ndim)])
+    if use_stack:
+        return moved, b.full([data.shape[0]], 1, "int32")
+    size = moved.shape[axis + 1]
+    joined = moved.reshape([*moved.shape[:axis], b.simplify(moved.shape[axis] * size), *moved.shape[axis + 2 :]])
+    each = b.compute([data.shape[0]], lambda _: tirx.Cast("int32", i64(size)), name="sizes")
+    return joined, each
+
+
+def _front(axis: int, rank: int) -> int:
+    return axis + rank if axis < 0 else axis
+
+
+def _need(x: object) -> TensorArray:
+    if not isinstance(x, TensorArray):
+        raise UnsupportedError("a tensor where a tensor array is expected")
+    return x
