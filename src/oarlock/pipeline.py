@@ -18,6 +18,7 @@ from tvm import relax
 from . import compat
 from .errors import InternalError, UnsupportedError
 from .rules.deploy import check_packed_functions
+from .rules.legalise import LEGALISATIONS
 from .rules.weights import Weights, lift_weights
 from .targets import Notes, Stage, Target
 
@@ -46,7 +47,7 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
         _passes("convert-to-dataflow", t.ConvertToDataflow(min_size=1), t.DeadCodeElimination()),
         *target.graph_stages(),
         # sort, scan and sampling have no plain legalisation on every device: dispatch first
-        _passes("legalise", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan(), t.LegalizeOps(enable_warning=False)),
+        _passes("legalise", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan(), t.LegalizeOps(LEGALISATIONS, enable_warning=False)),
         # after legalisation: new call_tir on constants (reshaped scales, …) may have come up
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
         _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()),

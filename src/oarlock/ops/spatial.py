@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tvm import relax, te, tirx
+from tvm import te, tirx
 
-from ..compat import constant_array
+from ..compat import Constant, constant_array
 from ..errors import UnsupportedError
 from .builder import Builder, dim_max, floordiv
 from .tensor import Dim, PrimExpr, Tensor
@@ -22,7 +22,7 @@ def contents(x: Tensor | None) -> np.ndarray | None:
         return None
     if x.known is not None:
         return x.known if x.known.dtype != object else None
-    return constant_array(x.expr) if isinstance(x.expr, relax.Constant) else None
+    return constant_array(x.expr) if isinstance(x.expr, Constant) else None
 
 
 def channels_last(data_format: str) -> bool:
