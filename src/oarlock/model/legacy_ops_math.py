@@ -202,6 +202,8 @@ def _top_k(c: Call) -> None:
 @legacy("matmul", makes="matmul")
 def _matmul(c: Call) -> None:
     """v1: alpha · op(X) op(Y)."""
+    if c.attr("head_number", 1) != 1:
+        raise NoRule("more than one head")
     attrs = {"transpose_x": c.attr("transpose_X", False), "transpose_y": c.attr("transpose_Y", False)}
     operands, alpha = {"x": c.need("X"), "y": c.need("Y")}, c.attr("alpha", 1.0)
     if alpha == 1.0:
@@ -317,19 +319,19 @@ def _close(c: Call) -> None:
 
 @legacy("tril_triu", makes="tril triu")
 def _tril_triu(c: Call) -> None:
-    c.emit("tril" if c.attr("lower", True) else "triu", {"x": c.need("X")}, {"diagonal": c.attr("diagonal", 0)}, {"out": "Out"})
+    c.emit("tril" if c.attr("lower", False) else "triu", {"x": c.need("X")}, {"diagonal": c.attr("diagonal", 0)}, {"out": "Out"})
 
 
 _UNARY = """abs acos acosh angle asin asinh atan atanh bitwise_not ceil celu conj cos cosh digamma elu erf erfinv exp expm1 floor gelu
     i0 i0e i1 i1e imag lgamma log log10 log1p log2 logical_not logit logsigmoid log_softmax maxout prelu real reciprocal relu round
-    rsqrt selu sigmoid sign silu sin sinh softmax softplus softsign sqrt square stanh tan tanh tanh_shrink thresholded_relu polygamma
+    rsqrt selu sigmoid sign silu sin sinh softplus softsign sqrt square stanh tan tanh tanh_shrink thresholded_relu polygamma
     renorm soft_relu rrelu nextafter"""
 
 _SAME = """addmm argsort baddbmm bmm bernoulli bincount cholesky cholesky_solve clip_by_norm cumprod cumsum logcumsumexp dist dot
     eigvals eigvalsh equal_all gumbel_softmax instance_norm kron kthvalue l1_norm lerp logspace lstsq lu lu_unpack
-    matrix_power mode multi_dot mv norm p_norm poisson qr randperm segment_pool sigmoid_cross_entropy_with_logits
+    matrix_power mode multi_dot mv p_norm poisson qr segment_pool sigmoid_cross_entropy_with_logits
     solve squared_l2_norm svd triangular_solve affine_channel spectral_norm lrn
-    truncated_gaussian_random hinge_loss fft_c2c fft_c2r fft_r2c overlap_add frame stft 
+    hinge_loss fft_c2c fft_c2r fft_r2c overlap_add frame stft 
     fused_softmax_mask fused_softmax_mask_upper_triangle unique_consecutive searchsorted gammaln copysign bitwise_left_shift
     bitwise_right_shift uniform_random_batch_size_like multinomial dirichlet"""
 
@@ -339,7 +341,7 @@ RULES: dict[str, Rule] = {
     "eig": rename("eig", out_w="Eigenvalues", out_v="Eigenvectors"),
     "eigh": rename("eigh", out_w="Eigenvalues", out_v="Eigenvectors"),
     "einsum": rename("einsum", x="Operands"),
-    "matrix_rank": rename("matrix_rank"),
+    "matrix_rank": rename("matrix_rank", defaults={"tol": 0.0}),
     "nanmedian": rename("nanmedian", medians="MedianIndex"),
     "range_v2": rename("range_v2"),
     **{name: _binary(pir) for name, pir in _BINARY.items()},
@@ -359,14 +361,14 @@ RULES: dict[str, Rule] = {
     "dropout": rename(
         "dropout", seed_tensor="Seed", p="dropout_prob", mode="dropout_implementation", defaults={"p": 0.5, "mode": "downgrade_in_infer"}
     ),
-    "empty": rename("empty"),
-    "eye": rename("eye"),
+    "empty": rename("empty", defaults={"shape": []}),
+    "eye": rename("eye", defaults={"num_columns": -1}),
     "fill_any": rename("fill"),
-    "gaussian_random": rename("gaussian"),
+    "gaussian_random": rename("gaussian", defaults={"shape": [], "mean": 0.0, "std": 1.0, "seed": 0, "dtype": "float32"}),
     "group_norm": rename("group_norm", data_format="data_layout"),
     "hard_shrink": rename("hardshrink"),
     "hard_sigmoid": rename("hardsigmoid"),
-    "hierarchical_sigmoid": rename("hsigmoid_loss", path="PathTable", code="PathCode"),
+    "hierarchical_sigmoid": rename("hsigmoid_loss", path="PathTable", code="PathCode", defaults={"num_classes": 2, "is_sparse": False}),
     "histogram": rename("histogram", input="X"),
     "huber_loss": rename("huber_loss", input="X", label="Y"),
     "increment": rename("increment", value="step"),
@@ -382,17 +384,21 @@ RULES: dict[str, Rule] = {
     "lu_unpack": rename("lu_unpack", y="Pivots"),
     "matmul_v2": rename("matmul", transpose_x="trans_x", transpose_y="trans_y"),
     "mean": rename("mean_all"),
-    "mish": rename("mish", **{"lambda": "threshold"}),
+    "mish": rename("mish", **{"lambda": "threshold"}, defaults={"lambda": 20.0}),
     "nll_loss": rename("nll_loss", input="X"),
-    "randint": rename("randint"),
+    "norm": rename("norm", defaults={"epsilon": 1e-10, "is_test": False}),
+    "randint": rename("randint", defaults={"shape": []}),
+    "randperm": rename("randperm", defaults={"dtype": "int64"}),
     "size": rename("numel", x="Input", size="Out"),
     "slogdeterminant": rename("slogdet", x="Input"),
+    "softmax": rename("softmax", defaults={"axis": -1}),
     "softmax_with_cross_entropy": rename("cross_entropy_with_softmax", input="Logits"),
     "softshrink": rename("softshrink", threshold="lambda", defaults={"threshold": 0.5}),
     "sum": rename("add_n", inputs="X"),
     "trace": rename("trace", x="Input"),
     "trunc": rename("trunc", input="X"),
-    "uniform_random": rename("uniform"),
+    "uniform_random": rename("uniform", defaults={"shape": [], "min": -1.0, "max": 1.0, "seed": 0, "dtype": "float32"}),
+    "truncated_gaussian_random": rename("truncated_gaussian_random", defaults={"mean": 0.0, "std": 1.0, "seed": 0, "a": -2.0, "b": 2.0}),
     "unique": rename("unique", inverse="Index"),
     "viterbi_decode": rename("viterbi_decode", potentials="Input", transition_params="Transition", lengths="Length"),
 }

@@ -94,7 +94,9 @@ RULES: dict[str, Rule] = {
     "pool3d": _pool("pool3d", 3),
     "max_pool2d_with_index": rename("max_pool2d_with_index", kernel_size="ksize"),
     "max_pool3d_with_index": rename("max_pool3d_with_index", kernel_size="ksize"),
-    "unpool": rename("unpool", padding="paddings", defaults={"strides": [1, 1], "padding": [0, 0], "data_format": "NCHW"}),
+    "unpool": rename(
+        "unpool", padding="paddings", defaults={"strides": [1, 1], "padding": [0, 0], "data_format": "NCHW", "output_size": [0, 0]}
+    ),
     "unpool3d": rename("unpool3d"),
     "conv2d": rename("conv2d", **_CONV),
     "conv3d": rename("conv3d", **_CONV),

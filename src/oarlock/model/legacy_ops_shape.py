@@ -243,8 +243,8 @@ def _assign(c: Call) -> None:
 
 _SAME = """as_complex as_real diag_embed fill_diagonal fill_diagonal_tensor flip gather gather_nd gather_tree index_add index_sample
     is_empty lod_reset memcpy memcpy_d2h memcpy_h2d partial_concat partial_sum pixel_shuffle pixel_unshuffle print scatter_nd_add
-    sequence_mask sequence_expand sequence_softmax sequence_pool sequence_conv im2sequence shuffle_channel channel_shuffle
-    temporal_shift where share_data view_shape index_put roll tile shadow_feed crf_decoding ctc_align edit_distance
+    sequence_mask sequence_expand sequence_softmax sequence_pool im2sequence shuffle_channel channel_shuffle
+    temporal_shift where share_data view_shape index_put roll tile crf_decoding ctc_align edit_distance
     gru_unit lookup_table_dequant hash assert row_conv add_position_encoding"""
 
 RULES: dict[str, Rule] = {
@@ -265,7 +265,7 @@ RULES: dict[str, Rule] = {
     "masked_select": rename("masked_select", out="Y"),
     "meshgrid": rename("meshgrid", inputs="X"),
     "multiplex": rename("multiplex", inputs="X", index="Ids"),
-    "pad": rename("pad"),
+    "pad": rename("pad", defaults={"pad_value": 0.0}),
     "pad3d": rename("pad3d", pad_value="value", defaults={"mode": "constant", "pad_value": 0.0, "data_format": "NCDHW"}),
     "put_along_axis": rename("put_along_axis", arr="Input", indices="Index", values="Value", out="Result", axis="Axis", reduce="Reduce"),
     "reshape": rename("reshape", shape=("ShapeTensor", "Shape", "shape")),
@@ -274,6 +274,13 @@ RULES: dict[str, Rule] = {
     "rnn": rename("rnn", x="Input", dropout_state_out="DropoutState", defaults={"mode": "RNN_TANH"}),
     "scale": rename("scale"),
     "scatter": rename("scatter", index="Ids"),
+    "sequence_conv": rename(
+        "sequence_conv",
+        padding_trainable="paddingTrainable",
+        context_length="contextLength",
+        context_start="contextStart",
+        context_stride="contextStride",
+    ),
     "shape": rename("shape"),
     "shard_index": rename("shard_index", input="X"),
     "share_buffer": rename("share_data"),
