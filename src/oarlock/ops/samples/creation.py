@@ -1,0 +1,41 @@
+"""Samples of ops/creation.py."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import boolean, f32, i32, i64, sample
+
+sample("full", lambda paddle: paddle.full([2, 3], 1.5))
+sample("full", lambda paddle, x: paddle.full([paddle.shape(x)[0], 70], 3, "int64"), x=f32(2, 3))
+sample("full", lambda paddle: [paddle.full([], float("-inf")), paddle.full([2], True, "bool")])
+sample("full_like", lambda paddle, x: [paddle.full_like(x, 2), paddle.zeros_like(x, "int32")], x=f32(2, 3))
+sample("full_like", lambda paddle, x, v: paddle.full_like(x, v), x=f32(2, 3), v=np.asarray(1.5, "float32"))
+sample("full_with_tensor", lambda paddle, v, s: paddle.full(s, v, "float32"), dynamic="Paddle cannot export it", v=f32(1), s=np.array([2, 3]))
+sample("full_batch_size_like", lambda paddle, x: paddle.tensor.fill_constant([paddle.shape(x)[0], 2], "float32", 3.0), x=f32(4, 2))
+sample("assign_value", lambda paddle, x: x + paddle.assign(np.arange(6, dtype="float32").reshape(2, 3)), x=f32(2, 3))
+sample("assign", lambda paddle, x: paddle.assign(x), x=boolean(2, 3))
+sample("arange", lambda paddle: [paddle.arange(2, 11, 3), paddle.arange(0.0, 1.0, 0.3), paddle.arange(5, 0, -2, "int32")])
+sample("arange", lambda paddle, x: paddle.arange(paddle.shape(x)[0] * 2) + 1, x=f32(4, 2))
+sample("arange", lambda paddle, x: paddle.arange(1, paddle.shape(x)[1], 2, "float32"), x=f32(2, 6))
+sample("arange", lambda paddle, n: paddle.arange(n[0], n[1], n[2]), n=np.array([3, 12, 2]))
+sample("arange", lambda paddle, n: paddle.arange(n[0], n[1], n[2]), n=np.array([12, 3, -2]))
+sample("arange", lambda paddle, n: paddle.arange(n[0], n[1], n[2], "float32"), n=np.array([0.5, 3.0, 0.7], "float32"))
+sample("linspace", lambda paddle: [paddle.linspace(0, 1, 5), paddle.linspace(0, 9, 4, "int32"), paddle.linspace(3, 1, 1)])
+sample("linspace", lambda paddle, x, n: paddle.linspace(x[0], x[1], n), x=f32(2), n=np.asarray(6, "int32"))
+sample("logspace", lambda paddle: paddle.logspace(0, 3, 7, 2.0))
+sample("eye", lambda paddle: [paddle.eye(3), paddle.eye(2, 4, "int64")])
+sample("diag", lambda paddle, x: [paddle.diag(x), paddle.diag(x, 1, 2.0), paddle.diag(x, -2)], x=f32(3))
+sample("diag", lambda paddle, x: [paddle.diag(x), paddle.diag(x, 1), paddle.diag(x, -1)], x=i64(3, 4))
+sample("diagonal", lambda paddle, x: [paddle.diagonal(x), paddle.diagonal(x, 1, -1, 1), paddle.diagonal(x, -1, 0, 2)], x=f32(3, 4, 5))
+sample("diag_embed", lambda paddle, x: [paddle.diag_embed(x), paddle.diag_embed(x, 1, 0, 2), paddle.diag_embed(x, -1, 2, 1)], x=f32(2, 3))
+sample("tril", lambda paddle, x: [paddle.tril(x), paddle.tril(x, 1), paddle.tril(x, -1)], x=f32(2, 3, 4))
+sample("triu", lambda paddle, x: [paddle.triu(x), paddle.triu(x, 1), paddle.triu(x, -2)], x=i64(3, 4))
+sample("tril_indices", lambda paddle: paddle.tril_indices(4, 3, 1))
+sample("triu_indices", lambda paddle: paddle.triu_indices(3, 4, -1))
+sample("one_hot", lambda paddle, x: paddle.nn.functional.one_hot(x, 5), x=i64(2, 3, high=5))
+sample("one_hot", lambda paddle, x: paddle.nn.functional.one_hot(x, 4), x=i32(3, high=4))
+sample("fill_diagonal_tensor", lambda paddle, x, y: paddle.diagonal_scatter(x, y, 0), dynamic="needs known sizes", x=f32(3, 4), y=f32(3))
+sample("sequence_mask", lambda paddle, x: paddle.nn.functional.sequence_mask(x, 5, "float32"), x=np.array([1, 3, 5]))
+sample("sequence_mask", lambda paddle, x: paddle.nn.functional.sequence_mask(x), x=np.array([[1, 3], [2, 0]]))
+sample("empty", lambda paddle: paddle.empty([2, 3]), seed_free=True)
