@@ -11,7 +11,7 @@ from tvm import relax, tirx
 from ..errors import UnsupportedError
 from .builder import Builder, cast_expr, dim_max, floordiv
 from .dtypes import is_float, numpy_dtype
-from .registry import Ints, NotKnown, Scalar, operator
+from .registry import Ints, Scalar, operator
 from .shape import axis_of
 from .tensor import Dim, PrimExpr, Tensor
 
@@ -116,7 +116,7 @@ def depend(b: Builder, x: Tensor, dep: list[Tensor] | None = None) -> Tensor:
 @operator("print")
 def print_(
     b: Builder,
-    operand: Tensor,
+    in_: Tensor,
     first_n: int = -1,
     message: str = "",
     summarize: int = 20,
@@ -129,7 +129,7 @@ def print_(
     is_forward: bool = True,
 ) -> Tensor:
     """The tensor itself: a compiled model does not print."""
-    return operand
+    return in_
 
 
 # ---- ranges ----------------------------------------------------------------------------------------------------------
@@ -166,11 +166,12 @@ def arange(b: Builder, start: Scalar, end: Scalar, step: Scalar, dtype: str = "f
 
 
 def _range_count(b: Builder, start: Any, end: Any, step: Any) -> Dim:
-    if any(isinstance(v, Tensor) and v.is_float for v in (start, end, step)) or any(isinstance(v, float) and v != int(v) for v in (start, end, step)):
-        low, high, width = (b.as_tensor(v, "float64").astype("float64") for v in (start, end, step))
+    ends = (start, end, step)
+    if any(v.is_float if isinstance(v, Tensor) else isinstance(v, float) and v != int(v) for v in ends):
+        low, high, width = (b.as_tensor(v, "float64").astype("float64") for v in ends)
         exact = (high - low) / width
         return b.dims(b.emit(relax.op.maximum(relax.op.ceil(exact.expr), relax.const(0.0, "float64"))).astype("int64"))[0]
-    low, high, width = (b.dims(v)[0] if isinstance(v, Tensor) else v if isinstance(v, PrimExpr) else int(v) for v in (start, end, step))
+    low, high, width = (b.dims(v)[0] if isinstance(v, Tensor) else v if isinstance(v, PrimExpr) else int(v) for v in ends)
     if isinstance(width, int):
         span = b.simplify(high - low if width > 0 else low - high)
         width = abs(width)
@@ -271,7 +272,8 @@ def diagonal(b: Builder, x: Tensor, offset: int = 0, axis1: int = 0, axis2: int 
         at = dict(zip(rest, index[:-1], strict=True)) | {first: index[-1] + down, second: index[-1] + right}
         return t(*[at[i] for i in range(x.ndim)])
 
-    return b.compute([*[x.shape[i] for i in rest], diagonal_length(b, x.shape[first], x.shape[second], offset)], element, x, name="diagonal")
+    length = diagonal_length(b, x.shape[first], x.shape[second], offset)
+    return b.compute([*[x.shape[i] for i in rest], length], element, x, name="diagonal")
 
 
 @operator
@@ -329,8 +331,11 @@ def triu_indices(b: Builder, row: int, col: int, offset: int, dtype: str) -> Ten
 def one_hot(b: Builder, x: Tensor, num_classes: Scalar) -> Tensor:
     """A new last axis of zeros with a one where x says."""
     (classes,) = b.dims([num_classes])
-    one, zero = tirx.const(1, "float32"), tirx.const(0, "float32")
-    return b.compute([*x.shape, classes], lambda t, *i: tirx.Select(cast_expr(t(*i[:-1]), "int64") == i[-1], one, zero), x, name="one_hot")
+
+    def element(t: Any, *i: Any) -> PrimExpr:
+        return tirx.Select(cast_expr(t(*i[:-1]), "int64") == i[-1], tirx.const(1, "float32"), tirx.const(0, "float32"))
+
+    return b.compute([*x.shape, classes], element, x, name="one_hot")
 
 
 @operator
@@ -359,7 +364,7 @@ def fill_diagonal_tensor(b: Builder, x: Tensor, y: Tensor, offset: int = 0, dim1
     """x with y (its last axis along the diagonal) on the diagonals of the planes of two axes."""
     first, second = axis_of(dim1, x.ndim), axis_of(dim2, x.ndim)
     right, down = max(offset, 0), max(-offset, 0)
-    y = b.reshape(y, [1, y.shape[0]]) if y.ndim == 1 and x.ndim > 2 else y
+    y = b.reshape(y, [*[x.shape[i] for i in range(x.ndim) if i not in (first, second)], y.shape[-1]])
 
     def element(t: Any, values: Any, *index: Any) -> PrimExpr:
         i, j = index[first] - down, index[second] - right

@@ -4,7 +4,8 @@
     def leaky_relu(b: Builder, x: Tensor, negative_slope: float = 0.02) -> Tensor:
         return b.where(x >= 0.0, x, x * negative_slope)
 
-The parameter after ``b`` are Paddle's own names (PIR's; legacy programs are normalised to them).  Annotations say how each
+The parameters after ``b`` are Paddle's own names (PIR's; legacy programs are normalised to them), Python's keywords with an
+underscore after them.  Annotations say how each
 is bound:
 
     Tensor, Tensor | None              an operand
@@ -191,7 +192,7 @@ def _bind(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> dict[
             elif p.default is inspect.Parameter.empty:
                 raise UnsupportedError(f"the attribute {name!r} is missing in the model", todo="export the model again with a current Paddle")
             continue
-        value = next(positional, None) if positional is not None else operands.get(name)
+        value = next(positional, None) if positional is not None else operands.get(name, operands.get(name.rstrip("_")))
         if value is None and p.kind in ("ints", "scalar") and name in op.attrs:
             value = op.attrs[name]
         if value is None:
@@ -240,7 +241,7 @@ def _check_leftovers(spec: Operator, op: Op, operands: dict[str, Any]) -> None:
             continue
         raise UnsupportedError(f"the attribute {name}={value!r} is not supported")
     for name, value in operands.items():
-        if value is not None and name not in spec.parameters and not name.startswith("operand_") and not spec.user:
+        if value is not None and name not in spec.parameters and f"{name}_" not in spec.parameters and not name.startswith("operand_") and not spec.user:
             raise UnsupportedError(f"the operand {name!r} is not supported")
 
 

@@ -11,7 +11,7 @@ sample("full", lambda paddle, x: paddle.full([paddle.shape(x)[0], 70], 3, "int64
 sample("full", lambda paddle: [paddle.full([], float("-inf")), paddle.full([2], True, "bool")])
 sample("full_like", lambda paddle, x: [paddle.full_like(x, 2), paddle.zeros_like(x, "int32")], x=f32(2, 3))
 sample("full_like", lambda paddle, x, v: paddle.full_like(x, v), x=f32(2, 3), v=np.asarray(1.5, "float32"))
-sample("full_with_tensor", lambda paddle, v, s: paddle.full(s, v, "float32"), dynamic="Paddle cannot export it", v=f32(1), s=np.array([2, 3]))
+sample("full_with_tensor", lambda paddle, v, s: paddle.full(s, v, "float32"), dynamic="not exportable", v=f32(1), s=np.array([2, 3]))
 sample("full_batch_size_like", lambda paddle, x: paddle.tensor.fill_constant([paddle.shape(x)[0], 2], "float32", 3.0), x=f32(4, 2))
 sample("assign_value", lambda paddle, x: x + paddle.assign(np.arange(6, dtype="float32").reshape(2, 3)), x=f32(2, 3))
 sample("assign", lambda paddle, x: paddle.assign(x), x=boolean(2, 3))

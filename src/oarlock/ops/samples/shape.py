@@ -22,7 +22,6 @@ sample("unsqueeze", lambda paddle, x: paddle.unsqueeze(x, [0, -1]), x=f32(2, 3))
 sample("unsqueeze", lambda paddle, x: paddle.unsqueeze(x, [-2, 1]), x=i64(2, 3))
 sample("transpose", lambda paddle, x: paddle.transpose(x, [2, 0, 1]), x=f32(2, 3, 4))
 sample("cast", lambda paddle, x: [paddle.cast(x, "int32"), paddle.cast(x, "bool"), paddle.cast(x, "float64")], x=f32(2, 3))
-sample("view_dtype", lambda paddle, x: paddle.view(x, "int32"), x=f32(2, 3))
 
 sample("slice", lambda paddle, x: [x[1], x[-1], x[:, 1:], x[:, :-1], x[..., 0:1]], x=f32(3, 4, 5))
 sample("slice", lambda paddle, x: x[0:1] + x, x=f32(3, 4))
@@ -33,7 +32,6 @@ sample("strided_slice", lambda paddle, x: [x[::2, 1::2], x[::-1], x[:, ::-2], x[
 sample("strided_slice", lambda paddle, x: paddle.strided_slice(x, [0, 1], [-1, 4], [-5, 0], [-2, -1]), x=f32(4, 6))
 sample("strided_slice", lambda paddle, x: paddle.strided_slice(x, [1], [0], [paddle.shape(x)[1]], [3]), x=f32(2, 7))
 sample("crop", lambda paddle, x: paddle.crop(x, [2, -1], [1, 2]), x=f32(4, 5))
-sample("as_strided", lambda paddle, x: paddle.as_strided(x, [2, 3], [3, 1], 4), dynamic="strides of a fixed shape", x=f32(4, 3))
 
 sample("concat", lambda paddle, x, y: paddle.concat([x, y, x], axis=-1), x=f32(2, 3), y=f32(2, 4))
 sample("concat", lambda paddle, x, y: paddle.concat([x, y], axis=0), x=i64(2, 3), y=i64(1, 3))
