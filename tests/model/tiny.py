@@ -26,7 +26,9 @@ def attr(name: str, kind: str, data: Any) -> dict[str, Any]:
     return {"N": name, "AT": {"#": kind, "D": data}}
 
 
-def op(name: str, operands: list[int], results: list[tuple[int, dict]], attrs: list[dict] | None = None, regions: list | None = None) -> dict:
+def op(
+    name: str, operands: list[int], results: list[tuple[int, dict]], attrs: list[dict] | None = None, regions: list | None = None
+) -> dict:
     node = {"#": name, "A": attrs or [], "I": [{"%": i} for i in operands], "O": [{"%": i, "TT": t} for i, t in results], "OA": []}
     if regions:
         node["regions"] = [region(*r) for r in regions]

@@ -91,16 +91,16 @@ def _stored(program: Program) -> list[str]:
 
 
 def _find_graph(path: Path) -> Path:
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix in (".pdiparams", ".pdparams", ".info"):
             raise ModelError(
                 f"{path.name} holds weights, not a program", where=str(path), todo="give the .json or .pdmodel file, or their folder"
             )
         return path
-    if path.is_dir():
+    if os.path.isdir(path):
         return _find_in_folder(path)
     for suffix in _GRAPHS:
-        if path.name and (candidate := path.with_name(path.name + suffix)).is_file():
+        if path.name and os.path.isfile(candidate := path.with_name(path.name + suffix)):
             return candidate
     raise ModelError("there is no such file or folder", where=str(path), todo="give a model folder, a .json or .pdmodel file, or __model__")
 
@@ -147,12 +147,12 @@ def _bind(program: Program, names: list[str], graph: Path) -> int:
     combined = [folder / f"{graph.stem}.pdiparams", folder / "__params__"] if graph.suffix in _GRAPHS else [folder / "__params__"]
     combined.append(folder / f"{graph.name}.pdiparams")
     for path in combined:
-        if path.is_file():
-            inside(folder, path.name)
+        if os.path.isfile(path):
+            inside(folder, path.name, graph)
             data = map_file(path)
             bind_combined(program.parameters, names, data, str(path))
             return len(data)
-    if any(inside(folder, name).is_file() for name in names):
+    if any(os.path.isfile(inside(folder, name)) for name in names):
         bind_separate(program.parameters, names, folder)
         return sum(inside(folder, name).stat().st_size for name in names)
     raise ModelError(

@@ -34,6 +34,8 @@ from .program import Block, Op, Program, Type, Value
 _RUNNING_MEAN = {"mean": "mean_out", "variance": "variance_out"}
 _RUNNING_SCALE = {"in_scale": "out_scale", "scale": "out_scale", "in_accum": "out_accum", "in_state": "out_state"}
 
+_CONTROL = ("pd_op.while", "pd_op.if")
+
 STATISTICS: dict[str, dict[str, str]] = {
     "pd_op.batch_norm_": _RUNNING_MEAN,
     "pd_op.batch_norm_sp_": _RUNNING_MEAN,
@@ -174,7 +176,7 @@ class _Normaliser:
                     op.operands[name] = self._newest(value)
             if op.name == "pd_op.fetch":
                 self.fetched[op.attrs["name"]] = next(iter(op.operands.values()))  # type: ignore[assignment]
-            if op.regions:
+            if op.regions or op.name in _CONTROL:
                 self._regions(op)
             else:
                 self._functional(op)
@@ -194,7 +196,7 @@ class _Normaliser:
         """Rewrite the regions of ``op``; memory of outside that they write into becomes operands and results."""
         _check_regions(op)
         written = list(dict.fromkeys(memory for region in op.regions for memory in self.written[id(region)]))
-        if written and op.name not in ("pd_op.while", "pd_op.if"):
+        if written and op.name not in _CONTROL:
             raise UnsupportedError(
                 f"a region of {op.name} writes into %{written[0].name}, which is defined outside of it",
                 where=op.handle,
@@ -240,7 +242,7 @@ class _Normaliser:
 
 def _check_regions(op: Op) -> None:
     """The numbers of operands, arguments, yielded values and results of a loop or a branch must agree."""
-    if op.name not in ("pd_op.while", "pd_op.if"):
+    if op.name not in _CONTROL:
         return
     loop = op.name == "pd_op.while"
     counts = [len(op.operands) - 1, len(op.results)] if loop else [len(op.results)]

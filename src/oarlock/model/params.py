@@ -8,6 +8,7 @@ file, which is mapped into memory, not read.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,7 +86,7 @@ def bind_separate(parameters: Mapping[str, Parameter], names: Sequence[str], fol
     """Give the parameters ``names`` their data from the files of these names in ``folder``."""
     for name in names:
         path = inside(folder, name)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ModelError(
                 f"the file of the parameter {name!r} is missing", where=str(path), todo="put the parameter files beside the program"
             )
@@ -95,11 +96,15 @@ def bind_separate(parameters: Mapping[str, Parameter], names: Sequence[str], fol
         _bind(parameters[name], tensors[0], str(path))
 
 
-def inside(folder: Path, name: str) -> Path:
-    """``folder/name``, which must stay in the folder, also when links are followed."""
+def inside(folder: Path, name: str, graph: Path | None = None) -> Path:
+    """``folder/name``, which must stay in the folder, also when links are followed.
+
+    With ``graph`` it may also stand beside what that link leads to: caches keep models as folders of links.
+    """
     try:
         path = folder / name
-        if not name or Path(name).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+        homes = [folder.resolve()] if graph is None else [folder.resolve(), graph.resolve().parent]
+        if not name or Path(name).is_absolute() or not any(path.resolve().is_relative_to(home) for home in homes):
             raise ValueError
     except (ValueError, OSError, RuntimeError):  # a null character, a name that is too long, links that go in a circle
         raise ModelError(
