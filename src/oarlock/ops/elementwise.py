@@ -159,8 +159,8 @@ def remainder(b: Builder, x: Tensor, y: Tensor) -> Tensor:
 
 def _power(x: PrimExpr, y: PrimExpr) -> PrimExpr:
     if "int" in str(x.ty):  # as Paddle: through float64
-        return tirx.Cast(str(x.ty), tirx.pow(tirx.Cast("float64", x), tirx.Cast("float64", y)))
-    return tirx.pow(x, y)
+        return tirx.Cast(str(x.ty), s.power(tirx.Cast("float64", x), tirx.Cast("float64", y)))
+    return s.power(x, y)
 
 
 def constant_power(b: Builder, x: Tensor, exponent: float) -> Tensor:

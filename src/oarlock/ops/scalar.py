@@ -152,6 +152,11 @@ def clamp(x: PrimExpr, low: PrimExpr, high: PrimExpr) -> PrimExpr:
     return select(x < low, low, select(x > high, high, x))
 
 
+def power(x: PrimExpr, y: PrimExpr) -> PrimExpr:
+    """pow(x, y); tirx.pow itself prints a warning for a constant y ≥ 3."""
+    return tirx.call_intrin(str(x.ty), "tirx.pow", x, y)
+
+
 def integer_power(x: PrimExpr, n: int) -> PrimExpr:
     """xⁿ, n ≥ 1, by repeated squaring."""
     out: PrimExpr | None = None
