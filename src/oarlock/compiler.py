@@ -52,7 +52,7 @@ def compile(
     """
     program = model if isinstance(model, Program) else load_model(model)
     chosen = _target(target, threads, options)
-    _check_dim_names(shapes)
+    _check_form(shapes or {})
     report = progress or (lambda stage, done, total: None)
     module = import_program(program, shapes, lambda done, total: report("import", done, total))
     signature = signature_of(module, program)
@@ -70,9 +70,13 @@ def compile(
     return Artifact(built.library, built.weights, signature, manifest)
 
 
-def _check_dim_names(shapes: Mapping[str, Sequence[int | str | None]] | None) -> None:
-    """Named dims become variables in TVM's text and in the signature's expressions."""
-    for name, dims in (shapes or {}).items():
+def _check_form(shapes: Any) -> None:
+    """InputError unless ``shapes`` is a mapping to sequences whose strings can name variables in TVM's text."""
+    if not isinstance(shapes, Mapping):
+        raise InputError(f"shapes is a {type(shapes).__name__}", todo='give a dict: {"x": (None, 3, "h", "w")}')
+    for name, dims in shapes.items():
+        if not isinstance(dims, Sequence) or isinstance(dims, str | bytes):
+            raise InputError(f"the shape of {name!r} is {dims!r:.80}", todo='give a tuple of dims: (None, 3, "h", "w")')
         for dim in dims:
             if isinstance(dim, str) and (not dim.isidentifier() or keyword.iskeyword(dim)):
                 raise InputError(f"{dim!r} is no name for a dim", where=f"the shape of {name!r}", todo='use a name such as "batch" or "h"')

@@ -243,8 +243,12 @@ def _check_manifest(manifest: Any) -> dict[str, Any]:
             f"the artifact has format {version}; this Oarlock reads up to {FORMAT_VERSION}",
             todo=f"upgrade oarlock (the file was made by {str(manifest.get('oarlock', 'a newer one')):.40}) or compile the model again",
         )
-    if not isinstance(manifest.get("target", "cpu"), str) or not isinstance(manifest.get("runtime", {}), dict):
+    runtime = manifest.get("runtime", {})
+    if not isinstance(manifest.get("target", "cpu"), str) or not isinstance(runtime, dict):
         raise ArtifactError("the manifest is damaged: the target is not a name, or its runtime options are no table")
+    features = runtime.get("features", [])
+    if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
+        raise ArtifactError("the manifest is damaged: the CPU features are no list of names")
     return manifest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import ml_dtypes
 import numpy as np
 
 PLAIN = frozenset(
@@ -18,9 +19,6 @@ def numpy_dtype(name: str) -> np.dtype:
     if name in PLAIN:
         return np.dtype(name)
     if name in EXTENDED:
-        # Imported when needed: most models have no such tensor and the import costs several milliseconds.
-        import ml_dtypes
-
         return np.dtype(getattr(ml_dtypes, name))
     raise KeyError(name)
 

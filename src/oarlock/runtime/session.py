@@ -156,18 +156,22 @@ class Session:
         return self._stage(spec, array)
 
     def _foreign_tensor(self, spec: TensorSpec, value: Any, symbols: dict[str, tuple[int, str]]) -> tvm_ffi.Tensor:
-        device = value.__dlpack_device__() if hasattr(value, "__dlpack_device__") else (_CPU, 0)
-        if device[0] != _CPU:
-            raise InputError(f"input {spec.name!r} is not in CPU memory (DLPack device {tuple(device)})", todo="move it to the CPU first")
         try:
+            device = value.__dlpack_device__() if hasattr(value, "__dlpack_device__") else (_CPU, 0)
+            if device[0] != _CPU:
+                what = f"input {spec.name!r} is not in CPU memory (DLPack device {tuple(device)})"
+                raise InputError(what, todo="move it to the CPU first")
             tensor = tvm_ffi.from_dlpack(value)
-        except Exception as error:
+            dtype = str(tensor.dtype)
+        except InputError:
+            raise
+        except Exception as error:  # whatever the other library raises
             raise InputError(
                 f"input {spec.name!r}: {type(value).__name__} gives no DLPack tensor: {tvm_runtime.first_line(error)}",
                 todo="give a numpy array",
             ) from error
-        if str(tensor.dtype) != spec.dtype:
-            raise _wrong_dtype(spec, str(tensor.dtype))
+        if dtype != spec.dtype:
+            raise _wrong_dtype(spec, dtype)
         check_shape(spec, tuple(tensor.shape), symbols)
         if tensor.is_contiguous() and tensor.data_ptr() % ALIGNMENT == 0:
             return tensor

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import struct
 import threading
 from pathlib import Path
 
@@ -80,6 +81,7 @@ def _dlopen(path: Path) -> ctypes.CDLL:
 def load_module(library: bytes, where: str) -> tvm_ffi.Module:
     """The TVM module in ``library`` (the bytes of a shared object).  ``where`` names its origin in errors."""
     load_runtime()
+    _check_elf(library, where)
     try:
         descriptor = os.memfd_create("oarlock", os.MFD_CLOEXEC)
     except OSError:
@@ -92,6 +94,18 @@ def load_module(library: bytes, where: str) -> tvm_ffi.Module:
         return _load_from_temporary_file(library, where)
     finally:
         os.close(descriptor)
+
+
+def _check_elf(library: bytes, where: str) -> None:
+    """ArtifactError for bytes that are no whole 64-bit shared object: mapping a part of one ends the process."""
+    whole = False
+    if len(library) >= 64 and library[:6] == b"\x7fELF\x02\x01":
+        (sections,) = struct.unpack_from("<Q", library, 40)
+        entry_size, entries = struct.unpack_from("<2H", library, 58)
+        whole = 0 < sections <= len(library) - entry_size * entries  # the table of sections ends the file
+    if not whole:
+        what = "the artifact's library does not load: it is no shared object, or cut short"
+        raise ArtifactError(what, where=where, todo="compile the model again")
 
 
 _aliases = 0
