@@ -55,7 +55,7 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
         *target.kernel_stages(),
         # weights leave the module only now: every rule above may look into constants
         Stage("lift-weights", lambda mod, notes: lift_weights(mod, weights)),
-        _passes("lower-dataflow", t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
+        _passes("lower-dataflow", t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
         # last look at the module as calls by name: what the runtime libraries lack must not be called
         Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod)),
         _passes("plan-memory", t.StaticPlanBlockMemory(), t.LowerAllocTensor(), t.KillAfterLastUse()),

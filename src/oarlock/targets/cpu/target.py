@@ -15,6 +15,7 @@ from ... import compat
 from ...errors import TargetError
 from ...runtime.machine import default_threads
 from ..base import Notes, Refusal, Stage, Target
+from .layout import rewrite_layouts
 from .machine import Machine
 from .schedule import schedule_module
 
@@ -99,7 +100,10 @@ class CpuTarget(Target):
         return []  # everything that Relax can say compiles for a CPU; packed functions are checked by the pipeline
 
     def graph_stages(self) -> list[Stage]:
-        return []
+        def layouts(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+            return rewrite_layouts(mod, self.machine)
+
+        return [Stage("cpu-layouts", layouts)]
 
     def kernel_stages(self) -> list[Stage]:
         def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

@@ -9,7 +9,7 @@ from tvm import tirx
 
 from ...base import Notes
 from ..machine import Machine
-from . import generic
+from . import generic, tiled
 
 SCHEDULED = "oarlock.schedule"  # attribute of a scheduled kernel: which schedule it got
 
@@ -17,6 +17,7 @@ Schedule = Callable[[tirx.PrimFunc, Machine], tirx.PrimFunc | None]
 
 # the most special first; a schedule gives None for a kernel that is not its kind
 _LIBRARY: list[tuple[str, Schedule]] = [
+    ("tiled", tiled.schedule),
     ("generic", generic.schedule),
 ]
 

@@ -18,6 +18,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     for nest in nests(sch):
         if machine.threads > 1:
             _parallel(sch, nest)
+        _initialise_first(sch, nest)
     return sch.mod["main"]
 
 
@@ -39,3 +40,10 @@ def _parallel(sch: s_tir.Schedule, nest: Nest) -> None:
         return
     fused = sch.fuse(*outer) if len(outer) > 1 else outer[0]
     sch.parallel(fused)
+
+
+def _initialise_first(sch: s_tir.Schedule, nest: Nest) -> None:
+    """Initial values in loops of their own: inside the reduction loops they would be missing when those run 0 times."""
+    reduce = next((loop for loop, kind in zip(nest.loops, nest.kinds, strict=True) if kind == "reduce"), None)
+    if reduce is not None:
+        sch.decompose_reduction(nest.block, reduce)

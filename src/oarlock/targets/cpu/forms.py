@@ -1,0 +1,205 @@
+"""Layouts without a pass over the whole graph: a value is kept in the form its producer made, and converted when asked.
+
+Forms of a value: ``plain`` (as the model has it), ``nhwc`` (rank 4, channels moved last), ``rows1`` (nhwc as a matrix: pixels ×
+channels) and ``rows-1`` (plain as a matrix: everything × last dim).  nhwc ↔ rows1 and plain ↔ rows-1 are free views.
+Elementwise operators take the form of their biggest operand, so that they fuse into the convolution or product before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from ... import compat
+
+TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+Dims = list[Any]
+Handler = Callable[["Forms", relax.Var, relax.Call], "dict[str, relax.Expr] | None"]
+
+
+def dims(expr: relax.Expr) -> Dims | None:
+    """The shape of a tensor expression; static dims as int.  None when it is not known."""
+    ty = expr.ty
+    if not isinstance(ty, relax.TensorType) or ty.shape is None or not isinstance(ty.shape, relax.ShapeExpr):
+        return None
+    return [compat.static(d) for d in ty.shape.values]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two dims are equal for sure."""
+    if isinstance(a, int) or isinstance(b, int):
+        return isinstance(a, int) and isinstance(b, int) and a == b
+    return compat.equal_dims(a, b)
+
+
+def product(sizes: Sequence[Any]) -> Any:
+    """The product of dims: an int when all are static."""
+    out: Any = 1
+    for size in sizes:
+        out = out * size if not (isinstance(out, int) and out == 1) else size
+    return out
+
+
+@relax.expr_functor.mutator
+class Forms(relax.PyExprMutator):
+    """Rewrites one function with ``handlers`` (operator name → what makes its result in other forms)."""
+
+    def __init__(self, mod: tvm.IRModule, handlers: dict[str, Handler]) -> None:
+        super().__init__(mod)
+        self.handlers = handlers
+        self.forms: dict[relax.Var, dict[str, relax.Expr]] = {}
+        self.values: dict[relax.Var, relax.Expr] = {}
+        self.in_dataflow = False
+
+    # ---- what handlers use ------------------------------------------------------------------------------------------
+
+    def emit(self, expr: relax.Expr) -> relax.Var:
+        """Bind an expression in the new function."""
+        return self.builder_.emit(expr)
+
+    def te(self, function: Callable, *args: Any, name: str, fusable: bool = True) -> relax.Var:
+        """Bind a kernel made by a TE function; ``fusable``: elementwise operators after it may join it."""
+        attrs = {"op_pattern": 4} if fusable else None  # 4 = TVM's kOutEWiseFusable: the analysis cannot see it in tiles
+        return self.emit(self.builder_.call_te(function, *args, primfunc_name_hint=name, primfunc_attrs=attrs))
+
+    def reshape(self, expr: relax.Expr, shape: Sequence[Any]) -> relax.Expr:
+        """The same elements in another shape (the same expression when nothing changes)."""
+        have = dims(expr)
+        if have is not None and len(have) == len(shape) and all(same(a, b) for a, b in zip(have, shape, strict=True)):
+            return expr
+        return self.emit(relax.op.reshape(expr, tuple(shape)))
+
+    def get(self, value: relax.Expr, form: str) -> relax.Expr:
+        """``value`` (of the old function) in ``form``; conversions are bound once."""
+        if not isinstance(value, relax.Var):
+            return self._convert(self.visit_expr(value), form)
+        have = self.forms.setdefault(value, {})
+        if form not in have:
+            if form == "plain":
+                have[form] = self._plain(value, have)
+            elif form == "rows1":
+                have[form] = self._rows(self.get(value, "nhwc"))
+            elif form == "rows-1":
+                have[form] = self._rows(self.get(value, "plain"))
+            elif "rows1" in have:
+                n, c, h, w = dims(value)
+                have[form] = self.reshape(have["rows1"], (n, h, w, c))
+            else:
+                have[form] = self._convert(self.get(value, "plain"), "nhwc")
+        return have[form]
+
+    def has(self, value: relax.Expr, form: str) -> bool:
+        """Whether ``value`` is there in ``form`` without a conversion that moves data."""
+        have = self.forms.get(value, {}) if isinstance(value, relax.Var) else {}
+        return form in have or (form == "nhwc" and "rows1" in have) or (form == "rows1" and "nhwc" in have)
+
+    def operand(self, value: relax.Expr, form: str, out: Dims) -> relax.Expr | None:
+        """``value`` as an operand that broadcasts against a result of shape ``out`` in ``form``; None when it cannot."""
+        have = dims(value)
+        if have is None or len(have) > len(out):
+            return None
+        if all(isinstance(d, int) and d == 1 for d in have):
+            return self._scalar(value)
+        padded = [1] * (len(out) - len(have)) + have
+        if form == "nhwc":
+            if len(have) == 4:
+                return self.get(value, "nhwc")
+            if isinstance(value, compat.Constant):
+                return relax.const(np.ascontiguousarray(compat.constant_array(value).reshape(padded).transpose(TO_NHWC)), value.ty.dtype)
+            return self._convert(self.reshape(self.get(value, "plain"), padded), "nhwc")
+        axis = 1 if form == "rows1" else len(out) - 1
+        outer = [i for i in range(len(out)) if i != axis]
+        if all(same(padded[i], out[i]) for i in outer):
+            if len(have) == len(out):
+                return self.get(value, form)
+            return None
+        if all(isinstance(padded[i], int) and padded[i] == 1 for i in outer):
+            return self.reshape(self.get(value, "plain"), (1, padded[axis])) if not isinstance(value, compat.Constant) else relax.const(
+                compat.constant_array(value).reshape(1, -1), value.ty.dtype
+            )
+        return None
+
+    # ---- conversions ------------------------------------------------------------------------------------------------
+
+    def _plain(self, value: relax.Var, have: dict[str, relax.Expr]) -> relax.Expr:
+        if "rows-1" in have:
+            return self.reshape(have["rows-1"], dims(value))
+        if "nhwc" in have or "rows1" in have:
+            shape = dims(value)
+            source = self.get(value, "nhwc")
+            if shape[1] == 1 or shape[2:] == [1, 1]:
+                return self.reshape(source, shape)  # moving a dim of 1 moves no data
+            return self.emit(relax.op.permute_dims(source, TO_NCHW))
+        return self.visit_expr(value)
+
+    def _rows(self, expr: relax.Expr) -> relax.Expr:
+        shape = dims(expr)
+        return self.reshape(expr, (product(shape[:-1]), shape[-1]))
+
+    def _scalar(self, value: relax.Expr) -> relax.Expr:
+        if isinstance(value, compat.Constant):
+            return relax.const(compat.constant_array(value).reshape(()), value.ty.dtype)
+        return self.reshape(self.get(value, "plain"), ())
+
+    def _convert(self, expr: relax.Expr, form: str) -> relax.Expr:
+        if form == "plain":
+            return expr
+        if form.startswith("rows"):
+            return self._rows(self._convert(expr, "nhwc") if form == "rows1" else expr)
+        shape = dims(expr)
+        if isinstance(expr, compat.Constant):
+            return relax.const(np.ascontiguousarray(compat.constant_array(expr).transpose(TO_NHWC)), expr.ty.dtype)
+        if shape[1] == 1 or shape[2:] == [1, 1]:
+            n, c, h, w = shape
+            return self.reshape(expr, (n, h, w, c))
+        return self.emit(relax.op.permute_dims(expr, TO_NHWC))
+
+    # ---- the walk ---------------------------------------------------------------------------------------------------
+
+    def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
+        self.in_dataflow = True
+        compat.begin_dataflow(self.builder_)
+        for binding in block.bindings:
+            self.visit_binding(binding)
+        self.in_dataflow = False
+        self.forms.clear()  # every value that leaves the block was bound in its plain form
+        return compat.end_block(self.builder_)
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        var, value = binding.var, binding.value
+        if not self.in_dataflow:
+            return super().visit_var_binding_(binding)
+        self.values[var] = value
+        made = None
+        if isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name in self.handlers and dims(var) is not None:
+            made = self.handlers[value.op.name](self, var, value)
+        if made is None:
+            self._plain_uses(value)
+            super().visit_var_binding_(binding)
+            return None
+        self.forms[var] = made
+        if not isinstance(var, relax.DataflowVar):
+            made["plain"] = self.builder_.emit_output(self.get(var, "plain"))
+            self.set_var_remap(var, made["plain"])
+        return None
+
+    def visit_match_cast_(self, binding: relax.MatchCast) -> None:
+        self._plain_uses(binding.value)
+        super().visit_match_cast_(binding)
+
+    def _plain_uses(self, value: relax.Expr) -> None:
+        """Bind the plain form of everything that an operator without a handler reads."""
+
+        def visit(e: relax.Expr) -> None:
+            if isinstance(e, relax.Var) and e in self.forms:
+                plain = self.get(e, "plain")
+                if not isinstance(plain, relax.Var):
+                    plain = self.emit(plain)
+                if not plain.same_as(e):
+                    self.set_var_remap(e, plain)
+
+        relax.analysis.post_order_visit(value, visit)

@@ -1,0 +1,197 @@
+"""Products and convolutions as tensor expressions in the form that schedule/tiled.py knows: accumulator tiles, then the result.
+
+The accumulator block computes whole tiles (rows past the end read the last row again; columns past the end are zero weights), so
+the inner loops have constant bounds and no tests; only the result block, which fused elementwise operators join, minds the ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import te, tirx
+
+from .tiles import ATTRIBUTE, Tile
+
+Dim = Any  # int or a TIR expression
+
+
+def pack_columns(weights: np.ndarray, tile: Tile) -> np.ndarray:
+    """[…, K, N] → [N/columns, …, K, columns], the last panel filled with zeros."""
+    n = weights.shape[-1]
+    panels = -(-n // tile.columns)
+    padded = np.zeros((*weights.shape[:-1], panels * tile.columns), weights.dtype)
+    padded[..., :n] = weights
+    return np.ascontiguousarray(np.moveaxis(padded.reshape(*weights.shape[:-1], panels, tile.columns), -2, 0))
+
+
+def _clamp(index: Dim, end: Dim, tile: int) -> Dim:
+    """``index`` kept below ``end`` unless ``end`` is a multiple of ``tile``."""
+    if isinstance(end, (int, tirx.IntImm)) and int(end) % tile == 0:
+        return index
+    return te.min(index, end - 1)
+
+
+def _tiles(extent: Dim, tile: int) -> Dim:
+    return (extent + (tile - 1)) // tile
+
+
+def _note(kind: str, tile: Tile, *more: int) -> dict[str, Any]:
+    return {ATTRIBUTE: [kind, tile.rows, tile.columns, tile.lanes, *more]}
+
+
+def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile) -> te.Tensor:
+    """a [M, K] × packed [N/columns, K, columns] → [M, N]."""
+    m, depth = a.shape
+    k = te.reduce_axis((0, depth), name="k")
+    acc = te.compute(
+        (_tiles(m, tile.rows), packed.shape[0], tile.rows, tile.columns),
+        lambda mt, nt, mi, ni: te.sum(a[_clamp(mt * tile.rows + mi, m, tile.rows), k] * packed[nt, k, ni], axis=k),
+        name="tile_acc",
+        attrs=_note("product", tile),
+    )
+    return te.compute(
+        (m, columns), lambda i, j: acc[i // tile.rows, j // tile.columns, i % tile.rows, j % tile.columns], name="tile_out"
+    )
+
+
+def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool) -> te.Tensor:
+    """a […, M, K] × b […, K, N] (``transposed``: […, N, K]) → […, M, N]; b, of a's batch dims or alone, is packed when the kernel runs."""
+    *batch, m, depth = a.shape
+    n = b.shape[-2] if transposed else b.shape[-1]
+    shared = all(isinstance(d, tirx.IntImm) and int(d) == 1 for d in b.shape[:-2]) and not _same_batch(b.shape[:-2], batch)
+
+    def element(at: tuple, kk: Dim, j: Dim) -> Dim:
+        index = (*at, j, kk) if transposed else (*at, kk, j)
+        if not tile.ragged:
+            return b[index]
+        return te.if_then_else(j < n, b[index], tirx.const(0, b.dtype))
+
+    panels = te.compute(
+        (*b.shape[:-2], _tiles(n, tile.columns), depth, tile.columns),
+        lambda *i: element(i[:-3], i[-2], i[-3] * tile.columns + i[-1]),
+        name="tile_pack",
+    )
+    k = te.reduce_axis((0, depth), name="k")
+
+    def step(*i: Dim) -> Dim:
+        *at, mt, nt, mi, ni = i
+        where = [0] * (len(b.shape) - 2) if shared else at
+        return te.sum(a[(*at, _clamp(mt * tile.rows + mi, m, tile.rows), k)] * panels[(*where, nt, k, ni)], axis=k)
+
+    acc = te.compute(
+        (*batch, _tiles(m, tile.rows), _tiles(n, tile.columns), tile.rows, tile.columns),
+        step,
+        name="tile_acc",
+        attrs=_note("batch_product", tile),
+    )
+
+    def result(*i: Dim) -> Dim:
+        *at, row, column = i
+        return acc[(*at, row // tile.rows, column // tile.columns, row % tile.rows, column % tile.columns)]
+
+    return te.compute((*batch, m, n), result, name="tile_out")
+
+
+def _same_batch(a: list[Dim], b: list[Dim]) -> bool:
+    return len(a) == len(b) and all(isinstance(q, tirx.IntImm) and int(q) == 1 for q in b)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The geometry of a convolution: kernel, strides, padding (top, left, bottom, right) and dilation."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+
+    def out(self, h: Dim, w: Dim) -> tuple[Dim, Dim]:
+        """The output's height and width for an input of h × w."""
+        top, left, bottom, right = self.padding
+        sizes = []
+        for size, before, after, k, s, d in zip((h, w), (top, left), (bottom, right), self.kernel, self.strides, self.dilation, strict=True):
+            sizes.append((size + (before + after - (k - 1) * d - 1)) // s + 1)
+        return sizes[0], sizes[1]
+
+    @property
+    def pointwise(self) -> bool:
+        return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.padding)
+
+
+def _padded(x: te.Tensor, window: Window) -> te.Tensor:
+    top, left, bottom, right = window.padding
+    if not any(window.padding):
+        return x
+    n, h, w, c = x.shape
+
+    def element(b: Dim, i: Dim, j: Dim, k: Dim) -> Dim:
+        inside: list[Dim] = []
+        if top:
+            inside.append(i >= top)
+        if bottom:
+            inside.append(i < h + top)
+        if left:
+            inside.append(j >= left)
+        if right:
+            inside.append(j < w + left)
+        return te.if_then_else(te.all(*inside), x[b, i - top, j - left, k], tirx.const(0, x.dtype))
+
+    return te.compute((n, h + (top + bottom), w + (left + right), c), element, name="tile_pad")
+
+
+def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, window: Window, tile: Tile) -> te.Tensor:
+    """x [N, H, W, C] * packed [O/columns, KH, KW, C/groups, columns] → [N, OH, OW, O]; a tile of columns lies in one group."""
+    n, h, w, _ = x.shape
+    oh, ow = window.out(h, w)
+    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
+    depth = packed.shape[3]
+    tiles_a_group = channels // groups // tile.columns if groups > 1 else 0
+    padded = _padded(x, window)
+    r, s, c = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, kw), name="s"), te.reduce_axis((0, depth), name="c")
+
+    def channel(ot: Dim) -> Dim:
+        return c if groups == 1 else ot // tiles_a_group * depth + c
+
+    acc = te.compute(
+        (n, oh, _tiles(ow, tile.rows), packed.shape[0], tile.rows, tile.columns),
+        lambda b, i, wt, ot, wi, oi: te.sum(
+            padded[b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, channel(ot)] * packed[ot, r, s, c, oi],
+            axis=[r, s, c],
+        ),
+        name="tile_acc",
+        attrs=_note("convolution", tile),
+    )
+    return te.compute(
+        (n, oh, ow, channels),
+        lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
+        name="tile_out",
+    )
+
+
+def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window, tile: Tile) -> te.Tensor:
+    """x [N, H, W, C] * weights [KH, KW, C·multiplier] → [N, OH, OW, C·multiplier], each channel by itself."""
+    n, h, w, _ = x.shape
+    oh, ow = window.out(h, w)
+    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
+    channels = weights.shape[2]
+    padded = _padded(x, window)
+    r, s = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, kw), name="s")
+    acc = te.compute(
+        (n, oh, _tiles(ow, tile.rows), _tiles(channels, tile.columns), tile.rows, tile.columns),
+        lambda b, i, wt, ot, wi, oi: te.sum(
+            padded[
+                b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, (ot * tile.columns + oi) // multiplier
+            ]
+            * weights[r, s, ot * tile.columns + oi],
+            axis=[r, s],
+        ),
+        name="tile_acc",
+        attrs=_note("depthwise", tile),
+    )
+    return te.compute(
+        (n, oh, ow, channels),
+        lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
+        name="tile_out",
+    )

@@ -1,0 +1,275 @@
+"""Convolutions and products → kernels of our own on packed weights; what stands between them follows in their layout.
+
+Before: ``conv2d(x, w)`` in NCHW.  After: ``call_tir(convolution, (x in NHWC, packed w))``; elementwise operators, pooling, resizing,
+concatenation and the like work in NHWC too, and data is moved back only where an operator needs the model's own layout.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, te, tirx
+
+from ... import compat
+from . import kernels
+from .forms import TO_NHWC, Forms, Handler, dims, same
+from .kernels import Window
+from .machine import Machine
+from .tiles import Tile, product_tile
+
+DTYPES = ("float32", "float64")  # what our products compute in; other dtypes keep TVM's legalisation
+
+_UNARY = """abs acos acosh asin asinh atan atanh bitwise_not ceil clip cos cosh erf exp floor isfinite isinf isnan log logical_not negative
+round rsqrt sigmoid sign sin sinh sqrt square tan tanh trunc astype nn.relu nn.relu6 nn.gelu nn.gelu_tanh nn.silu nn.leakyrelu nn.softplus
+nn.selu""".split()
+_BROADCAST = """add subtract multiply divide floor_divide power mod floor_mod maximum minimum equal not_equal greater greater_equal less
+less_equal logical_and logical_or logical_xor where bitwise_and bitwise_or bitwise_xor""".split()
+_REDUCE = "sum mean max min prod".split()
+
+
+def rewrite_layouts(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
+    """Rewrite all functions of ``mod``."""
+    rules = _Rules(machine)
+    forms = Forms(mod, rules.handlers())
+    for gv, function in list(mod.functions.items()):
+        if isinstance(function, relax.Function):
+            forms.builder_.update_func(gv, forms.visit_expr(function))
+    return relax.transform.DeadCodeElimination()(forms.builder_.get())
+
+
+class _Rules:
+    """The handlers: each gives the result's forms, or None when the operator stays as it is."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def handlers(self) -> dict[str, Handler]:
+        table: dict[str, Handler] = {f"relax.{n}": self.elementwise for n in _UNARY + _BROADCAST}
+        table |= {f"relax.{n}": self.reduce for n in _REDUCE}
+        table |= {
+            "relax.nn.conv2d": self.conv2d,
+            "relax.nn.conv2d_transpose": self.conv2d_transpose,
+            "relax.matmul": self.matmul,
+            "relax.nn.max_pool2d": self.pool,
+            "relax.nn.avg_pool2d": self.pool,
+            "relax.nn.adaptive_avg_pool2d": self.pool,
+            "relax.image.resize2d": self.pool,
+            "relax.concat": self.concat,
+            "relax.permute_dims": self.permute,
+        }
+        return table
+
+    # ---- products and convolutions ----------------------------------------------------------------------------------
+
+    def conv2d(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
+        """NCHW data, constant OIHW weights: pointwise ones become products, one channel a group goes to the depthwise kernel."""
+        data, weight = call.args
+        a, out, x = call.attrs, dims(var), dims(data)
+        if not _ours(data, var, weight) or x is None or (str(a.data_layout), str(a.kernel_layout)) != ("NCHW", "OIHW"):
+            return None
+        w = compat.constant_array(weight)
+        o, i, kh, kw = w.shape
+        groups = int(a.groups)
+        if not isinstance(x[1], int) or 0 in (o, i, kh, kw):
+            return None
+        window = Window((kh, kw), _ints(a.strides), _ints(a.padding), _ints(a.dilation))
+        if groups == 1 and window.pointwise:
+            return {"rows1": self._product(f, f.get(data, "rows1"), np.ascontiguousarray(w.reshape(o, i).T))}
+        if groups > 1 and i == 1:
+            return self._depthwise(f, data, w, o // x[1], window, out)
+        width = out[3] if isinstance(out[3], int) else None
+        tile = product_tile(width, o // groups, self.machine, str(w.dtype))
+        if groups > 1 and tile.ragged:
+            tile = _tile_of(o // groups, width, self.machine, str(w.dtype))
+        packed = kernels.pack_columns(w.transpose(2, 3, 1, 0), tile)
+        made = f.te(
+            lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile), f.get(data, "nhwc"), relax.const(packed), name="conv2d"
+        )
+        return {"nhwc": made}
+
+    def _depthwise(self, f: Forms, data: relax.Expr, w: np.ndarray, multiplier: int, window: Window, out: list) -> dict | None:
+        channels = w.shape[0]
+        full = self.machine.lanes(str(w.dtype))
+        lanes = next((n for n in (full, full // 2, full // 4, full // 8) if n > 1 and channels % n == 0), 1)
+        vectors = next(v for v in (2, 1) if channels % (lanes * v) == 0)
+        width = out[3] if isinstance(out[3], int) else None
+        rows = 4 if width is None else min((r for r in range(1, 9) if r <= width), key=lambda r: (-(-width // r) * r * (1 + 1 / r), -r), default=1)
+        tile = Tile(rows, lanes * vectors, lanes, False)
+        packed = np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))
+        made = f.te(
+            lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile), f.get(data, "nhwc"), relax.const(packed), name="depthwise"
+        )
+        return {"nhwc": made}
+
+    def conv2d_transpose(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
+        """As one convolution that makes the stride × stride results of a place as channels, and a shuffle that spreads them."""
+        data, weight = call.args
+        a, out, x = call.attrs, dims(var), dims(data)
+        if not _ours(data, var, weight) or x is None or (str(a.data_layout), str(a.kernel_layout)) != ("NCHW", "IOHW"):
+            return None
+        w = compat.constant_array(weight)
+        i, o, kh, kw = w.shape
+        (sh, sw), (top, left, _, _) = _ints(a.strides), _ints(a.padding)
+        if int(a.groups) != 1 or _ints(a.dilation) != (1, 1) or 0 in w.shape:
+            return None
+        th, tw = -(-kh // sh), -(-kw // sw)
+        taps = np.zeros((i, o, th * sh, tw * sw), w.dtype)
+        taps[:, :, :kh, :kw] = w
+        # tap t of phase p is w[p + stride · t], and the convolution runs over taps backwards
+        taps = taps.reshape(i, o, th, sh, tw, sw)[:, :, ::-1, :, ::-1].transpose(2, 4, 0, 3, 5, 1).reshape(th, tw, i, sh * sw * o)
+        channels = sh * sw * o
+        if (th, tw) == (1, 1):
+            rows = self._product(f, f.get(data, "rows1"), np.ascontiguousarray(taps[0, 0]))
+            spread = f.reshape(rows, (x[0], x[2], x[3], channels))
+        else:
+            window = Window((th, tw), (1, 1), (th - 1, tw - 1, th - 1, tw - 1), (1, 1))
+            _, places = window.out(x[2], x[3])
+            tile = product_tile(places if isinstance(places, int) else None, channels, self.machine, str(w.dtype))
+            packed = kernels.pack_columns(taps, tile)
+            spread = f.te(
+                lambda x_, w_: kernels.convolution(x_, w_, channels, 1, window, tile), f.get(data, "nhwc"), relax.const(packed), name="conv2d"
+            )
+        n, _, oh, ow = out
+
+        def shuffle(z: te.Tensor) -> te.Tensor:
+            def element(b: Any, y: Any, x_: Any, c: Any) -> Any:
+                u, v = y + top, x_ + left
+                value = z[b, u // sh, v // sw, (u % sh * sw + v % sw) * o + c]
+                inside = te.all(u // sh < z.shape[1], v // sw < z.shape[2])  # output padding may reach past the last place
+                return te.if_then_else(inside, value, tirx.const(0, z.dtype))
+
+            return te.compute((n, oh, ow, o), element, name="shuffle")
+
+        return {"nhwc": f.te(shuffle, spread, name="shuffle", fusable=False)}
+
+    def matmul(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
+        """Constant [K, N] weights are packed now; any other second operand is packed when the kernel runs."""
+        a, b = call.args
+        left, right, out = dims(a), dims(b), dims(var)
+        if a.ty.dtype != var.ty.dtype or not _ours(a, var) or left is None or right is None or len(left) < 2 or len(right) < 2:
+            return None
+        if isinstance(b, compat.Constant) and len(right) == 2 and 0 not in right:
+            return {"rows-1": self._product(f, f.get(a, "rows-1"), compat.constant_array(b))}
+        return self._batch(f, a, b, out)
+
+    def _product(self, f: Forms, rows: relax.Expr, weights: np.ndarray) -> relax.Expr:
+        m = dims(rows)[0]
+        columns = weights.shape[1]
+        tile = product_tile(m if isinstance(m, int) else None, columns, self.machine, str(weights.dtype))
+        packed = kernels.pack_columns(weights, tile)
+        return f.te(lambda a, w: kernels.product(a, w, columns, tile), rows, relax.const(packed), name="product")
+
+    def _batch(self, f: Forms, a: relax.Expr, b: relax.Expr, out: list) -> dict[str, relax.Expr] | None:
+        left, right = dims(a), dims(b)
+        m, n = out[-2:]
+        batch = out[:-2]
+        transposed = False
+        if (swapped := _swapped(f, b)) is not None:
+            b, right, transposed = swapped, [*right[:-2], right[-1], right[-2]], True
+        if isinstance(m, int) and m < 4 or len(left) > len(out) or 0 in out or 0 in left:
+            return None  # too few rows to earn packing
+        if len(left) != len(out) or not all(same(p, q) for p, q in zip(left[:-2], batch, strict=True)):
+            return None
+        alone = all(isinstance(d, int) and d == 1 for d in right[:-2])
+        if not alone and (len(right) != len(out) or not all(same(p, q) for p, q in zip(right[:-2], batch, strict=True))):
+            return None
+        tile = product_tile(m if isinstance(m, int) else None, n if isinstance(n, int) else 4096, self.machine, str(a.ty.dtype))
+        if not isinstance(n, int):
+            tile = Tile(tile.rows, tile.columns, tile.lanes, True)
+        made = f.te(
+            lambda x, y: kernels.batch_product(x, y, tile, transposed), f.get(a, "plain"), f.get(b, "plain"), name="batch_product"
+        )
+        return {"plain": made}
+
+    # ---- what follows ----------------------------------------------------------------------------------------------
+
+    def elementwise(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
+        """In the form of the first operand that is as big as the result and there in a form of ours."""
+        out = dims(var)
+        tensors = [isinstance(a.ty, relax.TensorType) for a in call.args]
+        whole = [
+            a
+            for a, tensor in zip(call.args, tensors, strict=True)
+            if tensor and (d := dims(a)) is not None and len(d) == len(out) and all(same(p, q) for p, q in zip(d, out, strict=True))
+        ]
+        for form in ("rows1", "rows-1", "nhwc"):
+            if form != "rows-1" and len(out) != 4 or not any(f.has(a, form) for a in whole):
+                continue
+            operands = [f.operand(a, form, out) if tensor else a for a, tensor in zip(call.args, tensors, strict=True)]
+            if all(o is not None for o in operands):
+                return {form: f.emit(relax.Call(call.op, operands, call.attrs, call.ty_args))}
+        return None
+
+    def pool(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
+        """Operators with a layout attribute: the same in NHWC."""
+        data, *rest = call.args
+        layout = str(call.attrs.layout)
+        if layout != "NCHW" or not f.has(data, "nhwc"):
+            return None
+        attrs = compat.with_attributes(call.attrs, layout="NHWC", out_layout="NHWC")
+        return {"nhwc": f.emit(relax.Call(call.op, [f.get(data, "nhwc"), *rest], attrs, call.ty_args))}
+
+    def reduce(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
+        """Reductions that keep the rank, or that take away exactly height and width (then channels are last in both layouts)."""
+        data = call.args[0]
+        if not f.has(data, "nhwc") or len(dims(data) or []) != 4 or call.attrs.axis is None:
+            return None
+        axes = sorted(int(x) % 4 for x in call.attrs.axis)
+        keep = bool(call.attrs.keepdims)
+        if not keep and axes != [2, 3]:
+            return None
+        op = getattr(relax.op, str(call.op.name).removeprefix("relax."))
+        made = f.emit(op(f.get(data, "nhwc"), [TO_NHWC.index(x) for x in axes], keep))
+        return {"nhwc" if keep else "plain": made}
+
+    def concat(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
+        """In NHWC when at least half of the parts are there."""
+        parts = call.args[0]
+        if not isinstance(parts, relax.Tuple) or len(dims(var)) != 4 or call.attrs.axis is None:
+            return None
+        if 2 * sum(f.has(p, "nhwc") for p in parts.fields) < len(parts.fields):
+            return None
+        axis = TO_NHWC.index(int(call.attrs.axis) % 4)
+        return {"nhwc": f.emit(relax.op.concat([f.get(p, "nhwc") for p in parts.fields], axis))}
+
+    def permute(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
+        """The model's own move of channels to the end is what is there already."""
+        data = call.args[0]
+        axes = call.attrs.axes
+        if len(dims(var)) != 4 or axes is None or not f.has(data, "nhwc") or tuple(int(x) % 4 for x in axes) != TO_NHWC:
+            return None
+        return {"plain": f.get(data, "nhwc")}
+
+
+def _ours(data: relax.Expr, out: relax.Var, weight: relax.Expr | None = None) -> bool:
+    dtype = str(data.ty.dtype)
+    if dtype not in DTYPES or str(out.ty.dtype) != dtype:
+        return False
+    return weight is None or isinstance(weight, compat.Constant) and str(weight.ty.dtype) == dtype
+
+
+def _ints(values: Any) -> tuple[int, ...]:
+    return tuple(int(v) for v in values)
+
+
+def _tile_of(columns: int, width: int | None, machine: Machine, dtype: str) -> Tile:
+    """A tile whose width divides ``columns``, whatever it is: a tile may not reach into the next group."""
+    full = machine.lanes(dtype)
+    lanes = next(n for n in range(min(full, columns), 0, -1) if columns % n == 0)
+    return Tile(min(width or 8, 8), lanes, lanes, False)
+
+
+def _swapped(f: Forms, value: relax.Expr) -> relax.Expr | None:
+    """What ``value`` is the transpose (of the last two dims) of."""
+    bound = f.values.get(value) if isinstance(value, relax.Var) else None
+    if not isinstance(bound, relax.Call) or getattr(bound.op, "name", "") != "relax.permute_dims":
+        return None
+    rank = len(dims(value) or [])
+    axes = bound.attrs.axes
+    order = [rank - 1 - i for i in range(rank)] if axes is None else [int(x) % rank for x in axes]
+    if order != [*range(rank - 2), rank - 1, rank - 2]:
+        return None
+    return bound.args[0]
+

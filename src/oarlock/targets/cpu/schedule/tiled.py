@@ -1,0 +1,126 @@
+"""The schedule of products and convolutions (kernels.py): register tiles, packed panels, everything after them fused in."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tvm import s_tir, tirx
+
+from ..machine import Machine
+from ..tiles import ATTRIBUTE
+from . import blocks
+
+L2_BYTES = 512 * 1024  # what of the packed weights may count on staying in the second-level cache
+PARALLEL_FLOPS = 200_000  # multiply-adds below which starting threads costs more than it gives
+
+
+def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
+    """A kernel with one accumulator block of ours → tiles in registers; None for any other kernel."""
+    # Without checks: with symbolic extents TVM cannot prove that the tiles cover the result; kernels.py makes them so.
+    sch = s_tir.Schedule(function, enable_check=False, error_render_level="none")
+    leaves = blocks.leaf_blocks(sch)
+    accumulators = [b for b in leaves if ATTRIBUTE in sch.get(b).annotations]
+    if len(accumulators) != 1:
+        return None
+    acc = accumulators[0]
+    position = [sch.get(b).name_hint for b in leaves].index(sch.get(acc).name_hint)
+    kind, rows, columns, lanes = _note(sch.get(acc).annotations[ATTRIBUTE])
+    before, after = leaves[:position], leaves[position + 1 :]
+    for block in after[:-1]:
+        sch.compute_inline(block)
+    out = after[-1]
+    nest = blocks.nest_of(sch, acc)
+    flops = blocks.work(nest.extents)
+    ragged = _ragged(sch, out, columns)
+    *outer, row, column = sch.get_loops(out)
+    row_tile, row_in = sch.split(row, [None, rows])
+    column_tile, column_in = sch.split(column, [None, columns])
+    panels_first = _weight_bytes(sch, acc) > L2_BYTES and blocks.extent(sch.get(column_tile).extent)[0] > 1
+    if kind == "convolution" or kind == "depthwise":
+        order = [column_tile, *outer, row_tile] if panels_first else [*outer, column_tile, row_tile]
+    else:
+        order = [*outer, column_tile, row_tile] if panels_first else [*outer, row_tile, column_tile]
+    sch.reorder(*order, row_in, column_in)
+    # where padding and packing of inputs happens: once an output row when rows come first, else once for the whole input
+    at = outer[-1] if kind in ("convolution", "depthwise") and not panels_first else None
+    sch.compute_at(acc, order[-1], preserve_unit_loops=True)
+    sch.set_scope(acc, 0, "local")
+    _inner(sch, acc, kind, lanes)
+    sch.unroll(row_in)
+    if not ragged:
+        column_vector, column_lane = sch.split(column_in, [None, lanes])
+        sch.unroll(column_vector)
+        sch.vectorize(column_lane)
+    parallel = machine.threads > 1 and flops >= PARALLEL_FLOPS
+    _producers(sch, before, at, lanes, parallel)
+    if parallel:
+        _parallel(sch, order[: len(outer)] if at is not None and before else order, machine)
+    return sch.mod["main"]
+
+
+def _note(annotation: Any) -> tuple[str, int, int, int]:
+    kind, rows, columns, lanes = list(annotation)[:4]
+    return str(kind), int(rows), int(columns), int(lanes)
+
+
+def _ragged(sch: s_tir.Schedule, out: Any, columns: int) -> bool:
+    size, dynamic = blocks.extent(sch.get(sch.get_loops(out)[-1]).extent)
+    return dynamic or size % columns != 0
+
+
+def _weight_bytes(sch: s_tir.Schedule, acc: Any) -> int:
+    """The size of the accumulator's second operand (the packed weights)."""
+    buffer = sch.get(acc).reads[-1].source
+    return math.prod(blocks.extent(d)[0] for d in buffer.shape) * 4
+
+
+def _inner(sch: s_tir.Schedule, acc: Any, kind: str, lanes: int) -> None:
+    """Accumulators in registers: reduction loops outside, the tile's loops unrolled and vectorised inside."""
+    nest = blocks.nest_of(sch, acc)
+    reduces = [loop for loop, k in zip(nest.loops, nest.kinds, strict=True) if k == "reduce"]
+    count = {"product": 1, "batch_product": 1, "convolution": 3, "depthwise": 2}[kind]
+    reduces = list(nest.loops[-count:])
+    row, column = nest.loops[-count - 2], nest.loops[-count - 1]
+    vector, lane = sch.split(column, [None, lanes])
+    sch.reorder(*reduces, row, vector, lane)
+    sch.unroll(row)
+    sch.unroll(vector)
+    sch.vectorize(lane)
+    if kind == "depthwise":
+        sch.unroll(reduces[-1])
+    sch.decompose_reduction(acc, reduces[0])
+
+
+def _producers(sch: s_tir.Schedule, before: list[Any], at: Any, lanes: int, parallel: bool) -> None:
+    """Padding at the loop ``at`` (when given); packing and fused producers in nests of their own."""
+    kept = []
+    for block in before:
+        readers = [sch.get(c).name_hint for c in sch.get_consumers(block)]
+        if readers and all(r.startswith(("tile_pad", "tile_pack")) for r in readers):
+            sch.compute_inline(block)
+        else:
+            kept.append(block)
+    for block in kept:
+        padding = at is not None and sch.get(block).name_hint.startswith("tile_pad")
+        if padding:
+            sch.compute_at(block, at, preserve_unit_loops=True)
+        loops = list(sch.get_loops(block))
+        size, dynamic = blocks.extent(sch.get(loops[-1]).extent)
+        if not dynamic and size % lanes == 0:
+            _, lane = sch.split(loops[-1], [None, lanes])
+            sch.vectorize(lane)
+        if parallel and not padding and len(loops) > 2:
+            sch.parallel(sch.fuse(*loops[:2]))
+
+
+def _parallel(sch: s_tir.Schedule, order: list[Any], machine: Machine) -> None:
+    """Fuse leading loops until there are a few iterations a thread, and run them in parallel."""
+    fused, have = [], 1
+    for loop in order:
+        size, dynamic = blocks.extent(sch.get(loop).extent)
+        fused.append(loop)
+        have *= size
+        if have >= 4 * machine.threads:
+            break
+    sch.parallel(sch.fuse(*fused) if len(fused) > 1 else fused[0])

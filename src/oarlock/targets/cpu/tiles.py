@@ -1,0 +1,65 @@
+"""Register tiles: how many rows and columns of a product one innermost kernel computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .machine import Machine
+
+ATTRIBUTE = "oarlock.tile"  # block annotation: [kind, rows, columns, lanes, …]
+UNKNOWN_ROWS = (1, 24, 161, 1600)  # what a symbolic number of rows may be
+
+
+@dataclass(frozen=True)
+class Tile:
+    """``rows`` × ``columns`` accumulators, ``columns`` in vectors of ``lanes``.
+
+    ``ragged``: the columns of the product are no multiple of ``columns``; the last tile has columns that nobody reads.
+    """
+
+    rows: int
+    columns: int
+    lanes: int
+    ragged: bool
+
+
+@lru_cache(maxsize=4096)
+def product_tile(rows: int | None, columns: int, machine: Machine, dtype: str) -> Tile:
+    """The cheapest tile for a product of ``rows`` (None: symbolic) × ``columns`` by a model of the core's ports.
+
+    A step of the inner loop costs the larger of its multiply-adds, its loads (two a cycle) and the latency of a multiply-add.
+    """
+    full = machine.lanes(dtype)
+    choices = [lanes for lanes in (full, full // 2, full // 4) if lanes >= 4 or lanes == full]
+    exact = [lanes for lanes in choices if columns % lanes == 0]
+    best: tuple[float, Tile] | None = None
+    for lanes in exact or choices:
+        for vectors in range(1, 9):
+            width = vectors * lanes
+            ragged = columns % width != 0
+            if ragged and (exact or width - lanes >= columns):
+                continue
+            for height in range(1, 29):
+                if height * vectors + vectors + 1 > machine.registers or (rows is not None and height > rows):
+                    break
+                tile = Tile(height, width, lanes, ragged)
+                cost = _cost(tile, rows, columns, full)
+                if best is None or cost < best[0]:
+                    best = cost, tile
+    if best is None:  # columns or rows of 0: nothing will run
+        return Tile(1, full, full, columns % full != 0)
+    return best[1]
+
+
+def _cost(tile: Tile, rows: int | None, columns: int, full: int) -> float:
+    vectors = tile.columns // tile.lanes
+    # narrow vectors have half the work but not half the cost: the front end sees as many instructions
+    fma = tile.rows * vectors * max(tile.lanes / full, 0.55)
+    loads = 0.5 * (vectors * max(tile.lanes / full, 0.5) + tile.rows)
+    step = max(fma, loads, 4.0)
+    step += 0.3 + 0.02 * vectors  # loop overhead, and a little against very wide panels
+    total = 0.0
+    for r in UNKNOWN_ROWS if rows is None else (rows,):
+        total += -(-r // tile.rows) * step / max(r, 1)
+    return total * -(-columns // tile.columns)
