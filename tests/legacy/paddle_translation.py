@@ -59,6 +59,8 @@ def steps_of_program(program: Program) -> list[Step]:
         elif op.name == "builtin.split":
             (source,) = op.operands.values()
             names.update({v: ("item", names[source], i) for i, v in enumerate(op.results)})  # type: ignore[index]
+        elif op.attrs.get("shape") == [1] and op.results[0].name.endswith(".size"):
+            names[op.results[0]] = names[op.operands["x"]]  # type: ignore[index]
         elif op.short_name in CONSTANTS and not op.operands:
             names[op.results[0]] = constant(op.attrs["value"])
         elif op.short_name not in SKIPPED:

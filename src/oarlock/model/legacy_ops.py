@@ -152,7 +152,7 @@ class Call:
     def mutable(self, name: str, default: Any = None, tensor: str = "", tensors: str = "") -> Any:
         """An argument that may be a tensor: the value from its slots, else from its attribute (plain data)."""
         if tensors and self.has(tensors):
-            return self.combine(self.inputs(tensors))
+            return self.sizes(self.inputs(tensors))
         if tensor and self.has(tensor):
             return self.input(tensor)
         return self.resolve(self.desc.attrs.get(name, default))
@@ -162,7 +162,7 @@ class Call:
         if isinstance(value, VarRef):
             return self.scope.lookup(value.name)
         if isinstance(value, list) and value and isinstance(value[0], VarRef):
-            return self.combine([self.scope.lookup(v.name) for v in value])
+            return self.sizes([self.scope.lookup(v.name) for v in value])
         return value
 
     def rank(self, value: Value) -> int:
@@ -249,6 +249,17 @@ class Call:
         out = Value(self.scope.fresh(f"{values[0].name}.list"), ListType(tuple(v.type for v in values)))
         operands: dict[str, Value | None] = {f"operand_{i}": v for i, v in enumerate(values)}
         self.scope.append(Op("builtin.combine", operands, {}, [out], ["out"], handle=self.handle))
+        return out
+
+    def sizes(self, values: list[Value]) -> Value:
+        """A list of one-element tensors; one that the file declares with an unknown length has one element all the same."""
+        return self.combine([self._one(v) for v in values])
+
+    def _one(self, x: Value) -> Value:
+        if not isinstance(x.type, TensorType) or x.type.shape in ((), (1,)):
+            return x
+        out = Value(self.scope.fresh(f"{x.name}.size"), TensorType(x.type.dtype, (1,)))
+        self.scope.append(Op("pd_op.reshape", {"x": x, "shape": None}, {"shape": [1]}, [out], ["out"], handle=self.handle))
         return out
 
     def split(self, whole: Value, names: list[str]) -> None:
@@ -365,7 +376,7 @@ def _shadowed(slot: str, sig: Signature) -> bool:
 def _slot_value(c: Call, slot: str, pir: str, operand: str, mutable: bool) -> Any:
     values = c.inputs(slot)
     if mutable:
-        return c.combine(values) if len(values) > 1 or slot.endswith("List") or slot in _SCALAR_LISTS else values[0]
+        return c.sizes(values) if len(values) > 1 or slot.endswith("List") or slot in _SCALAR_LISTS else values[0]
     if len(values) > 1 or f"{pir}.{operand}" in _LIST_OPERANDS:
         return values
     return values[0]

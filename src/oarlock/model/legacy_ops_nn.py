@@ -62,8 +62,6 @@ def _v1_sizes(c: Call, names: tuple[str, ...], scale: float) -> dict[str, int]:
 
 # ---- convolutions --------------------------------------------------------------------------------------------------
 
-_CONV = {"out": "Output", "ignore": "ResidualData"}
-
 
 _DEFORMABLE = rename(
     "deformable_conv",
@@ -98,9 +96,9 @@ RULES: dict[str, Rule] = {
         "unpool", padding="paddings", defaults={"strides": [1, 1], "padding": [0, 0], "data_format": "NCHW", "output_size": [0, 0]}
     ),
     "unpool3d": rename("unpool3d"),
-    "conv2d": rename("conv2d", **_CONV),
-    "conv3d": rename("conv3d", **_CONV),
-    "depthwise_conv2d": rename("depthwise_conv2d", **_CONV),
+    "conv2d": rename("conv2d", out="Output", ignore="ResidualData"),
+    "conv3d": rename("conv3d", out="Output", ignore="ResidualData"),
+    "depthwise_conv2d": rename("depthwise_conv2d", out="Output", ignore="ResidualData"),
     "conv2d_transpose": rename("conv2d_transpose", x="Input", out="Output"),
     "conv3d_transpose": rename("conv3d_transpose", x="Input", out="Output"),
     "depthwise_conv2d_transpose": rename("depthwise_conv2d_transpose", x="Input", out="Output"),

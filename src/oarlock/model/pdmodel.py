@@ -334,7 +334,9 @@ class _Reader:
     def _attr(self, start: int, end: int) -> tuple[str, Any]:
         """Name and value of an attribute: the declared type says which field holds it (defaults are not written)."""
         self._spend(160, start)
-        name, kind, single, many = "", -1, {}, []
+        name, kind = "", -1
+        single: dict[int, Any] = {}
+        many: list[Any] = []
         for number, wire, s, e in self._fields(start, end):
             if number == 1:
                 name = self._text(wire, s, e)
@@ -346,8 +348,8 @@ class _Reader:
                 single[number] = _SINGLES[number](self, wire, s, e)
         if kind not in _KIND_FIELD:
             raise self._bad(f"the attribute {name!r} has the unknown type {kind}", start)
-        number, default = _KIND_FIELD[kind]
-        return name, many if number is None else single.get(number, default)
+        holder, default = _KIND_FIELD[kind]
+        return name, many if holder is None else single.get(holder, default)
 
     def _scalar(self, wire: int, start: int, end: int) -> bool | int | float | complex:
         self._message(wire, start)
