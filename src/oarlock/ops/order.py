@@ -9,7 +9,7 @@ from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder, cast_expr, dim_max
-from .reduce import reduced, resolve_axes
+from .reduce import extreme_index, reduced, resolve_axes
 from .registry import Scalar, operator
 from .scalar import HALF, elementwise, is_number, num, scalar_tensor, select
 from .serial import bind, cell, kernel, loop, parallel, when
@@ -36,7 +36,7 @@ def _sorted(b: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
     return b.compute(x.shape, lambda t, o, *i: t(*i[:-1], o(*i)), key, order, name="sorted"), order
 
 
-def _median(b: Builder, x: Tensor, axis: Any, keepdim: bool, mode: str, skip_nan: bool) -> tuple[Tensor, Tensor | None]:
+def _median(b: Builder, x: Tensor, axis: Any, keepdim: bool, mode: str, skip_nan: bool) -> tuple[Tensor, Tensor]:
     if mode not in ("avg", "min"):
         raise UnsupportedError(f"median mode {mode!r} is not supported")
     axes = resolve_axes(x, axis)
@@ -67,25 +67,36 @@ def _median(b: Builder, x: Tensor, axis: Any, keepdim: bool, mode: str, skip_nan
         missing = m == num(m, 0) if skip_nan else m < cast_expr(n, "int64")
         return select(missing, num(value, float("nan")), value)
 
-    out = _kept(b.compute(shape, middle, values, valid, name="median"), x, axes, keepdim)
-    out = out.astype(x.dtype)
-    if mode == "avg":
-        return out, None
+    out = _kept(b.compute(shape, middle, values, valid, name="median"), x, axes, keepdim).astype(x.dtype)
+    nan_at = extreme_index(b, elementwise(b, "nan_at", lambda v: tirx.Cast("int8", tirx.isnan(v)), rows), rows.ndim - 1, True, "int64") if rows.is_float else valid
 
-    def place(sorted_places: te.Tensor, count: te.Tensor, *i: Any) -> PrimExpr:
-        return sorted_places(*i, tirx.floordiv(tirx.max(count(*i) - 1, num(count(*i), 0)), num(count(*i), 2)))
+    def place(places: te.Tensor, count: te.Tensor, first_nan: te.Tensor, *index: Any) -> PrimExpr:
+        i = index[: len(shape)]
+        m = count(*i)
+        last = tirx.max(m - 1, num(m, 0))
+        at = tirx.floordiv(last, num(m, 2))
+        if len(index) > len(shape):  # the pair of middle ones
+            at = select(index[-1] == 0, at, tirx.min(tirx.floordiv(m, num(m, 2)), last))
+        found = places(*i, at)
+        if not rows.is_float:
+            return found
+        if skip_nan:
+            return select(m == num(m, 0), num(m, -1), found)
+        return select(m < cast_expr(n, "int64"), first_nan(*i), found)
 
-    return out, _kept(b.compute(shape, place, order, valid, name="median_place"), x, axes, keepdim)
+    pair = [2] if mode == "avg" else []
+    where = b.compute([*shape, *pair], place, order, valid, nan_at, name="median_place")
+    return out, where.reshape([*out.shape, *pair])
 
 
 @operator
-def median(b: Builder, x: Tensor, axis: Any = (), keepdim: bool = True, mode: str = "avg") -> tuple[Tensor, Tensor | None]:
-    """The middle value (avg: the mean of the two middle ones), NaN if any is; with mode min also where it stands."""
+def median(b: Builder, x: Tensor, axis: Any = (), keepdim: bool = True, mode: str = "avg") -> tuple[Tensor, Tensor]:
+    """The middle value (avg: the mean of the two middle ones, min: the lower), NaN if any is; and where it stands (avg: both)."""
     return _median(b, x, axis, keepdim, mode, skip_nan=False)
 
 
 @operator
-def nanmedian(b: Builder, x: Tensor, axis: Any = (), keepdim: bool = True, mode: str = "avg") -> tuple[Tensor, Tensor | None]:
+def nanmedian(b: Builder, x: Tensor, axis: Any = (), keepdim: bool = True, mode: str = "avg") -> tuple[Tensor, Tensor]:
     """The middle value of what is no NaN."""
     return _median(b, x, axis, keepdim, mode, skip_nan=True)
 

@@ -16,6 +16,8 @@ for _op in ("median", "nanmedian"):
 sample("nanmedian", lambda p, x: p.nanmedian(x, axis=1), x=i64(5, 4, low=-9))
 sample("median", lambda p, x: p._C_ops.median(x, [1], False, "avg"), x=i64(5, 4, low=-9))
 sample("nanmedian", lambda p, x: p.nanmedian(x, axis=[0, 2]), x=f32(2, 3, 4))
+for _op in ("median", "nanmedian"):
+    sample(_op, lambda p, x, op=_op: getattr(p._C_ops, op)(x, [1], True, "avg"), x=f32(3, 6))
 sample("kthvalue", lambda p, x: p.kthvalue(x, 2), x=f32(3, 5))
 sample("kthvalue", lambda p, x: p.kthvalue(x, 3, axis=0, keepdim=True), x=f64(4, 2))
 sample("mode", lambda p, x: p.mode(x), x=i64(3, 7, high=4))
