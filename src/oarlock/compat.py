@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import tvm
@@ -162,3 +163,20 @@ def end_block(bb: relax.BlockBuilder) -> relax.BindingBlock:
 def equal_dims(a: object, b: object) -> bool:
     """Whether two symbolic dims are equal for sure."""
     return bool(tvm_ffi.structural_equal(a, b)) or bool(tvm.sym.Analyzer().can_prove_equal(a, b))
+
+
+@contextmanager
+def inner_block(bb: relax.BlockBuilder, blocks: list[relax.BindingBlock]) -> Iterator[None]:
+    """What is emitted inside goes into a binding block of its own, which is added to ``blocks``."""
+    bb._begin_binding_block()
+    try:
+        yield
+    finally:
+        blocks.append(bb._end_block())
+
+
+def substitute(dim: object, mapping: Mapping[tvm.tirx.Var, object]) -> object:
+    """A dim (an int, or an expression) with other symbolic variables."""
+    if isinstance(dim, int):
+        return dim
+    return tvm_ffi.structural_map(dim, (tvm.ir.Var, lambda var: mapping.get(var, var)))

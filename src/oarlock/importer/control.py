@@ -1,19 +1,20 @@
 """Control flow: ``pd_op.if`` and ``pd_op.while`` → Relax.
 
-A branch is a relax.If over tuples.  A loop is a tower of private functions, each of which runs the one below it eight times:
+Every region becomes a private function (TVM plans memory and fuses inside functions, and gets an If with a body wrong): values
+that it captures are parameters, the symbolic dims that shapes mention are one shape parameter.  An ``if`` is a relax.If of
+two calls.  A loop is a tower of functions, each of which runs the one below it eight times:
 
-    level_0(s) = if s.cond: body(s) else s
-    level_k(s) = if s.cond: level_{k−1}(… level_{k−1}(s) …) else s        (8 times)
+    level_1(s) = repeat 8 times: s = body(s) if s.condition else s
+    level_k(s) = repeat 8 times: s = level_{k−1}(s) if s.condition else s
 
-so that 8^12 iterations need a stack of 13 frames.  Values that the body captures are parameters of every level, the symbolic
-dims that shapes mention are one shape parameter.  A dim that an iteration changes is found by trial: the body is imported
+so that 8^12 iterations need a stack of 13 frames.  A dim that an iteration changes is found by trial: the body is imported
 with the shapes that come in; where what it yields differs, the dim becomes unknown and the body is imported again.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tvm import relax, tirx
 
-from ..compat import inner_block, substitute
+from ..compat import Constant, inner_block, set_type, substitute
 from ..errors import UnsupportedError
 from ..model.normalise import captures
 from ..model.program import Block, Op, TensorType, Value
@@ -85,101 +86,150 @@ def dims_in(tensors: Sequence[Tensor]) -> list[tirx.Var]:
     return list(found)
 
 
-# ---- branches ----------------------------------------------------------------------------------------------------------
+# ---- regions as functions ------------------------------------------------------------------------------------------------
 
 
-def import_if(imp: Importer, op: Op) -> list[Any]:
-    """``pd_op.if``: one region is imported when the condition is known, else both, and their results are made alike."""
-    b = imp.b
-    condition = _condition(imp, next(iter(op.operands.values())))
-    if condition.known is not None and condition.known.dtype != object:
-        region = op.regions[0 if condition.known.reshape(-1)[0] else 1]
-        imp.block(region)
-        return _yielded(imp, region)
-    before = len(b.fresh)
-    branches = [_Branch(imp, region) for region in op.regions]
-    inner = set(b.fresh[before:])
-    results: list[Any] = []
-    for i, value in enumerate(op.results):
-        values = [branch.results[i] for branch in branches]
-        _alike_arrays(imp, branches, i)
-        values = [branch.results[i] for branch in branches]
-        if shape_of(values[0]) != shape_of(values[1]):
-            raise UnsupportedError("the branches of an if yield different structures")
-        for left, right in zip(leaves(values[0]), leaves(values[1]), strict=True):
-            pair = _alike(branches, left, right, value)
-            results.append(pair)
-    types = [_common_type(b, left, right, inner) for left, right in results]
-    for side, branch in enumerate(branches):
-        branch.close([pair[side] for pair in results])
-    made = _emit_if(imp, condition.expr, branches[0].sequence, branches[1].sequence, types)
-    tensors = iter([_fit(imp, t, dims) for t, (dims, _) in zip(made, types, strict=True)])
-    return [rebuild(shape_of(v), tensors) for v in branches[0].results]
+class _Region:
+    """What a region takes from outside, and the parameters of the functions that stand for it."""
+
+    def __init__(self, imp: Importer, block: Block) -> None:
+        self.imp, self.b, self.block = imp, imp.b, block
+        inside = set(block.args)
+        self.outer: Env = {v: imp.env[v] for v in captures(block) if v not in inside and v in imp.env}
+        self.carried: list[_Carried] = []
+        self.tensors: list[Tensor] = []
+        for value in self.outer.values():
+            try:
+                self.tensors += leaves(value)
+            except Skip:
+                continue  # a captured value that failed fails what uses it
+        # constants are left in place
+        self.passed = {id(t): t for t in self.tensors if t.known is None and not isinstance(t.expr, Constant)}
+
+    def dims(self) -> list[tirx.Var]:
+        """The outer symbolic dims that the region needs."""
+        found = dict.fromkeys(dims_in(self.tensors))
+        for c in self.carried:
+            for d in c.dims:
+                found.update(dict.fromkeys(roots(d) if isinstance(d, PrimExpr) else ()))
+        return sorted(found, key=lambda v: v.name)
+
+    def frame(self, state: bool = False) -> _Frame:
+        """New parameters: dims; with ``state``, the condition and what is carried; captured tensors."""
+        mapping = {v: tirx.Var(v.name, "int64") for v in self.dims()}
+        dims = [relax.Var("dims", relax.ShapeType(list(mapping.values())))] if mapping else []
+        states = []
+        if state:
+            states.append(relax.Var("condition", relax.TensorType(relax.ShapeExpr([]), "bool")))
+            for i, c in enumerate(self.carried):
+                shape = [self.b.fresh_dim() if d is None else substitute(d, mapping) for d in c.dims]
+                states.append(relax.Var(f"carried_{i}", relax.TensorType(relax.ShapeExpr(shape), c.dtype)))
+        captured = []
+        for i, t in enumerate(self.passed.values()):
+            shape = [substitute(d, mapping) for d in t.shape]
+            captured.append(relax.Var(f"captured_{i}", relax.TensorType(relax.ShapeExpr(shape), t.dtype)))
+        return _Frame(self, mapping, dims, states, captured)
+
+    def arguments(self, state: Sequence[relax.Expr] = ()) -> list[relax.Expr]:
+        """What a call from outside passes."""
+        dims = self.dims()
+        return [*([relax.ShapeExpr(dims)] if dims else []), *state, *(t.expr for t in self.passed.values())]
 
 
-class _Branch:
-    """One region of an if, imported into binding blocks of its own."""
+@dataclass
+class _Carried:
+    """One loop-carried tensor: the dims that stay the same in every iteration (None: that change), in terms of outer dims."""
 
-    def __init__(self, imp: Importer, region: Block) -> None:
-        self.imp, self.blocks, self.sequence = imp, [], None
-        with self.open():
-            imp.block(region)
-            self.results = _yielded(imp, region)
+    dims: list[Dim | None]
+    dtype: str
+
+
+class _Frame:
+    """One private function being made: its parameters, its own symbolic dims, and what is emitted into it."""
+
+    def __init__(self, region: _Region, mapping: dict, dims: list[relax.Var], state: list[relax.Var], captured: list[relax.Var]) -> None:
+        self.region, self.imp, self.b = region, region.imp, region.b
+        self.mapping, self.dims, self.state, self.captured = mapping, dims, state, captured
+        self.outward = {inner: outer for outer, inner in mapping.items()}
+        self.blocks: list[relax.BindingBlock] = []
+
+    @property
+    def params(self) -> list[relax.Var]:
+        return [*self.dims, *self.state, *self.captured]
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Emit into this branch."""
-        with self.imp.b.new_scope(), inner_block(self.imp.bb, self.blocks):
-            yield
+        """Emit into this function."""
+        self.imp.bb.begin_scope(self.params)
+        try:
+            with self.b.new_scope(), inner_block(self.imp.bb, self.blocks):
+                yield
+        finally:
+            self.imp.bb.end_scope()
 
-    def close(self, tensors: Sequence[Tensor]) -> None:
-        with self.open():
-            out = self.imp.bb.emit(relax.Tuple([t.expr for t in tensors]))
-        self.sequence = relax.SeqExpr(self.blocks, out)
+    def import_body(self, arguments: Sequence[Any] = ()) -> list[Any]:
+        """Import the region (inside ``open``) with these values of its block arguments → what it yields."""
+        outer_env = self.imp.env
+        self.imp.env = {v: self._inner(value) for v, value in self.region.outer.items()}
+        self.imp.env.update(zip(self.region.block.args, arguments, strict=True))
+        try:
+            self.imp.block(self.region.block)
+            return _yielded(self.imp, self.region.block)
+        finally:
+            self.imp.env = outer_env
+
+    def _inner(self, value: Any) -> Any:
+        """A captured value as the region sees it."""
+        params = dict(zip(self.region.passed, self.captured, strict=True))
+
+        def inner(t: Tensor) -> Tensor:
+            if id(t) in params:
+                return self.b.tensor(params[id(t)])
+            if t.known is not None and t.known.dtype == object:
+                known = np.frompyfunc(lambda v: substitute(v, self.mapping), 1, 1)(t.known)
+                return Tensor(self.b, known=np.asarray(known, dtype=object), dtype=t.dtype)
+            return t
+
+        try:
+            return rebuild(shape_of(value), iter([inner(t) for t in leaves(value)]))
+        except Skip:
+            return value
+
+    def outside(self, d: Dim) -> Dim | None:
+        """An inner dim in terms of the outer ones; None when only this function knows it."""
+        return None if roots(d) - set(self.outward) else substitute(d, self.outward)
+
+    def type_of(self, dims: Sequence[Dim | None], dtype: str) -> relax.TensorType:
+        """The type of a result whose dims are given in terms of the outer ones."""
+        if any(d is None for d in dims):
+            return relax.TensorType(dtype=dtype, ndim=len(dims))
+        return relax.TensorType(relax.ShapeExpr([substitute(d, self.mapping) for d in dims]), dtype)
+
+    def finish(self, out: relax.Var, ty: relax.Type, name: str) -> relax.GlobalVar:
+        """Add the function that returns ``out``."""
+        return self.imp.bb.add_func(relax.Function(self.params, _sequence(self.blocks, out), ty, is_pure=True), name)
 
 
-def _alike_arrays(imp: Importer, branches: Sequence[_Branch], i: int) -> None:
-    """Arrays of different lengths in the two branches are stacked."""
-    arrays = [branch.results[i] for branch in branches]
-    if not all(isinstance(a, TensorArray) for a in arrays) or shape_of(arrays[0]) == shape_of(arrays[1]):
-        return
-    like = next((a.stack.shape[1:] if a.stack is not None else a.items[0].shape, leaves(a)[0].dtype) for a in arrays if leaves(a))
-    for branch, array in zip(branches, arrays, strict=True):
-        with branch.open():
-            branch.results[i] = TensorArray(stack=imp.b.full([0, *like[0]], 0, like[1]) if array.items == [] else array.stacked(imp.b))
+def _sequence(blocks: Sequence[relax.BindingBlock], out: relax.Var) -> relax.SeqExpr:
+    sequence = relax.SeqExpr(blocks, out)
+    set_type(sequence, out.ty)
+    return sequence
 
 
-def _alike(branches: Sequence[_Branch], left: Tensor, right: Tensor, declared: Value) -> tuple[Tensor, Tensor]:
-    if left.dtype != right.dtype:
-        raise UnsupportedError(f"the branches of an if yield {left.dtype} and {right.dtype}")
-    if left.ndim == right.ndim:
-        return left, right
-    if left.size == 1 and right.size == 1:  # a number as [] and as [1]
-        rank = len(declared.type.shape) if isinstance(declared.type, TensorType) else right.ndim
-        out = []
-        for branch, t in zip(branches, (left, right), strict=True):
-            with branch.open():
-                out.append(t.reshape([1] * rank))
-        return out[0], out[1]
-    raise UnsupportedError(f"the branches of an if yield tensors of rank {left.ndim} and {right.ndim}")
-
-
-def _common_type(b: Any, left: Tensor, right: Tensor, inner: set[tirx.Var]) -> tuple[list[Dim | None], str]:
-    """The dims that hold whichever branch runs (None: only known at run time), and the dtype."""
-    dims: list[Dim | None] = [p if b.equal(p, q) and not roots(p) & inner else None for p, q in zip(left.shape, right.shape, strict=True)]
-    return dims, left.dtype
-
-
-def _relax_type(dims: Sequence[Dim | None], dtype: str, mapping: Mapping[tirx.Var, tirx.Var] | None = None) -> relax.TensorType:
-    if any(d is None for d in dims):
-        return relax.TensorType(dtype=dtype, ndim=len(dims))
-    return relax.TensorType(relax.ShapeExpr([substitute(d, mapping or {}) for d in dims]), dtype)
-
-
-def _emit_if(imp: Importer, condition: relax.Expr, then: relax.Expr, other: relax.Expr, types: Sequence[Any]) -> list[relax.Var]:
-    var = relax.Var("branch", relax.TupleType([_relax_type(dims, dtype) for dims, dtype in types]))
-    imp.bb.emit_normalized(relax.VarBinding(var, relax.If(condition, then, other)))
-    return [imp.bb.emit(relax.TupleGetItem(var, i)) for i in range(len(types))]
+def _choose(
+    imp: Importer, condition: relax.Expr, then: Callable[[], relax.Expr], other: Callable[[], relax.Expr], ty: relax.Type
+) -> relax.Var:
+    """Emit an If of a type that both sides fit."""
+    sides = []
+    for emit in (then, other):
+        blocks: list[relax.BindingBlock] = []
+        with inner_block(imp.bb, blocks):
+            out = imp.bb.emit(emit())
+        sides.append(_sequence(blocks, out))
+    choice, var = relax.If(condition, *sides), relax.Var("chosen", ty)
+    set_type(choice, ty)
+    imp.bb.emit_normalized(relax.VarBinding(var, choice))
+    return var
 
 
 def _fit(imp: Importer, var: relax.Var, dims: Sequence[Dim | None]) -> Tensor:
@@ -198,152 +248,159 @@ def _condition(imp: Importer, value: Value | None) -> Tensor:
     return tensor.reshape([]).astype("bool")
 
 
-def _yielded(imp: Importer, region: Block) -> list[Any]:
-    if not region.ops or region.ops[-1].name != "cf.yield":
+def _yielded(imp: Importer, block: Block) -> list[Any]:
+    if not block.ops or block.ops[-1].name != "cf.yield":
         return []
-    out = [imp.env.get(v) if v is not None else None for v in region.ops[-1].operands.values()]
+    out = [imp.env.get(v) if v is not None else None for v in block.ops[-1].operands.values()]
     for value in out:
         leaves(value)  # Skip, when one of them failed
     return out
 
 
+# ---- branches ------------------------------------------------------------------------------------------------------------
+
+
+def import_if(imp: Importer, op: Op) -> list[Any]:
+    """``pd_op.if``: one region is imported when the condition is known, else both, and their results are made alike."""
+    condition = _condition(imp, next(iter(op.operands.values())))
+    if condition.known is not None and condition.known.dtype != object:
+        block = op.regions[0 if condition.known.reshape(-1)[0] else 1]
+        imp.block(block)
+        return _yielded(imp, block)
+    frames = [_Region(imp, block).frame() for block in op.regions]
+    yields = []
+    for frame in frames:
+        with frame.open():
+            yields.append(frame.import_body())
+    if not op.results:
+        return []
+    for i, value in enumerate(op.results):
+        _alike(frames, yields, i, value)
+    pairs = list(zip(*[[t for v in y for t in leaves(v)] for y in yields], strict=True))
+    types = [_common_dims(frames, pair) for pair in pairs]
+    functions = []
+    for side, frame in enumerate(frames):
+        with frame.open():
+            out = imp.bb.emit(relax.Tuple([pair[side].expr for pair in pairs]))
+        ty = relax.TupleType([frame.type_of(dims, pair[side].dtype) for dims, pair in zip(types, pairs, strict=True)])
+        functions.append(frame.finish(out, ty, "branch"))
+    outer = relax.TupleType(
+        [
+            relax.TensorType(dtype=t.dtype, ndim=t.ndim)
+            if None in [None if d is None else 0 for d in dims]
+            else relax.TensorType(dims, t.dtype)
+            for dims, (t, _) in zip(types, pairs, strict=True)
+        ]
+    )
+    calls = [lambda f=f, fn=fn: relax.Call(fn, f.region.arguments()) for f, fn in zip(frames, functions, strict=True)]
+    chosen = _choose(imp, condition.expr, calls[0], calls[1], outer)
+    made = [_fit(imp, imp.bb.emit(relax.TupleGetItem(chosen, i)), dims) for i, dims in enumerate(types)]
+    tensors = iter([_same_number(*pair) or t for pair, t in zip(pairs, made, strict=True)])
+    return [rebuild(shape_of(v), tensors) for v in yields[0]]
+
+
+def _alike(frames: Sequence[_Frame], yields: Sequence[list[Any]], i: int, declared: Value) -> None:
+    """Make result ``i`` of the two branches of one structure, rank and dtype."""
+    left, right = (y[i] for y in yields)
+    if isinstance(left, TensorArray) and isinstance(right, TensorArray) and shape_of(left) != shape_of(right):
+        _stack_both(frames, yields, i)
+    elif shape_of(left) != shape_of(right):
+        raise UnsupportedError("the branches of an if yield different structures")
+    for p, q in zip(*(leaves(y[i]) for y in yields), strict=True):
+        if p.dtype != q.dtype:
+            raise UnsupportedError(f"the branches of an if yield {p.dtype} and {q.dtype}")
+        if p.ndim == q.ndim:
+            continue
+        if p.size != 1 or q.size != 1 or not isinstance(declared.type, TensorType):
+            raise UnsupportedError(f"the branches of an if yield tensors of rank {p.ndim} and {q.ndim}")
+        for frame, y in zip(frames, yields, strict=True):  # a number as [] and as [1]
+            with frame.open():
+                y[i] = y[i].reshape([1] * len(declared.type.shape))
+
+
+def _stack_both(frames: Sequence[_Frame], yields: Sequence[list[Any]], i: int) -> None:
+    """Arrays of different lengths in the two branches are stacked; an empty one gets the other's shape where that is known."""
+    for frame, y, other_frame, other in zip(frames, yields, reversed(frames), reversed(yields), strict=True):
+        with frame.open():
+            if y[i].items != []:
+                y[i] = TensorArray(stack=y[i].stacked(frame.b))
+                continue
+            element = other[i].stack.shape[1:] if other[i].stack is not None else other[i].items[0].shape
+            outer = [other_frame.outside(d) for d in element]
+            own = [0 if d is None or roots(d) - set(frame.mapping) else substitute(d, frame.mapping) for d in outer]
+            y[i] = TensorArray(stack=frame.b.full([0, *own], 0, leaves(other[i])[0].dtype))
+
+
+def _common_dims(frames: Sequence[_Frame], pair: Sequence[Tensor]) -> list[Dim | None]:
+    """The dims that hold whichever branch runs (None: only known at run time)."""
+    out: list[Dim | None] = []
+    for dims in zip(*(t.shape for t in pair), strict=True):
+        left, right = (frame.outside(d) for frame, d in zip(frames, dims, strict=True))
+        out.append(left if left is not None and right is not None and frames[0].b.equal(left, right) else None)
+    return out
+
+
+def _same_number(left: Tensor, right: Tensor) -> Tensor | None:
+    """The content, when both branches yield the same numbers."""
+    if left.known is None or right.known is None or object in (left.known.dtype, right.known.dtype):
+        return None
+    return left if left.dtype == right.dtype and np.array_equal(left.known, right.known) else None
+
+
 # ---- loops -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Carried:
-    """One loop-carried tensor: the dims that stay the same in every iteration (None: that change), in terms of outer dims."""
-
-    dims: list[Dim | None]
-    dtype: str
 
 
 def import_while(imp: Importer, op: Op) -> list[Any]:
     """``pd_op.while``: operands are the condition and what is carried; the region yields the same."""
     values = list(op.operands.values())
     condition = _condition(imp, values[0])
-    if condition.known is not None and condition.known.dtype != object and not condition.known:
-        return [imp.env[v] for v in values[1:] if v is not None]
     initial = [imp.env.get(v) if v is not None else None for v in values[1:]]
+    if condition.known is not None and condition.known.dtype != object and not condition.known:
+        return initial
+    if len(initial) != len(op.regions[0].args):
+        raise UnsupportedError(f"a loop with {len(initial)} operands and {len(op.regions[0].args)} block arguments")
     return _Loop(imp, op, condition, initial).run()
 
 
 class _Loop:
-    """The import of one loop."""
+    """The import of one loop; ``initial`` are the carried values that come in, made wider until the body keeps their types."""
 
     def __init__(self, imp: Importer, op: Op, condition: Tensor, initial: list[Any]) -> None:
-        self.imp, self.b, self.op, self.condition, self.initial = imp, imp.b, op, condition, initial
-        self.body = op.regions[0]
-        inside = set(self.body.args)
-        self.outer: Env = {v: imp.env[v] for v in captures(self.body) if v not in inside and v in imp.env}
-        self.carried = [_Carried(list(t.shape), t.dtype) for v in initial for t in leaves(v)]
-        if len(initial) != len(self.body.args):
-            raise UnsupportedError(f"a loop with {len(initial)} operands and {len(self.body.args)} block arguments")
+        self.imp, self.b, self.condition, self.initial = imp, imp.b, condition, initial
+        self.region = _Region(imp, op.regions[0])
+        self._carry()
+
+    def _carry(self) -> None:
+        self.region.carried = [_Carried(list(t.shape), t.dtype) for v in self.initial for t in leaves(v)]
 
     def run(self) -> list[Any]:
-        # captured values that are no constants are passed as parameters; a failed one fails only what uses it
-        self.passed: dict[int, Tensor] = {}
-        for value in self.outer.values():
-            try:
-                for t in leaves(value):
-                    if t.known is None and not isinstance(t.expr, relax.Constant):
-                        self.passed[id(t)] = t
-            except Skip:
-                continue
-        state, done = copy.deepcopy(self.imp.failures), self.imp._done
-        for _ in range(2 + sum(len(c.dims) for c in self.carried) + 2 * len(self.initial)):
-            self.imp.failures, self.imp._done = copy.deepcopy(state), done
-            level = self._trial()
-            if level is not None:
-                return self._call(self._tower(level))
+        failures, done = copy.deepcopy(self.imp.failures), self.imp._done
+        for _ in range(2 + sum(len(c.dims) for c in self.region.carried) + 4 * len(self.initial)):
+            self.imp.failures, self.imp._done = copy.deepcopy(failures), done
+            frame = self.region.frame(state=True)
+            with frame.open():
+                tensors = iter([self.b.tensor(p) for p in frame.state[1:]])
+                again, *yielded = frame.import_body([rebuild(shape_of(v), tensors) for v in self.initial])
+                settled = self._structures_settled(yielded) and self._shapes_settled(frame, yielded)
+                if settled:
+                    condition = again.reshape([]).astype("bool")
+                    out = self.imp.bb.emit(relax.Tuple([condition.expr, *(t.expr for v in yielded for t in leaves(v))]))
+            if settled:
+                return self._call(self._tower(frame.finish(out, self._type(frame), "loop_body")))
+            self._stack_arrays(frame, yielded)
         raise UnsupportedError("the shapes that a loop carries do not settle")
 
-    # ---- parameters ----------------------------------------------------------------------------------------------
-
-    def _outer_dims(self) -> list[tirx.Var]:
-        tensors = [*self.passed.values()]
-        for value in self.outer.values():
-            try:
-                tensors += leaves(value)
-            except Skip:
-                continue
-        found = dict.fromkeys(dims_in(tensors))
-        for c in self.carried:
-            for d in c.dims:
-                found.update(dict.fromkeys(roots(d) if isinstance(d, PrimExpr) else ()))
-        return sorted(found, key=lambda v: v.name)
-
-    def _params(self) -> tuple[list[relax.Var], dict[tirx.Var, tirx.Var]]:
-        """New parameters of one level (dims, condition, carried, captured), and the level's own symbolic dims."""
-        mapping = {v: tirx.Var(v.name, "int64") for v in self._outer_dims()}
-        params = [relax.Var("dims", relax.ShapeType(list(mapping.values())))] if mapping else []
-        params.append(relax.Var("condition", relax.TensorType(relax.ShapeExpr([]), "bool")))
-        for i, c in enumerate(self.carried):
-            shape = [self.b.fresh_dim() if d is None else substitute(d, mapping) for d in c.dims]
-            params.append(relax.Var(f"carried_{i}", relax.TensorType(relax.ShapeExpr(shape), c.dtype)))
-        for i, t in enumerate(self.passed.values()):
-            shape = [substitute(d, mapping) for d in t.shape]
-            params.append(relax.Var(f"captured_{i}", relax.TensorType(relax.ShapeExpr(shape), t.dtype)))
-        return params, mapping
-
-    def _result_type(self, mapping: Mapping[tirx.Var, tirx.Var]) -> relax.TupleType:
-        fields = [_relax_type(c.dims, c.dtype, mapping) for c in self.carried]
+    def _type(self, frame: _Frame) -> relax.TupleType:
+        fields = [frame.type_of(c.dims, c.dtype) for c in self.region.carried]
         return relax.TupleType([relax.TensorType(relax.ShapeExpr([]), "bool"), *fields])
 
-    # ---- one iteration -------------------------------------------------------------------------------------------
+    def _structures_settled(self, yielded: list[Any]) -> bool:
+        return [shape_of(v) for v in self.initial] == [shape_of(v) for v in yielded]
 
-    def _trial(self) -> relax.GlobalVar | None:
-        """Import the body with the carried shapes of now; None when they changed and it has to be imported again."""
-        imp, b = self.imp, self.b
-        params, mapping = self._params()
-        first = len(params) - len(self.passed) - len(self.carried)
-        condition, carried = params[first - 1], params[first : first + len(self.carried)]
-        captured = dict(zip(self.passed, params[first + len(self.carried) :], strict=True))
-        outer_env, blocks = imp.env, []
-        imp.bb.begin_scope(params)
-        try:
-            with b.new_scope(), inner_block(imp.bb, blocks):
-                tensors = iter([b.tensor(p) for p in carried])
-                imp.env = {v: self._inner(value, captured, mapping) for v, value in self.outer.items()}
-                for arg, value in zip(self.body.args, self.initial, strict=True):
-                    imp.env[arg] = rebuild(shape_of(value), tensors)
-                imp.block(self.body)
-                again, *yielded = _yielded(imp, self.body)
-                if not self._settled(yielded, carried, mapping):
-                    return None
-                again = again.reshape([]).astype("bool")
-                out = imp.bb.emit(relax.Tuple([again.expr, *(t.expr for v in yielded for t in leaves(v))]))
-        finally:
-            imp.env = outer_env
-            imp.bb.end_scope()
-        return self._add(params, condition, relax.SeqExpr(blocks, out), carried, mapping, "loop_body")
-
-    def _inner(self, value: Any, captured: Mapping[int, relax.Var], mapping: Mapping[tirx.Var, tirx.Var]) -> Any:
-        """A captured value as the body sees it."""
-        try:
-            inner = [self._inner_tensor(t, captured, mapping) for t in leaves(value)]
-        except Skip:
-            return value
-        return rebuild(shape_of(value), iter(inner))
-
-    def _inner_tensor(self, t: Tensor, captured: Mapping[int, relax.Var], mapping: Mapping[tirx.Var, tirx.Var]) -> Tensor:
-        if id(t) in captured:
-            return self.b.tensor(captured[id(t)])
-        if t.known is not None and t.known.dtype == object:
-            known = np.frompyfunc(lambda v: substitute(v, mapping), 1, 1)(t.known)
-            return Tensor(self.b, known=np.asarray(known, dtype=object), dtype=t.dtype)
-        return t
-
-    def _settled(self, yielded: list[Any], params: Sequence[relax.Var], mapping: Mapping[tirx.Var, tirx.Var]) -> bool:
-        """Whether the body yields the shapes that it was given; if not, ``carried`` and ``initial`` are made wider."""
-        outward = {inner: outer for outer, inner in mapping.items()}
-        for i, (before, after) in enumerate(zip(self.initial, yielded, strict=True)):
-            if shape_of(before) != shape_of(after):
-                self.initial[i] = self._stacked(before, after, outward)
-                self.carried = [_Carried(list(t.shape), t.dtype) for v in self.initial for t in leaves(v)]
-                return False
+    def _shapes_settled(self, frame: _Frame, yielded: list[Any]) -> bool:
+        """Whether the body yields the shapes that it was given; the dims that it changes become unknown."""
         settled = True
-        for c, param, t in zip(self.carried, params, [t for v in yielded for t in leaves(v)], strict=True):
+        for c, param, t in zip(self.region.carried, frame.state[1:], [t for v in yielded for t in leaves(v)], strict=True):
             if t.dtype != c.dtype or t.ndim != len(c.dims):
                 raise UnsupportedError(f"a loop carries {c.dtype} of rank {len(c.dims)} and gets {t.dtype} of rank {t.ndim} from its body")
             own = param.ty.shape.values
@@ -352,58 +409,49 @@ class _Loop:
                     c.dims[axis], settled = None, False
         return settled
 
-    def _stacked(self, before: Any, after: Any, outward: Mapping[tirx.Var, tirx.Var]) -> TensorArray:
-        """A carried array that the body makes longer, as a stacked one; dims that are known only inside start as 0."""
-        if not isinstance(before, TensorArray) or not isinstance(after, TensorArray):
-            raise UnsupportedError("the body of a loop yields another structure than it gets")
-        if before.items != []:
-            return TensorArray(stack=before.stacked(self.b))
-        like = after.items[0] if after.items is not None else after.stack
-        assert like is not None
-        dims = like.shape if after.items is not None else like.shape[1:]
-        start = [0 if isinstance(d, PrimExpr) and roots(d) - set(outward) else substitute(d, outward) for d in dims]
-        return TensorArray(stack=self.b.full([0, *start], 0, like.dtype))
+    def _stack_arrays(self, frame: _Frame, yielded: list[Any]) -> None:
+        """Carried arrays that the body makes longer become stacked ones; dims that are known only inside start as 0."""
+        for i, (before, after) in enumerate(zip(self.initial, yielded, strict=True)):
+            if shape_of(before) == shape_of(after):
+                continue
+            if not isinstance(before, TensorArray) or not isinstance(after, TensorArray):
+                raise UnsupportedError("the body of a loop yields another structure than it gets")
+            if before.items != []:
+                self.initial[i] = TensorArray(stack=before.stacked(self.b))
+            else:
+                element = after.items[0].shape if after.items is not None else after.stack.shape[1:]  # type: ignore[union-attr]
+                known = [frame.outside(d) for d in element]
+                start = [0, *(0 if d is None else d for d in known)]
+                self.initial[i] = TensorArray(stack=self.b.full(start, 0, leaves(after)[0].dtype))
+            self._carry()
 
-    def _add(self, params: list[relax.Var], condition: relax.Var, then: relax.Expr, carried: Sequence[relax.Var], mapping: Any, name: str) -> relax.GlobalVar:
-        """Add the private function ``if condition: then else (condition, *carried)``."""
-        result = relax.Var("state", self._result_type(mapping))
-        choice = relax.If(condition, then, relax.SeqExpr([], relax.Tuple([condition, *carried])))
-        body = relax.SeqExpr([relax.BindingBlock([relax.VarBinding(result, choice)])], result)
-        return self.imp.bb.add_func(relax.Function(params, body, self._result_type(mapping), is_pure=True), name)
-
-    # ---- the tower -----------------------------------------------------------------------------------------------
-
-    def _tower(self, level: relax.GlobalVar) -> relax.GlobalVar:
+    def _tower(self, function: relax.GlobalVar) -> relax.GlobalVar:
         for _ in range(LEVELS):
-            level = self._level(level)
-        return level
+            function = self._level(function)
+        return function
 
     def _level(self, below: relax.GlobalVar) -> relax.GlobalVar:
-        bb, (params, mapping) = self.imp.bb, self._params()
-        n, fixed = len(self.carried), 1 if mapping else 0
-        blocks: list[relax.BindingBlock] = []
-        bb.begin_scope(params)
-        try:
-            with inner_block(bb, blocks):
-                state = params[fixed : fixed + 1 + n]
-                for _ in range(FAN_OUT):
-                    called = bb.emit(relax.Call(below, [*params[:fixed], *state, *params[fixed + 1 + n :]]))
-                    state = [bb.emit(relax.TupleGetItem(called, i)) for i in range(n + 1)]
-                    state[1:] = [self._refit(var, c, mapping) for var, c in zip(state[1:], self.carried, strict=True)]
-                out = bb.emit(relax.Tuple(state))
-        finally:
-            bb.end_scope()
-        return self._add(params, params[fixed], relax.SeqExpr(blocks, out), params[fixed + 1 : fixed + 1 + n], mapping, "loop")
+        """The function that runs ``below`` FAN_OUT times, as long as the condition holds."""
+        frame, bb = self.region.frame(state=True), self.imp.bb
+        ty = self._type(frame)
+        with frame.open():
+            state: list[relax.Var] = frame.state
+            for _ in range(FAN_OUT):
+                arguments = [*frame.dims, *state, *frame.captured]
+                same = relax.Tuple(state)
+                called = _choose(self.imp, state[0], lambda a=arguments: relax.Call(below, a), lambda s=same: s, ty)
+                state = [bb.emit(relax.TupleGetItem(called, i)) for i in range(len(state))]
+                state[1:] = [self._refit(frame, var, c) for var, c in zip(state[1:], self.region.carried, strict=True)]
+            out = bb.emit(relax.Tuple(state))
+        return frame.finish(out, ty, "loop")
 
-    def _refit(self, var: relax.Var, c: _Carried, mapping: Mapping[tirx.Var, tirx.Var]) -> relax.Var:
-        return _fit(self.imp, var, [None if d is None else substitute(d, mapping) for d in c.dims]).expr
+    def _refit(self, frame: _Frame, var: relax.Var, c: _Carried) -> relax.Var:
+        return _fit(self.imp, var, [None if d is None else substitute(d, frame.mapping) for d in c.dims]).expr
 
     def _call(self, top: relax.GlobalVar) -> list[Any]:
         """Run the loop from the initial values."""
-        dims = self._outer_dims()
-        state = [t.expr for v in self.initial for t in leaves(v)]
-        captured = [t.expr for t in self.passed.values()]
-        called = self.imp.bb.emit(relax.Call(top, [*([relax.ShapeExpr(dims)] if dims else []), self.condition.expr, *state, *captured]))
-        out = [self.imp.bb.emit(relax.TupleGetItem(called, i + 1)) for i in range(len(self.carried))]
-        tensors = iter([_fit(self.imp, var, c.dims) for var, c in zip(out, self.carried, strict=True)])
+        state = [self.condition.expr, *(t.expr for v in self.initial for t in leaves(v))]
+        called = self.imp.bb.emit(relax.Call(top, self.region.arguments(state)))
+        out = [self.imp.bb.emit(relax.TupleGetItem(called, i + 1)) for i in range(len(self.region.carried))]
+        tensors = iter([_fit(self.imp, var, c.dims) for var, c in zip(out, self.region.carried, strict=True)])
         return [rebuild(shape_of(v), tensors) for v in self.initial]

@@ -43,8 +43,12 @@ class TensorArray:
             raise UnsupportedError("the elements of an empty tensor array have no shape")
         first = self.items[0]
         for other in self.items[1:]:
-            if other.ndim != first.ndim or any(isinstance(p, int) and isinstance(q, int) and p != q for p, q in zip(other.shape, first.shape)):
-                raise UnsupportedError(f"a tensor array whose elements have different shapes, {first.shape} and {other.shape}, is indexed at run time")
+            if other.ndim != first.ndim or any(
+                isinstance(p, int) and isinstance(q, int) and p != q for p, q in zip(other.shape, first.shape, strict=True)
+            ):
+                raise UnsupportedError(
+                    f"a tensor array whose elements have different shapes, {first.shape} and {other.shape}, is indexed at run time"
+                )
         return b.concat([t.reshape([1, *t.shape]) for t in self.items], 0)
 
     def read(self, b: Builder, index: Dim) -> Tensor:
@@ -143,7 +147,9 @@ def array_pop(b: Builder, input: Tensor, index: int = -1) -> tuple[TensorArray, 
     data = array.stacked(b)
     length = data.shape[0]
     at_dim = i64(index if index >= 0 else length + index)
-    rest = b.compute([b.simplify(length - 1), *data.shape[1:]], lambda t, k, *i: t(k + tirx.Cast("int64", k >= at_dim), *i), data, name="array_pop")
+    rest = b.compute(
+        [b.simplify(length - 1), *data.shape[1:]], lambda t, k, *i: t(k + tirx.Cast("int64", k >= at_dim), *i), data, name="array_pop"
+    )
     return TensorArray(stack=rest), out
 
 
