@@ -70,7 +70,7 @@ class Builder:
                     value = tirx.Select(i == k, cast_expr(flat[k], dtype), value)
                 return value
 
-            return te.compute((len(flat),), element, name="shape_values")
+            return te.compute((_i64(len(flat)),), element, name="shape_values")
 
         return self.te(contents, name="shape_values").reshape(list(known.shape)).expr
 
