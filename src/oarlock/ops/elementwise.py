@@ -340,9 +340,3 @@ def add_n(b: Builder, inputs: list[Tensor]) -> Tensor:
     for x in inputs[1:]:
         out = out + x
     return out
-
-
-@operator
-def masked_fill(b: Builder, x: Tensor, mask: Tensor, value: Tensor) -> Tensor:
-    """value where the mask holds, else x."""
-    return b.where(mask, value.astype(x.dtype), x)

@@ -77,4 +77,3 @@ sample("lerp", lambda p, x, y: p.lerp(x, y, 0.3), x=f32(2, 3), y=f32(2, 3, seed=
 sample("lerp", lambda p, x, y, w: p.lerp(x, y, w), x=f64(2, 3), y=f64(3), w=f64(2, 1))
 sample("add_n", lambda p, x, y, z: p.add_n([x, y, z]), x=f32(2, 3), y=f32(2, 3, seed=1), z=f32(2, 3, seed=2))
 sample("add_n", lambda p, x: p.add_n([x]), x=f32(2, 3))
-sample("masked_fill", lambda p, x, m: p.masked_fill(x, m, 0.5), x=f32(2, 3), m=f32(2, 3) > 0)
