@@ -66,5 +66,5 @@ $(VENV)/.demo: $(PY) pyproject.toml
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test
-	$(PIP) onnxruntime==1.20.1 onnx==1.17.0
+	$(PIP) onnxruntime==1.20.1 onnx==1.17.0 paddle2onnx==2.1.0
 	@touch $@

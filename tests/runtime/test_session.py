@@ -16,6 +16,7 @@ from runtime_models import WEIGHT, mixed_inputs
 
 import oarlock
 from oarlock import ArtifactError, InputError, OarlockError, Session, TargetError
+from oarlock.runtime import tvm_runtime
 from oarlock.runtime.artifact import ALIGNMENT, Artifact
 from oarlock.runtime.session import aligned_empty
 from oarlock.runtime.signature import Signature, TensorSpec
@@ -323,3 +324,17 @@ def test_signature_that_does_not_belong_to_the_program(dense: Artifact, x: np.nd
 def test_other_machines(dense: Artifact, runtime: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Session(dataclasses.replace(dense, manifest={"target": "cpu", "runtime": {**dense.runtime, **runtime}}))
+
+
+@pytest.mark.parametrize("refuse", ["memfd_create", "exec"])
+def test_where_descriptors_cannot_be_executed(dense: Artifact, x: np.ndarray, monkeypatch: pytest.MonkeyPatch, refuse: str) -> None:
+    """Hardened systems have no memfd, or none that may be executed: the library goes through a temporary file."""
+
+    def forbidden(*_: Any) -> int:
+        raise OSError("not permitted")
+
+    if refuse == "memfd_create":
+        monkeypatch.setattr(os, "memfd_create", forbidden)
+    else:
+        monkeypatch.setattr(tvm_runtime, "_unique_alias", lambda descriptor: "/proc/self/fd/-1")
+    assert close_to_product(Session(dense).run({"x": x})["y"], x)
