@@ -189,17 +189,17 @@ def array_to_tensor(b: Builder, x: Tensor, axis: int = 0, use_stack: bool = Fals
         if not array.items:
             raise UnsupportedError("array_to_tensor of an empty tensor array")
         axis = _front(axis, array.items[0].ndim + (1 if use_stack else 0))
-        sizes = [1 if use_stack else t.shape[axis] for t in array.items]
+        sizes = [t.shape[axis] if axis < t.ndim else 1 for t in array.items]  # Paddle tells the elements' own sizes, also when it stacks
         parts = [t.reshape([*t.shape[:axis], 1, *t.shape[axis:]]) for t in array.items] if use_stack else array.items
         return b.concat(parts, axis), b.known(sizes, "int32")
     data = array.stacked(b)
     axis = _front(axis, data.ndim - (0 if use_stack else 1))
     moved = data.transpose([*range(1, axis + 1), 0, *range(axis + 1, data.ndim)])
-    if use_stack:
-        return moved, b.full([data.shape[0]], 1, "int32")
-    size = moved.shape[axis + 1]
-    joined = moved.reshape([*moved.shape[:axis], b.simplify(moved.shape[axis] * size), *moved.shape[axis + 2 :]])
+    size = data.shape[axis + 1] if axis + 1 < data.ndim else 1
     each = b.compute([data.shape[0]], lambda _: tirx.Cast("int32", i64(size)), name="sizes")
+    if use_stack:
+        return moved, each
+    joined = moved.reshape([*moved.shape[:axis], b.simplify(moved.shape[axis] * size), *moved.shape[axis + 2 :]])
     return joined, each
 
 
