@@ -25,6 +25,7 @@ Values that a region only reads stay captured; ``captures`` lists them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ..errors import ModelError, UnsupportedError
@@ -123,6 +124,8 @@ class _Normaliser:
         self.owner: dict[Value, int] = {}
         self.written: dict[int, dict[Value, None]] = {}
         self.current: dict[Value, Value] = {}
+        self.trail: list[tuple[Value, Value | None]] = []
+        self.named: Counter[str] = Counter()
         self.fetched: dict[str, Value] = {}
 
     def run(self) -> None:
@@ -165,6 +168,25 @@ class _Normaliser:
 
     # ---- rewriting -----------------------------------------------------------------------------------------------
 
+    def _write(self, memory: Value, value: Value) -> None:
+        self.trail.append((memory, self.current.get(memory)))
+        self.current[memory] = value
+
+    def _name(self, memory: Value, suffix: str) -> str:
+        """A new name for a value in ``memory``: ``array_0.while``, then ``array_0.while@1``, …"""
+        name = f"{memory.name}.{suffix}"
+        self.named[name] += 1
+        return name if self.named[name] == 1 else f"{name}@{self.named[name] - 1}"
+
+    def _undo(self, length: int) -> None:
+        """Forget the writes since the trail had this length: what a region writes is not seen behind it."""
+        while len(self.trail) > length:
+            memory, value = self.trail.pop()
+            if value is None:
+                del self.current[memory]
+            else:
+                self.current[memory] = value
+
     def _newest(self, value: Value) -> Value:
         memory = self.memory.get(value, value)
         return self.current.get(memory, value)
@@ -185,7 +207,7 @@ class _Normaliser:
         for operand, result in _writes(op).items():
             target = op.operands.get(operand)
             if target is not None and result in op.result_names:
-                self.current[self.memory[target]] = op.result(result)
+                self._write(self.memory[target], op.result(result))
         if op.name in _FORGET:
             op.operands.pop("output", None)
             op.name = _FORGET[op.name]
@@ -203,29 +225,29 @@ class _Normaliser:
                 todo="rewrite the model so that the value is returned instead",
             )
         before = [self._newest(memory) for memory in written]
-        saved = dict(self.current) if written else self.current
-        if op.name == "pd_op.while":
-            self._carry(op, written, before)
+        length = len(self.trail)
         for region in op.regions:
+            if op.name == "pd_op.while":
+                self._carry(op, written, before)
             self._block(region)
             if written:
                 self._yield(region, [self.current.get(m, b) for m, b in zip(written, before, strict=True)], op)
-                self.current = dict(saved)
+            self._undo(length)
         for i, (memory, value) in enumerate(zip(written, before, strict=True)):
-            after = Value(f"{value.name}.{op.short_name}", self._type_after(op, i - len(written), value))
+            after = Value(self._name(memory, op.short_name), self._type_after(op, i - len(written), value))
             op.results.append(after)
             op.result_names.append(f"result_{len(op.results) - 1}")
             self.memory[after] = memory
-            self.current[memory] = after
+            self._write(memory, after)
 
     def _carry(self, op: Op, written: Iterable[Value], before: Iterable[Value]) -> None:
         """Pass the memory into the loop: an operand and a block argument each."""
         for memory, value in zip(written, before, strict=True):
             op.operands[f"operand_{len(op.operands)}"] = value
-            argument = Value(f"{value.name}.carried", value.type)
+            argument = Value(self._name(memory, "carried"), value.type)
             op.regions[0].args.append(argument)
             self.memory[argument] = memory
-            self.current[memory] = argument
+            self._write(memory, argument)
 
     def _yield(self, region: Block, values: Iterable[Value], op: Op) -> None:
         if not region.ops or region.ops[-1].name != "cf.yield":

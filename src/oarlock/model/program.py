@@ -162,12 +162,16 @@ def walk(block: Block) -> Iterator[Op]:
             yield from walk(region)
 
 
-def _verify_block(block: Block, defined: set[Value], ever: set[Value]) -> None:
+def _verify_block(block: Block, defined: set[Value], ever: set[Value]) -> list[Value]:
+    """Add the block's values to ``defined``; they are also returned, for the owner of a region to take out again."""
+    own: list[Value] = []
+
     def define(value: Value, where: str) -> None:
         if value in ever:
             raise ModelError(f"the value %{value.name} is defined twice", where=where, todo="the model file is damaged")
         ever.add(value)
         defined.add(value)
+        own.append(value)
 
     for arg in block.args:
         define(arg, "block argument")
@@ -180,11 +184,12 @@ def _verify_block(block: Block, defined: set[Value], ever: set[Value]) -> None:
                     todo="the model file is damaged",
                 )
         for region in op.regions:
-            _verify_block(region, set(defined), ever)
+            defined.difference_update(_verify_block(region, defined, ever))
         if len(op.result_names) != len(op.results):
             raise ModelError(f"{op.name} has {len(op.results)} results but {len(op.result_names)} names", where=op.handle)
         for value in op.results:
             define(value, f"{op.name} ({op.handle})")
+    return own
 
 
 def show_attr(value: Any) -> str:
