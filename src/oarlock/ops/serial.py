@@ -59,7 +59,8 @@ def kernel(
     def fill(ins: Sequence[Any], outs: Sequence[Any]) -> Any:
         t = tir_builder()
         with t.IRBuilder() as ib:
-            body(*[t.buffer_proxy(x) for x in (*ins, *outs)])
+            with t.seq_scope():  # several statements in a row need a frame around them
+                body(*[t.buffer_proxy(x) for x in (*ins, *outs)])
             return ib.get()
 
     def build(*tensors: te.Tensor) -> list[te.Tensor]:
