@@ -145,11 +145,6 @@ def with_attributes(attrs: tvm.ir.Attrs, **changed: object) -> tvm.ir.Attrs:
     return tvm.ir.make_node(info.type_key, **fields)
 
 
-def legalise(skip: list[str]) -> tvm.transform.Pass:
-    """Operators → TIR kernels, but for those named."""
-    return relax.transform.LegalizeOps(skip_ops=skip, enable_warning=False)
-
-
 def begin_dataflow(bb: relax.BlockBuilder) -> None:
     """Start a dataflow block by hand (a mutator cannot use the with statement)."""
     bb._begin_dataflow_block()

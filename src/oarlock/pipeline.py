@@ -6,6 +6,7 @@ Every stage takes a module and gives a new one; an ordering constraint is a comm
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ import tvm
 from tvm import relax
 
 from . import compat
-from .errors import InternalError, UnsupportedError
+from .errors import InternalError, OarlockError, UnsupportedError
+from .rules.dataflow import dataflow_blocks
 from .rules.deploy import check_packed_functions
 from .rules.legalise import LEGALISATIONS
 from .rules.weights import Weights, lift_weights
 from .targets import Notes, Stage, Target
 
-Dump = Callable[[str, str], None]
+Dump = Callable[[str, tvm.IRModule], None]
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,14 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
     """All stages for ``target``; the lifted weights are put into ``weights``."""
     t = relax.transform
     return [
-        _passes("canonicalise", t.Normalize(), t.CanonicalizeBindings(), t.DecomposeOpsForInference()),
+        _passes("canonicalise", t.Normalize(), t.DecomposeOpsForInference()),
         _passes("fold-constants", t.FoldConstant()),
         # dataflow blocks: folding and dead code work better inside them, and FuseOps works nowhere else
-        _passes("convert-to-dataflow", t.ConvertToDataflow(min_size=1), t.DeadCodeElimination()),
+        Stage("convert-to-dataflow", lambda mod, notes: t.DeadCodeElimination()(dataflow_blocks(mod))),
         *target.graph_stages(),
         # sort, scan and sampling have no plain legalisation on every device: dispatch first
-        _passes("legalise", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan(), t.LegalizeOps(LEGALISATIONS, enable_warning=False)),
+        # reshape is left alone: the VM makes it a view, which costs nothing, where a kernel would copy
+        _passes("legalise", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan(), t.LegalizeOps(LEGALISATIONS, ["relax.reshape"])),
         # after legalisation: new call_tir on constants (reshaped scales, …) may have come up
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
         _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()),
@@ -68,7 +71,7 @@ def build(
 ) -> Built:
     """Compile ``mod`` (one public function ``main``, weights as constants) for ``target``.
 
-    ``dump``: a folder that gets one text file a stage, or a function called with (stage name, text).
+    ``dump``: a folder that gets one text file a stage, or a function called with (stage name, module).
     ``progress``: called with (stage name, stages done, stages in all) before each stage.
     Raises UnsupportedError for what the target cannot do, TargetError for a missing tool, InternalError for our own faults.
     """
@@ -85,7 +88,7 @@ def build(
             report(stage.name, number, len(every) + 1)
             mod = _run(stage, mod, notes)
             if write is not None:
-                write(f"{number:02d}-{stage.name}", compat.module_text(mod))
+                write(stage.name, mod)
         report("generate-code", len(every), len(every) + 1)
         try:
             executable = compat.build_vm(mod, target.tvm_target)
@@ -99,7 +102,9 @@ def build(
 def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
     try:
         mod = stage.run(mod, notes)
-    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as e:
+    except OarlockError:
+        raise
+    except Exception as e:  # whatever TVM throws, the stage's name belongs to it
         if isinstance(e, InternalError):
             raise
         raise InternalError(f"stage {stage.name} failed: {type(e).__name__}: {_last_line(e)}") from e
@@ -121,8 +126,10 @@ def _writer(dump: Path | str | Dump | None) -> Dump | None:
     folder = Path(dump)
     folder.mkdir(parents=True, exist_ok=True)
 
-    def write(name: str, text: str) -> None:
-        (folder / f"{name}.py").write_text(text)
+    count = itertools.count()
+
+    def write(stage: str, mod: tvm.IRModule) -> None:
+        (folder / f"{next(count):02d}-{stage}.py").write_text(compat.module_text(mod))
 
     return write
 

@@ -53,6 +53,7 @@ class Forms(relax.PyExprMutator):
         self.handlers = handlers
         self.forms: dict[relax.Var, dict[str, relax.Expr]] = {}
         self.values: dict[relax.Var, relax.Expr] = {}
+        self.order: dict[relax.Var, int] = {}  # when a value got its forms
         self.in_dataflow = False
 
     # ---- what handlers use ------------------------------------------------------------------------------------------
@@ -96,6 +97,13 @@ class Forms(relax.PyExprMutator):
         """Whether ``value`` is there in ``form`` without a conversion that moves data."""
         have = self.forms.get(value, {}) if isinstance(value, relax.Var) else {}
         return form in have or (form == "nhwc" and "rows1" in have) or (form == "rows1" and "nhwc" in have)
+
+    def preferred(self, values: Sequence[relax.Expr]) -> list[str]:
+        """The forms that the values are there in, that of the value made last first: it can be fused with what is made next."""
+        known = sorted((v for v in values if isinstance(v, relax.Var) and v in self.order), key=self.order.__getitem__, reverse=True)
+        exact = [form for v in known for form in self.forms.get(v, {}) if form != "plain"]
+        views = [form for v in known for form in ("rows1", "nhwc") if self.has(v, form)]
+        return list(dict.fromkeys(exact + views))
 
     def operand(self, value: relax.Expr, form: str, out: Dims) -> relax.Expr | None:
         """``value`` as an operand that broadcasts against a result of shape ``out`` in ``form``; None when it cannot."""
@@ -182,6 +190,7 @@ class Forms(relax.PyExprMutator):
             super().visit_var_binding_(binding)
             return None
         self.forms[var] = made
+        self.order[var] = len(self.order)
         if not isinstance(var, relax.DataflowVar):
             made["plain"] = self.builder_.emit_output(self.get(var, "plain"))
             self.set_var_remap(var, made["plain"])

@@ -194,9 +194,7 @@ class _Rules:
             for a, tensor in zip(call.args, tensors, strict=True)
             if tensor and (d := dims(a)) is not None and len(d) == len(out) and all(same(p, q) for p, q in zip(d, out, strict=True))
         ]
-        for form in ("rows1", "rows-1", "nhwc"):
-            if form != "rows-1" and len(out) != 4 or not any(f.has(a, form) for a in whole):
-                continue
+        for form in f.preferred(whole):
             operands = [f.operand(a, form, out) if tensor else a for a, tensor in zip(call.args, tensors, strict=True)]
             if all(o is not None for o in operands):
                 return {form: f.emit(relax.Call(call.op, operands, call.attrs, call.ty_args))}
