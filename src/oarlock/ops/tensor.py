@@ -8,7 +8,7 @@ operator asks for ``expr``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from tvm import ir, relax, tirx
@@ -19,8 +19,8 @@ from .dtypes import numpy_dtype
 if TYPE_CHECKING:
     from .builder import Builder
 
-PrimExpr = ir.Expr  # TVM's expressions of dims
-Dim = int | PrimExpr  # one size: a number, or an expression of symbolic dims
+PrimExpr: TypeAlias = ir.Expr  # TVM's expressions of dims
+Dim: TypeAlias = int | PrimExpr  # one size: a number, or an expression of symbolic dims
 
 KNOWN_LIMIT = 4096  # elements; larger contents are left to constant folding
 
