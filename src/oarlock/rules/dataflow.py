@@ -86,7 +86,7 @@ def _dataflow(run: list[relax.Binding], shared: set[relax.Var]) -> relax.Dataflo
         if isinstance(expr, relax.Call):
             new = relax.Call(expr.op, [renamed(a) for a in expr.args], expr.attrs, expr.ty_args)
         elif isinstance(expr, relax.Tuple):
-            new = relax.Tuple([renamed(f) for f in expr.fields])
+            return relax.Tuple([renamed(f) for f in expr.fields])  # typed by its fields
         elif isinstance(expr, relax.TupleGetItem):
             new = relax.TupleGetItem(renamed(expr.tuple_value), expr.index)
         else:
