@@ -88,10 +88,11 @@ def _dataflow(run: list[relax.Binding], shared: set[relax.Var]) -> relax.Dataflo
         elif isinstance(expr, relax.Tuple):
             return relax.Tuple([renamed(f) for f in expr.fields])  # typed by its fields
         elif isinstance(expr, relax.TupleGetItem):
-            new = relax.TupleGetItem(renamed(expr.tuple_value), expr.index)
+            return relax.TupleGetItem(renamed(expr.tuple_value), expr.index)
         else:
             return expr
-        set_type(new, expr.ty)
+        if new.ty.is_missing():  # tuples type themselves
+            set_type(new, expr.ty)
         return new
 
     out = []
