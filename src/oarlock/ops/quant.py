@@ -1,0 +1,261 @@
+"""Quantisation as Paddle writes it: integers held in floats, a scale that stands for the largest integer.
+
+    q = clip(round(x · qmax / scale)), x ≈ q · scale / qmax        qmax = 2^(bits − 1) − 1
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import relax, te, tirx
+
+from ..errors import UnsupportedError
+from .builder import Builder
+from .registry import operator
+from .spatial import along
+from .tensor import PrimExpr, Tensor
+
+TIES_TO_EVEN = 0  # round_type; any other value rounds ties away from zero
+_TINY = 1e-6
+
+
+def _qmax(bit_length: int) -> int:
+    return 2 ** (bit_length - 1) - 1
+
+
+def _inverse(scale: PrimExpr, dtype: str) -> PrimExpr:
+    """1 / scale, kept finite."""
+    one, tiny = tirx.const(1.0, dtype), tirx.const(_TINY, dtype)
+    return tirx.Select(scale <= tiny, one / (scale + tiny), one / scale)
+
+
+def _round_away(value: PrimExpr, dtype: str) -> PrimExpr:
+    """To the nearest integer, ties away from zero (TVM's round takes them to even)."""
+    whole = tirx.trunc(value)
+    one, zero = tirx.const(1.0, dtype), tirx.const(0.0, dtype)
+    away = tirx.abs(value - whole) >= tirx.const(0.5, dtype)
+    return whole + tirx.Select(away, tirx.Select(value < zero, -one, one), zero)
+
+
+def quantised(value: PrimExpr, scale: PrimExpr, qmax: int, round_type: int, dtype: str) -> PrimExpr:
+    """The integer (as a float) of one value: ties to even are clipped after rounding, ties away before."""
+    top = tirx.const(float(qmax), dtype)
+    if round_type == TIES_TO_EVEN:
+        whole = tirx.nearbyint(top * _inverse(scale, dtype) * value)
+        return tirx.max(tirx.min(whole, top), tirx.const(-float(qmax) - 1.0, dtype))
+    clipped = tirx.max(tirx.min(value, scale), -scale)
+    return _round_away(top * _inverse(scale, dtype) * clipped, dtype)
+
+
+def _scale_at(scale: Any, index: Any, axis: int) -> PrimExpr:
+    """The scale of an element: one for all (axis < 0), or its channel's."""
+    return scale(index[axis]) if axis >= 0 else scale(0)
+
+
+def quantise(b: Builder, x: Tensor, scale: Tensor, qmax: int, round_type: int, axis: int = -1) -> Tensor:
+    """Integers of x, held in x's dtype; ``scale`` has one number, or one for every channel of ``axis``."""
+
+    def element(t: te.Tensor, s: te.Tensor, *index: Any) -> PrimExpr:
+        return quantised(t(*index), _scale_at(s, index, axis), qmax, round_type, x.dtype)
+
+    return b.compute(x.shape, element, x, scale.astype(x.dtype).reshape([scale.size]), name="quantize_linear")
+
+
+def quantise_dequantise(b: Builder, x: Tensor, scale: Tensor, qmax: int, round_type: int, axis: int = -1) -> Tensor:
+    """x, rounded to what integers can say."""
+
+    def element(t: te.Tensor, s: te.Tensor, *index: Any) -> PrimExpr:
+        own = _scale_at(s, index, axis)
+        return quantised(t(*index), own, qmax, round_type, x.dtype) * own / tirx.const(float(qmax), x.dtype)
+
+    return b.compute(x.shape, element, x, scale.astype(x.dtype).reshape([scale.size]), name="quantize_dequantize")
+
+
+def _largest(b: Builder, x: Tensor, axis: int = -1) -> Tensor:
+    """max |x|: of everything as [1], or of every channel of ``axis``."""
+    axes = [a for a in range(x.ndim) if a != axis] if axis >= 0 else None
+    top = b.emit(relax.op.max(relax.op.abs(x.expr), axes))
+    return top if axis >= 0 else top.reshape([1])
+
+
+# ---- linear ----------------------------------------------------------------------------------------------------------
+
+
+def _zero(zero_point: Tensor | None) -> None:
+    """Paddle's kernels do not read the zero point; refuse one that says something."""
+    if zero_point is not None and zero_point.known is not None and (zero_point.known != 0).any():
+        raise UnsupportedError("a zero point other than 0")
+
+
+@operator
+def quantize_linear(
+    b: Builder,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor | None = None,
+    in_accum: Tensor | None = None,
+    in_state: Tensor | None = None,
+    quant_axis: int = 0,
+    bit_length: int = 8,
+    qmin: int = -128,
+    qmax: int = 127,
+    round_type: int = 0,
+    is_test: bool = True,
+    only_observer: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """clip(round(x · qmax / scale)) with one scale, or one for every channel of quant_axis."""
+    if not is_test:
+        raise UnsupportedError("quantize_linear in training mode", todo="export the model in evaluation mode")
+    _zero(zero_point)
+    y = x if only_observer else quantise(b, x, scale, _qmax(bit_length), round_type, quant_axis if quant_axis >= 0 else -1)
+    return y, None, None, scale
+
+
+@operator
+def dequantize_linear(
+    b: Builder,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor | None = None,
+    in_accum: Tensor | None = None,
+    in_state: Tensor | None = None,
+    quant_axis: int = 0,
+    bit_length: int = 8,
+    qmin: int = -128,
+    qmax: int = 127,
+    round_type: int = 0,
+    is_test: bool = True,
+    only_observer: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """x · scale / qmax with one scale, or one for every channel of quant_axis."""
+    _zero(zero_point)
+    if only_observer:
+        return x, None, None, scale
+    return dequantise(b, x, scale, float(_qmax(bit_length)), quant_axis if quant_axis >= 0 else -1), None, None, scale
+
+
+def dequantise(b: Builder, x: Tensor, scale: Tensor, max_range: float, axis: int = -1) -> Tensor:
+    """x · scale / max_range in the scale's dtype."""
+    spread = along(scale, axis, x.ndim) if axis >= 0 else scale.reshape([])
+    return x.astype(scale.dtype) * spread / max_range
+
+
+# ---- simulated -------------------------------------------------------------------------------------------------------
+
+
+@operator
+def fake_quantize_dequantize_moving_average_abs_max(
+    b: Builder,
+    x: Tensor,
+    in_scale: Tensor,
+    in_accum: Tensor | None = None,
+    in_state: Tensor | None = None,
+    moving_rate: float = 0.9,
+    bit_length: int = 8,
+    is_test: bool = False,
+    round_type: int = 1,
+) -> tuple[Tensor | None, ...]:
+    """x rounded to what integers of the recorded scale can say."""
+    scale, state, accum = _moving_average(b, x, in_scale, in_accum, in_state, moving_rate, is_test)
+    return quantise_dequantise(b, x, scale, _qmax(bit_length), round_type), scale, state, accum
+
+
+@operator
+def fake_quantize_moving_average_abs_max(
+    b: Builder,
+    x: Tensor,
+    in_scale: Tensor,
+    in_accum: Tensor | None = None,
+    in_state: Tensor | None = None,
+    moving_rate: float = 0.9,
+    bit_length: int = 8,
+    is_test: bool = False,
+    round_type: int = 1,
+) -> tuple[Tensor | None, ...]:
+    """Integers of x by the recorded scale."""
+    scale, state, accum = _moving_average(b, x, in_scale, in_accum, in_state, moving_rate, is_test)
+    return quantise(b, x, scale, _qmax(bit_length), round_type), scale, state, accum
+
+
+def _moving_average(
+    b: Builder, x: Tensor, in_scale: Tensor, in_accum: Tensor | None, in_state: Tensor | None, rate: float, is_test: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """(scale, state, accum) after seeing x; in test mode the scale as recorded."""
+    if is_test:
+        return in_scale, None, None
+    if in_accum is None or in_state is None:
+        raise UnsupportedError("a moving average in training mode without its state")
+    state = in_state * rate + 1.0
+    accum = in_accum * rate + _largest(b, x)
+    return accum / state, state, accum
+
+
+@operator
+def fake_quantize_range_abs_max(
+    b: Builder,
+    x: Tensor,
+    in_scale: Tensor,
+    iter: Tensor | None = None,
+    window_size: int = 10000,
+    bit_length: int = 8,
+    is_test: bool = False,
+    round_type: int = 1,
+) -> tuple[Tensor | None, ...]:
+    """Integers of x by the recorded scale."""
+    if not is_test:
+        raise UnsupportedError("fake_quantize_range_abs_max in training mode", todo="export the model in evaluation mode")
+    return quantise(b, x, in_scale, _qmax(bit_length), round_type), in_scale, None
+
+
+@operator
+def fake_quantize_abs_max(b: Builder, x: Tensor, bit_length: int = 8, round_type: int = 1) -> tuple[Tensor, Tensor]:
+    """Integers of x by its own largest magnitude, and that."""
+    scale = _largest(b, x)
+    return quantise(b, x, scale, _qmax(bit_length), round_type), scale
+
+
+@operator
+def fake_quantize_dequantize_abs_max(b: Builder, x: Tensor, bit_length: int = 8, round_type: int = 1) -> tuple[Tensor, Tensor]:
+    """x rounded to what integers of its own largest magnitude can say, and that."""
+    scale = _largest(b, x)
+    return quantise_dequantise(b, x, scale, _qmax(bit_length), round_type), scale
+
+
+@operator
+def fake_channel_wise_quantize_abs_max(
+    b: Builder, x: Tensor, bit_length: int = 8, round_type: int = 1, quant_axis: int = 0, is_test: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Integers of x by the largest magnitude of every channel, and those."""
+    scale = _largest(b, x, quant_axis)
+    return quantise(b, x, scale, _qmax(bit_length), round_type, quant_axis), scale
+
+
+@operator
+def fake_channel_wise_quantize_dequantize_abs_max(
+    b: Builder, x: Tensor, bit_length: int = 8, round_type: int = 1, quant_axis: int = 0
+) -> tuple[Tensor, Tensor]:
+    """x rounded to what integers of every channel's largest magnitude can say, and those."""
+    scale = _largest(b, x, quant_axis)
+    return quantise_dequantise(b, x, scale, _qmax(bit_length), round_type, quant_axis), scale
+
+
+@operator("fake_dequantize_max_abs", "dequantize_abs_max")
+def fake_dequantize_max_abs(b: Builder, x: Tensor, scale: Tensor, max_range: float) -> Tensor:
+    """x · scale / max_range."""
+    return dequantise(b, x, scale, max_range)
+
+
+@operator
+def fake_channel_wise_dequantize_max_abs(
+    b: Builder, x: Tensor, scales: list[Tensor], quant_bits: list = [8], quant_axis: int = 0, x_num_col_dims: int = 1  # noqa: B006
+) -> Tensor:
+    """x · scale / qmax by channel; a second scale is that of the other factor of the product that made x."""
+    ranges = 1.0
+    for bits in quant_bits[: len(scales)]:
+        ranges *= _qmax(int(bits))
+    first = scales[0]
+    if len(scales) == 1:
+        return dequantise(b, x, first, ranges, quant_axis)
+    # the product's channels stand behind the batch (convolution) or after the rows of a flattened matrix
+    axis = 1 if quant_axis == 0 else x_num_col_dims
+    return x.astype(first.dtype) * along(first, axis, x.ndim) * scales[1].reshape([]) / ranges

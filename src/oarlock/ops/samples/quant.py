@@ -1,0 +1,50 @@
+"""Samples of ops/quant.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .base import f32, sample
+
+
+def _op(name: str, *args: Any, results: int = 1) -> Any:
+    def call(paddle: Any, *tensors: Any) -> Any:
+        out = getattr(paddle._C_ops, name)(*tensors, *args)
+        return list(out)[:results] if isinstance(out, list | tuple) else out
+
+    return call
+
+
+ONE = np.array([1.27], "float32")
+TIES = np.array([[0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 127.5, -128.5, 200.0, -200.0, 3.49]], "float32")
+WIDE = np.array([127.0], "float32")
+for ties in (0, 1):
+    moving = "fake_quantize_dequantize_moving_average_abs_max"
+    sample(moving, lambda paddle, x, s, t=ties, m=moving: _op(m, None, None, 0.9, 8, True, t)(paddle, x, s), x=TIES, constants={"s": WIDE})
+    sample(moving, lambda paddle, x, s, t=ties, m=moving: _op(m, None, None, 0.9, 4, True, t)(paddle, x, s), x=f32(3, 5), constants={"s": ONE})
+    moving = "fake_quantize_moving_average_abs_max"
+    sample(moving, lambda paddle, x, s, t=ties, m=moving: _op(m, None, None, 0.9, 8, True, t)(paddle, x, s), x=TIES, constants={"s": WIDE})
+    sample("fake_quantize_range_abs_max", _op("fake_quantize_range_abs_max", None, 10000, 8, True, ties), x=TIES, s=WIDE)
+    for name in ("fake_quantize_abs_max", "fake_quantize_dequantize_abs_max"):
+        sample(name, _op(name, 8, ties, results=2), x=f32(3, 4, 5))
+    for axis in (0, 1):
+        name = "fake_channel_wise_quantize_dequantize_abs_max"
+        sample(name, _op(name, 8, ties, axis, results=2), x=f32(3, 4, 5, 2))
+        name = "fake_channel_wise_quantize_abs_max"
+        sample(name, _op(name, 8, ties, axis, False, results=2), x=f32(3, 4, 5, 2))
+    for axis, scales in ((-1, ONE), (1, f32(3, low=0.5))):
+        name = "quantize_linear"
+        state = {"a": np.ones(1, "float32"), "c": np.ones(1, "float32")}
+        sample(
+            name, _op(name, axis, 8, -128, 127, ties, True, False),
+            x=f32(2, 3, 4), s=scales, z=np.zeros(scales.size, "float32"), constants=state,
+        )  # fmt: skip
+sample("fake_dequantize_max_abs", _op("fake_dequantize_max_abs", 127.0), x=f32(3, 4), s=ONE)
+sample("fake_channel_wise_dequantize_max_abs", lambda paddle, x, s: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s], [8], 0, 1), x=f32(3, 4), s=f32(3))
+sample("fake_channel_wise_dequantize_max_abs", lambda paddle, x, s: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s], [8], 1, 1), x=f32(3, 4, 2, 2), s=f32(4))
+sample(
+    "fake_channel_wise_dequantize_max_abs", lambda paddle, x, s, a: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s, a], [8, 8], 0, 1),
+    x=f32(2, 3, 4, 2), s=f32(3), a=ONE,
+)  # fmt: skip
