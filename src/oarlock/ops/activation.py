@@ -48,8 +48,8 @@ def silu(b: Builder, x: Tensor) -> Tensor:
 
 @operator
 def hardtanh(b: Builder, x: Tensor, t_min: float = -1.0, t_max: float = 1.0) -> Tensor:
-    """x limited to t_min … t_max."""
-    return b.emit(relax.op.clip(x.expr, t_min, t_max))
+    """x limited to t_min … t_max; t_max everywhere if that is the lower one."""
+    return b.emit(relax.op.clip(x.expr, min(t_min, t_max), t_max))
 
 
 # ---- piecewise linear ------------------------------------------------------------------------------------------------

@@ -89,13 +89,16 @@ def binary_formula(b: Builder, name: str, formula: Callable[[PrimExpr, PrimExpr]
 
 def _nonzero(y: PrimExpr) -> PrimExpr:
     """Integer division by 0 or of the least number by −1 is a trap on CPUs; Paddle reports the first, so no result is right."""
-    return y if isinstance(y, tirx.IntImm) and y.value not in (0, -1) else select(tirx.any(y == num(y, 0), y == num(y, -1)), num(y, 1), y)
+    if isinstance(y, tirx.IntImm) and y.value not in (0, -1):
+        return y
+    traps = y == num(y, 0) if str(y.ty).startswith("u") else tirx.any(y == num(y, 0), y == num(y, -1))
+    return select(traps, num(y, 1), y)
 
 
 def _integer_division(divide: Callable[[PrimExpr, PrimExpr], PrimExpr]) -> Callable[[PrimExpr, PrimExpr], PrimExpr]:
     def formula(x: PrimExpr, y: PrimExpr) -> PrimExpr:
         quotient = divide(x, _nonzero(y))
-        if isinstance(y, tirx.IntImm) or str(y.ty).startswith("u"):
+        if str(y.ty).startswith("u") or (isinstance(y, tirx.IntImm) and y.value != -1):
             return quotient
         return select(y == num(y, -1), num(x, 0) - x, quotient)
 

@@ -177,7 +177,7 @@ def bincount(b: Builder, x: Tensor, weights: Tensor | None = None, minlength: Sc
     top = reduced(b, relax.op.max, at, [0], False)
     length = elementwise(b, "bincount_length", lambda v: tirx.max(v + num(v, 1), num(v, 0)), top)
     bins = b.simplify(dim_max(b.dims(length.reshape([1]))[0], least))
-    dtype = "int64" if weights is None else "float64" if weights.dtype == "float64" else "float32"
+    dtype = "int64" if weights is None else "float32" if weights.dtype == "float32" else "float64"
     return _counted(b, bins, at, weights, dtype, "bincount")
 
 

@@ -41,6 +41,8 @@ for _op in ("floor_divide", "remainder"):
     sample(_op, _call(_op), x=f64(3, 4, low=-20, high=20), y=f64(4, low=1, high=3))
     sample(_op, _call(_op), x=i64(3, 4, low=-20, high=20), y=i64(4, low=1))
 sample("floor_divide", lambda p, x: x // 3, x=i64(5, low=-9))
+sample("floor_divide", lambda p, x: x // -1, x=i64(5, low=-9))
+sample("floor_divide", _call("floor_divide"), x=i32(6).astype("uint8"), y=i32(6, low=1).astype("uint8"))
 sample("remainder", lambda p, x: x % -3, x=i32(5, low=-9))
 sample("trunc_divide", lambda p, x, y: p._C_ops.trunc_divide(x, y), x=SIGNED, y=DIVISORS)
 

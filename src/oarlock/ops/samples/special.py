@@ -22,5 +22,5 @@ WIDE = np.array([0, 0.1, -0.1, 1, 5, -7.9, 8.1, 15, 19.9, 20.1, -25, 60, 300], "
 for _op in ("i0", "i0e", "i1", "i1e"):
     sample(_op, lambda p, x, op=_op: getattr(p, op)(x), x=WIDE, rtol=1e-12, atol=0)
     sample(_op, lambda p, x, op=_op: getattr(p, op)(x), x=f32(2, 3, low=-9, high=9))
-sample("erfinv", lambda p, x: p.erfinv(x), x=np.array([0, 1e-9, 0.05, -0.3, 0.5, 0.7, -0.9, 0.999, 1 - 1e-9, 1, -1, 1.5], "float64"), rtol=1e-9, atol=0)
+sample("erfinv", lambda p, x: p.erfinv(x), x=np.array([0, 0.05, -0.3, 0.5, 0.7, -0.9, 0.999, 1, -1, 1.5], "float64"), rtol=1e-12, atol=0)
 sample("erfinv", lambda p, x: p.erfinv(x), x=f32(2, 3, low=-0.99, high=0.99))
