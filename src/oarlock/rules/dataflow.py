@@ -100,6 +100,6 @@ def _dataflow(run: list[relax.Binding], shared: set[relax.Var]) -> relax.Dataflo
         value = renamed(binding.value)
         var = binding.var
         if var not in shared and not isinstance(var, relax.DataflowVar):
-            var = local[var] = relax.DataflowVar(var.name, var.ty)
+            local[var] = var = relax.DataflowVar(var.name, var.ty)
         out.append(relax.MatchCast(var, value, binding.ty) if isinstance(binding, relax.MatchCast) else relax.VarBinding(var, value))
     return relax.DataflowBlock(out)
