@@ -74,9 +74,10 @@ def earlier(dtype: str, descending: bool) -> Before:
             return x > y if descending else x < y
         if dtype in ("float16", "bfloat16"):
             x, y = tirx.Cast("float32", x), tirx.Cast("float32", y)
+        odd_x, odd_y = tirx.isnan(x), tirx.isnan(y)  # TVM takes x != x for false
         if descending:
-            return either(both(x != x, y == y), x > y)
-        return either(both(x == x, y != y), x < y)
+            return either(both(odd_x, tirx.Not(odd_y)), x > y)
+        return either(both(tirx.Not(odd_x), odd_y), x < y)
 
     return before
 
@@ -84,8 +85,8 @@ def earlier(dtype: str, descending: bool) -> Before:
 def sort_rows(b: Builder, rows: Dim, n: Dim, keys: list[Tensor], before: RowBefore, name: str) -> Tensor:
     """The stable order of each row, int64 [rows, n].
 
-    ``before(key buffers, row, i, j)``: whether element i of the row belongs strictly before element j; it may emit statements.  A merge sort from
-    the bottom up: order and scratch take turns in memory that the caller's memory planner owns.
+    ``before(key buffers, row, i, j)``: whether element i of the row belongs strictly before element j; it may emit statements.
+    A merge sort from the bottom up: order and scratch take turns in memory that the caller's memory planner owns.
     """
 
     def body(*buffers: Any) -> None:

@@ -70,7 +70,7 @@ def searchsorted(b: Builder, sorted_sequence: Tensor, values: Tensor, out_int32:
             found = low.v
             if values.is_float:  # Paddle puts what is not finite behind everything
                 v = value[r, c]
-                found = tirx.Select(tirx.Or(v != v, tirx.isinf(v)), i64(size), found)
+                found = tirx.Select(tirx.Or(tirx.isnan(v), tirx.isinf(v)), i64(size), found)
             out[r, c] = cast_expr(found, dtype)
 
     (out,) = kernel(b, body, [sequence, wanted], [(wanted.shape, dtype)], "searchsorted")
