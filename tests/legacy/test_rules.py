@@ -237,10 +237,6 @@ class TestResize:
     def test_v1_has_one_scale(self):
         assert one("nearest_interp", {"X": [(F, [1, 3, -1, -1])]}, {"scale": 2.0}).attrs["scale"] == [2.0, 2.0]
 
-    def test_v1_maps_by_sizes_where_the_scale_is_broken(self):
-        o = one("bilinear_interp", {"X": [(F, [1, 3, 5, 7])]}, {"scale": 1.5})
-        assert (o.attrs["out_h"], o.attrs["out_w"], o.attrs["scale"]) == (7, 10, [])
-
     def test_sizes_as_tensors(self):
         combine, o = convert("bilinear_interp_v2", {"X": [(F, [1, 3, 5, 7])], "SizeTensor": [("int32", [1]), ("int32", [1])]})
         assert o.operands["size_tensor"] is combine.results[0]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .legacy_ops import Call, NoRule, Rule, legacy, rename, same
-from .program import TensorType
+from .legacy_ops import Call, Rule, legacy, rename, same
 
 # ---- pooling -------------------------------------------------------------------------------------------------------
 
@@ -22,22 +21,17 @@ def _pool(pir: str, spatial: int) -> Rule:
 # ---- resizing ------------------------------------------------------------------------------------------------------
 
 
-def _resize(method: str, version: int) -> Rule:
-    """``scale`` is a list in v2 and one number in v1, where it only serves to compute the size."""
+def _resize(method: str) -> Rule:
+    """``scale`` is a list in the second version and one number in the first."""
     spatial = {"linear": 1, "bilinear": 2, "nearest": 2, "bicubic": 2, "trilinear": 3}[method]
 
     def convert(c: Call) -> None:
-        names = ("out_d", "out_h", "out_w")[3 - spatial :]
-        sizes = {name: c.attr(name, -1) for name in names}
-        scale = c.attr("scale", [] if version == 2 else 0.0)
+        scale = c.attr("scale", [])
         if isinstance(scale, int | float):
             scale = [float(scale)] * spatial if scale > 0 else []
-        if version == 1 and scale and not float(scale[0]).is_integer():
-            sizes |= _v1_sizes(c, names, scale[0])
-            scale = []
         attrs: dict[str, Any] = {
             "data_format": c.attr("data_layout", "NCHW"),
-            **{name: sizes.get(name, -1) for name in ("out_d", "out_h", "out_w")},
+            **{name: c.attr(name, -1) for name in ("out_d", "out_h", "out_w")},
             "scale": scale,
             "interp_method": c.attr("interp_method", method),
             "align_corners": c.attr("align_corners", True),
@@ -49,19 +43,7 @@ def _resize(method: str, version: int) -> Rule:
     return Rule((f"{method}_interp",), convert)
 
 
-def _v1_sizes(c: Call, names: tuple[str, ...], scale: float) -> dict[str, int]:
-    """v1 maps pixels by the ratio of the sizes, v2 by the scale itself: a broken scale needs the sizes, which must be known."""
-    kind = c.need("X").type
-    if not isinstance(kind, TensorType):
-        raise NoRule("resizing of something that is no tensor")
-    dims = kind.shape[2:] if c.attr("data_layout", "NCHW").startswith("NC") else kind.shape[1:-1]
-    if any(d < 0 for d in dims):
-        raise NoRule(f"the scale {scale} of a dynamic size, by the rule of the first version")
-    return {name: int(d * scale) for name, d in zip(names, dims, strict=True)}
-
-
 # ---- convolutions --------------------------------------------------------------------------------------------------
-
 
 _DEFORMABLE = rename(
     "deformable_conv",
@@ -86,8 +68,7 @@ def _observer(c: Call) -> None:
 
 RULES: dict[str, Rule] = {
     **same(_QUANT),
-    **{f"{m}_interp": _resize(m, 1) for m in ("linear", "bilinear", "nearest", "bicubic", "trilinear")},
-    **{f"{m}_interp_v2": _resize(m, 2) for m in ("linear", "bilinear", "nearest", "bicubic", "trilinear")},
+    **{f"{m}_interp{v}": _resize(m) for m in ("linear", "bilinear", "nearest", "bicubic", "trilinear") for v in ("", "_v2")},
     "pool2d": _pool("pool2d", 2),
     "pool3d": _pool("pool3d", 3),
     "max_pool2d_with_index": rename("max_pool2d_with_index", kernel_size="ksize"),
