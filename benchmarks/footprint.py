@@ -135,6 +135,9 @@ def measure(places: dict[str, dict[str, str]], rounds: int) -> dict[str, list[di
     for row in rows["oarlock"]:
         if row["compiler"] or row["paddle"]:
             sys.exit("the process that ran the artifact had loaded the compiler or Paddle")
+    values = {name: runs[0]["first value"] for name, runs in rows.items()}
+    if max(values.values()) - min(values.values()) > 1e-3 * max(1.0, *map(abs, values.values())):
+        sys.exit(f"the runtimes do not agree on the result: {values}")
     return rows
 
 
@@ -157,9 +160,10 @@ def table(rows: dict[str, list[dict]], options: argparse.Namespace) -> str:
         lines.append(f"| {title(name)} | {installed_size(name) / 1e6:.1f} MB | {' | '.join(cells)} | {memory} |")
     lines += [
         "",
-        "Installed size: for Oarlock, what a process that runs artifacts needs — `libtvm_runtime.so`, `libtvm_runtime_extra.so`,",
-        "the tvm_ffi package, ml_dtypes and Oarlock itself; for the others, the files of their package.  numpy is needed by all and not",
-        "counted.  Each process starts with numpy imported; peak memory includes it, the interpreter and the model.",
+        "Installed size: for Oarlock, what a process that runs artifacts needs — `libtvm_runtime.so`, `libtvm_runtime_extra.so`, the",
+        "tvm_ffi package without its C++ sources, and Oarlock itself (models with bfloat16 tensors also need ml_dtypes); for the others,",
+        "the files of their package.  numpy is needed by all and not counted.  Each process starts with numpy imported; peak memory",
+        "includes it, the interpreter and the model.  Importing Oarlock's runtime is mostly importing tvm_ffi.",
         "",
     ]
     return "\n".join(lines)
@@ -177,16 +181,23 @@ def title(name: str) -> str:
 def installed_size(name: str) -> int:
     if name != "oarlock":
         return folder_size({"onnxruntime": "onnxruntime", "paddle.inference": "paddle"}[name])
-    tvm = Path(next(iter(importlib.util.find_spec("tvm").submodule_search_locations)))
-    libraries = sum((tvm / "lib" / f"{stem}.so").stat().st_size for stem in ("libtvm_runtime", "libtvm_runtime_extra"))
-    needless = ("include", "src", "cpp", "testing")
-    return libraries + folder_size("tvm_ffi", needless) + folder_size("ml_dtypes") + folder_size("oarlock")
+    libraries = sum((package("tvm") / "lib" / f"{stem}.so").stat().st_size for stem in ("libtvm_runtime", "libtvm_runtime_extra"))
+    sources = ("3rdparty", "cython", "include", "share", "src", "testing", "libtvm_ffi_testing.so")
+    return libraries + folder_size("tvm_ffi", sources) + folder_size("oarlock")
 
 
-def folder_size(module: str, needless: tuple[str, ...] = ()) -> int:
-    root = Path(next(iter(importlib.util.find_spec(module).submodule_search_locations)))
+def folder_size(module: str, without: tuple[str, ...] = ()) -> int:
+    root, needless = package(module), {"__pycache__", *without}
     files = (p for p in root.rglob("*") if p.is_file() and not p.is_symlink())
-    return sum(p.stat().st_size for p in files if "__pycache__" not in p.parts and p.relative_to(root).parts[0] not in needless)
+    return sum(p.stat().st_size for p in files if not needless & set(p.relative_to(root).parts))
+
+
+def package(module: str) -> Path:
+    """An installed package's folder, found without importing it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit(f"{module} is not installed")
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def cpu_name() -> str:

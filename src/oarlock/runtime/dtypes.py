@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-import ml_dtypes
 import numpy as np
 
 PLAIN = frozenset(
@@ -19,6 +18,9 @@ def numpy_dtype(name: str) -> np.dtype:
     if name in PLAIN:
         return np.dtype(name)
     if name in EXTENDED:
+        # Imported when needed: a deployment whose models have no such tensors does without the package (24 MB).
+        import ml_dtypes
+
         return np.dtype(getattr(ml_dtypes, name))
     raise KeyError(name)
 
