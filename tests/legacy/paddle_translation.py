@@ -65,8 +65,15 @@ def steps_of_program(program: Program) -> list[Step]:
             names[op.results[0]] = constant(op.attrs["value"])
         elif op.short_name not in SKIPPED:
             steps.append(_our_step(op, names))
-            names.update({v: (len(steps) - 1, i) for i, v in enumerate(op.results)})
+            names.update(zip(op.results, _result_names(steps, len(op.results)), strict=True))
     return steps
+
+
+def _result_names(steps: list[Step], count: int) -> list[Any]:
+    """Results are known by their place; those of a loop by what they start from, as loops may carry more or fewer values."""
+    if steps[-1].name == "while":
+        return [(len(steps) - 1, start) for start in steps[-1].operands[1:]]
+    return [(len(steps) - 1, i) for i in range(count)]
 
 
 def _our_step(op: Op, names: dict[Value, Any]) -> Step:
@@ -110,7 +117,7 @@ def steps_of_paddle(program: Any) -> list[Step]:
             sig = signature(short)
             known = set(sig.defaults) | set(sig.required) if sig else set()
             steps.append(Step(short, sources, {k: plain(v) for k, v in attrs.items() if k in known and k != "place"}))
-            names.update({key(v): (len(steps) - 1, i) for i, v in enumerate(results)})
+            names.update(zip(map(key, results), _result_names(steps, len(results)), strict=True))
     return steps
 
 

@@ -2,7 +2,7 @@
 
 Known differences, each on purpose: a size that is a list of tensors stays a list where Paddle stacks it; tensor arrays are values;
 two conditional blocks and their select_input are one ``if``; ``lookup_table`` of the first version drops the ids' trailing dim;
-``rnn`` has no dropout state to start from.
+``rnn`` has no dropout state to start from; a loop does not carry what nobody reads.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ def same(data: bytes, translate, where: str) -> None:
     ours, theirs = steps_of_program(read_program(data, where)), translate(data)
     for i, (a, b) in enumerate(zip(ours, theirs, strict=False)):
         assert a.name == b.name, f"step {i}: {a} against {b}"
+        if a.name == "while":
+            assert set(a.operands) <= set(b.operands), f"step {i}: a loop carries what Paddle's does not"
+            continue
         assert unlisted(a.operands) == unlisted(b.operands), f"step {i} {a.name}"
         assert a.attrs == b.attrs, f"step {i} {a.name}"
     assert len(ours) == len(theirs)

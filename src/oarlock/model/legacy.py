@@ -144,7 +144,7 @@ class _Converter:
         self._names: Counter[str] = Counter()
         self._entered: set[int] = set()
         self._inside: dict[int, _Inside] = {}
-        self._reads = Counter(n for b in desc.blocks for op in b.ops if op.type != "while" for n in _read_names(op))
+        self._reads = Counter(n for b in desc.blocks for op in b.ops for n in _read_names(op))
         self.inputs: list[tuple[int, Value]] = []
         self.outputs: list[tuple[int, str, Value]] = []
         self.parameters: dict[str, Parameter] = {}
@@ -333,7 +333,7 @@ class _Converter:
         scope.append(Op("cf.yield", {f"operand_{i}": v for i, v in enumerate(values)}, handle=handle))
 
     def _while(self, scope: _Scope, op: OpDesc) -> None:
-        """Condition, then every outer variable that the body writes and that exists before the loop or is read after it."""
+        """Condition, then every outer variable that the body writes and that a later turn or the rest of the program reads."""
         body = self._sub_block(scope, op)
         assert body is not None
         conditions = op.inputs.get("Condition") or [""]
@@ -350,16 +350,16 @@ class _Converter:
         self._results(scope, Op("pd_op.while", operands, {}, regions=[inner.block]), carried)
 
     def _is_carried(self, scope: _Scope, name: str, inside: _Inside, condition: str) -> bool:
-        if name == condition:
-            return self._reads[name] > 0
-        return scope.find(name) is not None or self._reads[name] > inside.reads[name]
+        """Whether somebody reads, after the loop or in its next turn, what the body writes."""
+        after = self._reads[name] - inside.reads[name] - (name == condition)
+        return after > 0 or (scope.find(name) is not None and inside.reads[name] > 0)
 
     def _if(self, scope: _Scope, pair: _Pair) -> None:
         """Results: what select_input picks from the two branches, and the outer variables that either of them writes."""
         blocks = [self._sub_block(scope, pair.true), self._sub_block(scope, pair.false)]
         picked = {n for pick in pair.selects.values() for n in pick}
         written = {n: None for b in blocks if b for n in self._within(b).writes}
-        kept = [n for n in written if scope.find(n) is not None or (n not in picked and self._reads[n])]
+        kept = [n for n in written if self._reads[n] and (scope.find(n) is not None or n not in picked)]
         condition = scope.lookup(pair.condition)
         regions = []
         for which, desc in zip((1, 0), blocks, strict=True):
@@ -407,8 +407,11 @@ def _column(op: OpDesc, default: int) -> int:
 
 
 def _read_names(op: OpDesc) -> Iterable[str]:
-    for names in op.inputs.values():
-        yield from names
+    """Variables that an operation itself reads: of a control operation its condition, as the others are read in its body."""
+    control = {"while": "Condition", "conditional_block": "Cond", "conditional_block_infer": "Cond"}.get(op.type)
+    for slot, names in op.inputs.items():
+        if control is None or slot == control:
+            yield from names
 
 
 class _Conditions:
