@@ -175,3 +175,9 @@ def substitute(dim: object, mapping: Mapping[tvm.tirx.Var, object]) -> object:
     if isinstance(dim, int):
         return dim
     return tvm_ffi.structural_map(dim, (tvm.ir.Var, lambda var: mapping.get(var, var)))
+
+
+def assertion(condition: tvm.ir.Expr, message: str) -> tvm.tirx.Stmt:
+    """A statement that fails the kernel with a message unless the condition holds."""
+    # 0.27's Python constructor names its first two parameters in the other order than it passes them on
+    return tvm.tirx.AssertStmt(condition, tvm.ir.StringImm("ValueError"), [tvm.ir.StringImm(message)])

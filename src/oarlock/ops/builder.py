@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from tvm import relax, sym, te, tirx
 
-from ..compat import block_iterators, copy_primfunc, is_dim
+from ..compat import assertion, block_iterators, copy_primfunc, is_dim
 from ..errors import UnsupportedError
 from .dtypes import check_dtype, is_float, numpy_dtype, promote
 from .tensor import Dim, PrimExpr, Tensor, as_dim, known_array
 
-COMPARISONS = frozenset(["less", "less_equal", "greater", "greater_equal", "equal", "not_equal"])
+OPAQUE = 8  # TVM's kOpaque: a kernel of statements is not fused with others (FuseTIR 0.27 mixes up its buffers)
 
 
 class Builder:
@@ -107,6 +107,8 @@ class Builder:
         tensors = [t for _, t in inputs]
         free = _free_dims(tensors, outs)
         func = te.create_prim_func([*tensors, *free, *outs]).without_attr("global_symbol")
+        if any(isinstance(out.op, te.ExternOp) for out in outs):
+            func = func.with_attr("op_pattern", OPAQUE)
         gv = self.bb.add_func(copy_primfunc(func), name or getattr(fn, "__name__", "te").strip("<>"))
         types = [relax.TensorType(relax.ShapeExpr([self._expr(d) for d in out.shape]), str(out.dtype)) for out in outs]
         var = self.bb.emit(relax.call_tir(gv, [*(t.expr for t, _ in inputs), *free], types if len(types) > 1 else types[0]))
@@ -231,10 +233,26 @@ class Builder:
         return self.emit(relax.op.reshape(x.expr, relax.ShapeExpr(shape)))
 
     def match(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
-        """The same tensor with dims that the program guarantees; checked at run time."""
-        if all(self.equal(a, b) for a, b in zip(x.shape, shape, strict=True)):
+        """The same tensor with dims that the program guarantees; checked at run time.
+
+        Not a match_cast: where that gives a dim the name of another one, TVM's passes (FuseOps, CanonicalizeBindings) drop it.
+        The check is a kernel of its own, whose result the renaming takes, so that it is not dropped as dead code.
+        """
+        pairs = [(a, as_dim(d)) for a, d in zip(x.shape, shape, strict=True) if not self.equal(a, d)]
+        if not pairs:
             return x
-        return Tensor(self, self.bb.match_cast(x.expr, relax.TensorType(relax.ShapeExpr(list(shape)), x.dtype)))
+        for a, d in pairs:
+            if isinstance(a, int) and isinstance(d, int):
+                raise UnsupportedError(f"a tensor of shape {x.shape} should be {list(shape)}", todo="check the shapes given to compile")
+
+        def compare(_: Any, outs: Any) -> Any:
+            wrong = f"sizes that must be equal differ: {', '.join(f'{a} and {d}' for a, d in pairs)}"
+            checks = [assertion(_i64(a) == _i64(d), wrong) for a, d in pairs]
+            return tirx.SeqStmt([*checks, outs[0].vstore([0], tirx.const(1, "int8"))])
+
+        checked = self.te(lambda: te.extern((_i64(1),), [], compare, dtype="int8", name="check_sizes"), name="check_sizes")
+        dims = _exprs(shape)
+        return self.te(lambda t, _: te.compute(dims, lambda *i: t(*i), name="match"), x, checked, name="match")
 
     def broadcast_shape(self, *shapes: Sequence[Dim]) -> list[Dim]:
         """Numpy's common shape; dims that cannot be compared give a run-time choice."""
