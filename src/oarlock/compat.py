@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -116,6 +116,8 @@ def tir_builder() -> types.SimpleNamespace:
 
 
 @functools.cache
+
+
 def _tir_builder() -> types.SimpleNamespace:
     from tvm.script import ir_builder
     from tvm.script.ir_builder import tirx as t
@@ -175,6 +177,11 @@ def substitute(dim: object, mapping: Mapping[tvm.tirx.Var, object]) -> object:
     if isinstance(dim, int):
         return dim
     return tvm_ffi.structural_map(dim, (tvm.ir.Var, lambda var: mapping.get(var, var)))
+
+
+def map_calls(function: tvm.tirx.PrimFunc, replace: Callable[[tvm.ir.Call], object]) -> tvm.tirx.PrimFunc:
+    """A kernel with every call in it (operands first) replaced by what ``replace`` gives."""
+    return tvm_ffi.structural_map(function, (tvm.ir.Call, replace))
 
 
 def assertion(condition: tvm.ir.Expr, message: str) -> tvm.tirx.Stmt:

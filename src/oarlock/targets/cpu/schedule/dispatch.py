@@ -8,6 +8,7 @@ import tvm
 from tvm import tirx
 
 from ...base import Notes
+from ..elementary import expand
 from ..machine import Machine
 from . import generic, tiled
 
@@ -43,5 +44,5 @@ def _schedule(name: str, function: tirx.PrimFunc, machine: Machine, notes: Notes
             notes.add("cpu-schedule", f"{name}: schedule {kind} does not apply ({type(e).__name__}: {text[:200]})")
             continue
         if scheduled is not None:
-            return scheduled.with_attr(SCHEDULED, kind)
-    return function.with_attr(SCHEDULED, "none")
+            return expand(scheduled).with_attr(SCHEDULED, kind)
+    return expand(function).with_attr(SCHEDULED, "none")

@@ -1,0 +1,118 @@
+"""exp, sigmoid, tanh and erf in float32 as arithmetic: LLVM has no vector version of them and would call libm element by element.
+
+Errors are within 2 units in the last place (erf and tanh: 4); infinities, zeros and NaN come out as libm has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+from ... import compat
+
+Expr = Any
+
+
+def _f(value: float) -> Expr:
+    return tirx.const(value, "float32")
+
+
+def _polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
+    """Horner's scheme; the highest power first."""
+    value = _f(coefficients[0])
+    for c in coefficients[1:]:
+        value = value * x + _f(c)
+    return value
+
+
+def _bind(value: Expr, body: Callable[[Expr], Expr], name: str = "t") -> Expr:
+    """``body`` of a variable that is computed once."""
+    var = tirx.Var(name, value.ty if not isinstance(value, float) else "float32")
+    return tirx.Let(var, value, body(var))
+
+
+def _power_of_two(n: Expr) -> Expr:
+    """2 to the n for whole numbers n (int32) from -126 to 127."""
+    return tirx.reinterpret("float32", (n + tirx.const(127, "int32")) << tirx.const(23, "int32"))
+
+
+def _clamp(v: Expr, low: float, high: float) -> Expr:
+    """``v`` within the bounds; NaN stays NaN (TVM's min and max would give the bound)."""
+    below = tirx.Select(v > _f(high), _f(high), v)
+    return _bind(below, lambda t: tirx.Select(t < _f(low), _f(low), t))
+
+
+def _saturated(v: Expr, value: Expr, limit: float) -> Expr:
+    """``value``, but exactly ±1 for ``v`` past ±limit."""
+    return tirx.Select(v > _f(limit), _f(1.0), tirx.Select(v < _f(-limit), _f(-1.0), value))
+
+
+def exp(x: Expr) -> Expr:
+    """e^x = 2^n · e^r with |r| ≤ ln 2 / 2; 2^n in two factors, so that results near the ends of the range are right."""
+    poly = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+
+    def reduced(t: Expr, n: Expr) -> Expr:
+        r = t - n * _f(0.693359375) - n * _f(-2.12194440e-4)
+        return _bind(r, lambda r: _bind(tirx.Cast("int32", n), lambda i: scaled(_polynomial(r, poly) * r * r + r + _f(1.0), i)))
+
+    def scaled(value: Expr, i: Expr) -> Expr:
+        half = i >> tirx.const(1, "int32")
+        return value * _power_of_two(half) * _power_of_two(i - half)
+
+    def whole(t: Expr) -> Expr:
+        return _bind(tirx.floor(t * _f(1.44269504088896341) + _f(0.5)), lambda n: reduced(t, n))
+
+    return _bind(x, lambda v: _bind(_clamp(v, -104.0, 89.0), whole))
+
+
+def sigmoid(x: Expr) -> Expr:
+    """1 / (1 + e^−x)."""
+    return _f(1.0) / (_f(1.0) + exp(_f(0.0) - x))
+
+
+def tanh(x: Expr) -> Expr:
+    """An odd rational function of x on |x| ≤ 7.9, where tanh is 1 to the last bit; the identity near 0."""
+    top = (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08, 1.48572235717979e-05,
+           6.37261928875436e-04, 4.89352455891786e-03)  # fmt: skip
+    bottom = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+
+    def rational(t: Expr) -> Expr:
+        return _bind(t * t, lambda s: t * _polynomial(s, top) / _polynomial(s, bottom))
+
+    def clamped(v: Expr) -> Expr:
+        value = _bind(_clamp(v, -7.90531110763549805, 7.90531110763549805), rational)
+        return tirx.Select(tirx.abs(v) < _f(0.0004), v, _saturated(v, value, 7.9))
+
+    return _bind(x, clamped)
+
+
+def erf(x: Expr) -> Expr:
+    """An odd rational function of x on |x| ≤ 3.83, where erf is 1 to the last bit."""
+    top = (0.00022905065861350646, 0.0034082910107109506, 0.050955695062380861, 0.18520832239976145, 1.128379143519084)
+    bottom = (-1.1791602954361697e-7, 0.000023547966471313185, 0.0010179625278914885, 0.014070470171167667, 0.11098505178285362,
+              0.49746925110067538, 1.0)  # fmt: skip
+
+    def rational(t: Expr) -> Expr:
+        return _bind(t * t, lambda s: t * _polynomial(s, top) / _polynomial(s, bottom))
+
+    def clamped(v: Expr) -> Expr:
+        value = _bind(_clamp(v, -3.832506856900711, 3.832506856900711), rational)
+        return _saturated(v, value, 3.83)
+
+    return _bind(x, clamped)
+
+
+_FUNCTIONS = {"tirx.exp": exp, "tirx.sigmoid": sigmoid, "tirx.tanh": tanh, "tirx.erf": erf}
+
+
+def expand(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Every float32 call of an elementary function in a kernel → arithmetic."""
+
+    def replace(call: tvm.ir.Call) -> Expr:
+        made = _FUNCTIONS.get(getattr(call.op, "name", ""))
+        return made(call.args[0]) if made is not None and str(call.ty.dtype) == "float32" else call
+
+    return compat.map_calls(function, replace)
