@@ -6,7 +6,7 @@ import random
 import tracemalloc
 
 import pytest
-from proto import Double, Long, block, message, model, number, op, plumbing, program, var, varint
+from legacy_proto import Double, Long, block, message, model, number, op, plumbing, program, var, varint
 
 from oarlock.errors import ModelError
 from oarlock.model.pdmodel import BlockRef, VarRef, read_pdmodel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from proto import Long, model, op
+from legacy_proto import Long, model, op
 
 from oarlock.model.legacy import legacy_names, read_program
 from oarlock.model.legacy_ops import rules, signature

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from proto import ARRAY, block, message, model, number, op, program, var
+from legacy_proto import ARRAY, block, message, model, number, op, program, var
 
 from oarlock.errors import ModelError
 from oarlock.model.legacy import read_program

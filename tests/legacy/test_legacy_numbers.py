@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from proto import Long, model, op
+from legacy_proto import Long, model, op
 
 import oarlock
 
