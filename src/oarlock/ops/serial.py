@@ -61,7 +61,7 @@ def kernel(
         with t.IRBuilder() as ib:
             with t.seq_scope():  # several statements in a row need a frame around them
                 body(*[t.buffer_proxy(x) for x in (*ins, *outs)])
-            return ib.get()
+            return ib.get().body  # without that frame: code generators do not know it
 
     def build(*tensors: te.Tensor) -> list[te.Tensor]:
         shapes = [[i64(d) for d in shape] for shape, _ in outputs]
