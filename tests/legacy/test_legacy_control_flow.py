@@ -6,6 +6,7 @@ import pytest
 from legacy_proto import ARRAY, block, message, model, number, op, program, var
 
 from oarlock.errors import ModelError
+from oarlock.model import load_model
 from oarlock.model.legacy import read_program
 from oarlock.model.pdmodel import BlockRef
 from oarlock.model.program import ArrayType
@@ -171,6 +172,15 @@ class TestWhile:
         assert make.results[0] in loop.operands.values()
         assert isinstance(by_name(read, "pd_op.array_write").results[0].type, ArrayType)
         assert isinstance(by_name(read, "pd_op.array_length").operands["x"].type, ArrayType)
+
+
+@pytest.mark.parametrize("start", [b"\n\x7b", b"\n\x80\x02", b"\n\x80\x04"])
+def test_the_first_length_does_not_confuse_the_formats(start):
+    """A program begins with a newline's byte and the first block's length: here those of "{" and of a pickle's first bytes."""
+    fetched = [op("feed", {}, {"Out": "x"}), op("fetch", {"X": "x"}, {})]
+    files = [program(block(0, -1, variables(x=X), [*fetched, b"\x1a\x01t" + message(9, b"-" * pad)])) for pad in range(600)]
+    (data,) = (f for f in files if f.startswith(start) and len(start) == 2 + (f[1] > 127))
+    assert load_model(data).source["format"] == "legacy"
 
 
 class TestDamage:

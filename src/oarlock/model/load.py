@@ -65,10 +65,12 @@ def _finish(program: Program, graph: memoryview, source: dict[str, Any]) -> Prog
 
 def _read_graph(graph: memoryview, where: str) -> Program:
     """The program in ``graph``, whose first bytes say which format it is."""
-    start = bytes(graph[:64]).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not start:
+    start = bytes(graph[:64])
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text:
         raise ModelError("the file is empty", where=where, todo="check that the download is complete")
-    if start[:1] == b"{":
+    # A legacy program begins with a newline's byte and a length, which may be that of "{": JSON goes on with a key.
+    if text[:1] == b"{" and (start[:1] != b"\n" or text[1:].lstrip()[:1] in (b"", b'"', b"}")):
         return pir.read_program(graph, where)
     if start.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")):
         raise ModelError(
