@@ -12,6 +12,7 @@ from ..errors import InputError, OarlockError, UnsupportedError, UnsupportedOper
 from ..model.program import Block, ListType, Op, Program, TensorType, Value
 from ..ops import registry
 from ..ops.builder import Builder
+from ..ops.dtypes import check_dtype
 from ..ops.tensor import Tensor
 from . import control
 
@@ -73,6 +74,10 @@ class Importer:
         params = []
         for value in self.program.inputs:
             assert isinstance(value.type, TensorType)
+            try:
+                check_dtype(value.type.dtype)
+            except UnsupportedError as error:
+                raise error.at(f"input {value.name!r}") from None
             dims: list[Any] = []
             for axis, d in enumerate(self.shapes[value.name]):
                 if isinstance(d, int):

@@ -100,10 +100,10 @@ def _nan_to_zero(v: PrimExpr) -> PrimExpr:
 
 @operator
 def mean(b: Builder, x: Tensor, axis: Ints = (), keepdim: bool = False) -> Tensor:  # type: ignore[assignment]
-    """Σx / n; of integers the truncated one."""
+    """Σx / n; of integers the truncated one, of bools whether any holds."""
     axes = resolve_axes(x, axis)
     if not x.is_float:
-        return mean(b, x.astype("float64"), axes, keepdim).astype(x.dtype) if x.dtype != "bool" else mean(b, x.astype("float32"), axes, keepdim)
+        return mean(b, x.astype("float64"), axes, keepdim).astype(x.dtype)
     return reduced(b, relax.op.mean, x, axes, keepdim)
 
 

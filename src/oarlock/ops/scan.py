@@ -8,18 +8,15 @@ from typing import Any
 import numpy as np
 from tvm import relax, tirx
 
-from ..errors import UnsupportedError
 from .builder import Builder
 from .registry import Scalar, operator
-from .scalar import HALF, select
+from .scalar import HALF, elementwise, num, select
 from .serial import bind, cell, kernel, loop, parallel
 from .tensor import Dim, PrimExpr, Tensor
 
 
 def _prepared(b: Builder, x: Tensor, axis: Any, flatten: bool) -> tuple[Tensor, int]:
     """The tensor and axis that are scanned: 1-D when flattened, a 0-D tensor as one element."""
-    if not isinstance(axis, int | float):
-        raise UnsupportedError("a scan along an axis known only at run time")
     if flatten or x.ndim == 0:
         return x.reshape([x.size]), 0
     axis = int(axis)
@@ -36,19 +33,34 @@ def _scanned(b: Builder, op: Callable[..., relax.Expr], x: Tensor, axis: int, ex
     """A scan that Relax has, so that targets with a parallel one can use it."""
     if x.dtype in HALF:
         return _scanned(b, op, x.astype("float32"), axis, exclusive, reverse).astype(x.dtype)
-    x = flipped(b, x, axis) if reverse else x
-    out = b.emit(op(x.expr, axis, x.dtype, exclusive))
-    return flipped(b, out, axis) if reverse else out
+    lines = x.reshape([b.simplify(d) for d in _lines(x, axis)])  # TVM takes minutes for a scan of five symbolic dims
+    lines = flipped(b, lines, 1) if reverse else lines
+    out = b.emit(op(lines.expr, 1, x.dtype, exclusive))
+    return (flipped(b, out, 1) if reverse else out).reshape(x.shape)
 
 
 def _as_given(out: Tensor, x: Tensor, flatten: bool) -> Tensor:
     return out if flatten else out.reshape(x.shape)
 
 
+def _along_run_time_axis(b: Builder, x: Tensor, axis: Tensor, scan: Callable[[int], Tensor]) -> Tensor:
+    """The scan along every axis, and the choice of one."""
+    if x.ndim == 0:
+        return x
+    at = axis.reshape([]).astype("int64")
+    at = elementwise(b, "axis", lambda v: select(v < num(v, 0), v + num(v, x.ndim), v), at)
+    out = scan(x.ndim - 1)
+    for known in range(x.ndim - 1):
+        out = b.where(b.binary("equal", at, known), scan(known), out)
+    return out
+
+
 @operator
 def cumsum(b: Builder, x: Tensor, axis: Scalar = -1, flatten: bool = False, exclusive: bool = False, reverse: bool = False) -> Tensor:
     """Running sums; exclusive: of the elements before; reverse: from the end."""
-    given, along = _prepared(b, x, axis, flatten)
+    if isinstance(axis, Tensor) and not flatten:
+        return _along_run_time_axis(b, x, axis, lambda known: cumsum(b, x, known, False, exclusive, reverse))
+    given, along = _prepared(b, x, -1 if flatten else axis, flatten)
     return _as_given(_scanned(b, relax.op.cumsum, given, along, exclusive, reverse), x, flatten)
 
 

@@ -27,6 +27,7 @@ for _op in ("sum", "max", "min", "prod", "amax", "amin"):
 sample("sum", _call("sum"), x=boolean(2, 5))
 sample("sum", _call("sum", dtype="float64"), x=f32(2, 5))
 sample("sum", _call("sum", axis=0), x=f32(0, 3))
+sample("mean", _call("mean", axis=1), x=boolean(3, 4))
 sample("mean", _call("mean"), x=i64(2, 3, low=-9))
 sample("logsumexp", _call("logsumexp", axis=1), x=np.array([[-INF, 2], [1e4, 1e4]], "float32"))
 for _op in ("any", "all"):
