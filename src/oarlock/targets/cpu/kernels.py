@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tvm import te, tirx
+from tvm import ir, sym, te, tirx
 
 from .tiles import ATTRIBUTE, Tile
 
@@ -24,6 +24,11 @@ def pack_columns(weights: np.ndarray, tile: Tile) -> np.ndarray:
     padded = np.zeros((*weights.shape[:-1], panels * tile.columns), weights.dtype)
     padded[..., :n] = weights
     return np.ascontiguousarray(np.moveaxis(padded.reshape(*weights.shape[:-1], panels, tile.columns), -2, 0))
+
+
+def _simple(size: Dim) -> Dim:
+    """A size in the form that Relax infers for it: FuseTIR takes two spellings of one shape for different buffers."""
+    return sym.Analyzer().simplify(size) if isinstance(size, ir.Expr) else size
 
 
 def _clamp(index: Dim, end: Dim, tile: int) -> Dim:
@@ -112,7 +117,7 @@ class Window:
         top, left, bottom, right = self.padding
         sizes = []
         for size, before, after, k, s, d in zip((h, w), (top, left), (bottom, right), self.kernel, self.strides, self.dilation, strict=True):
-            sizes.append((size + (before + after - (k - 1) * d - 1)) // s + 1)
+            sizes.append(_simple((size + (before + after - (k - 1) * d - 1)) // s + 1))
         return sizes[0], sizes[1]
 
     @property
