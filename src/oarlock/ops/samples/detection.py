@@ -1,5 +1,7 @@
 """Samples of detection operators."""
 
+from typing import Any
+
 import numpy as np
 
 from .base import f32, f64, i64, sample
@@ -23,8 +25,193 @@ sample(
     r=boxes(5, 20.0),
     n=counts(4, 1),
 )
-sample("roi_align", lambda paddle, x, r, n: paddle.vision.ops.roi_align(x, r, n, 2, spatial_scale=2.0), x=f64(1, 2, 6, 6), r=boxes(3).astype("float64"), n=counts(3))
-sample("roi_pool", lambda paddle, x, r, n: paddle.vision.ops.roi_pool(x, r.reshape([-1, 4]), n, 3), x=f32(2, 3, 8, 9), r=boxes(5), n=counts(2, 3))
-sample("roi_pool", lambda paddle, x, r, n: paddle.vision.ops.roi_pool(x, r.reshape([-1, 4]), n, (2, 3), spatial_scale=0.5), x=f32(2, 3, 8, 9), r=boxes(4, 30.0), n=counts(4, 0))
-sample("psroi_pool", lambda paddle, x, r, n: paddle.vision.ops.psroi_pool(x, r.reshape([-1, 4]), n, (2, 3)), x=f32(2, 12, 8, 9), r=boxes(5), n=counts(2, 3))
-sample("psroi_pool", lambda paddle, x, r, n: paddle.vision.ops.psroi_pool(x, r.reshape([-1, 4]), n, 2, spatial_scale=0.5), x=f32(1, 8, 8, 9), r=boxes(3, 30.0), n=counts(3))
+sample(
+    "roi_align",
+    lambda paddle, x, r, n: paddle.vision.ops.roi_align(x, r, n, 2, spatial_scale=2.0),
+    x=f64(1, 2, 6, 6),
+    r=boxes(3).astype("float64"),
+    n=counts(3),
+)
+sample(
+    "roi_pool",
+    lambda paddle, x, r, n: paddle.vision.ops.roi_pool(x, r.reshape([-1, 4]), n, 3),
+    x=f32(2, 3, 8, 9),
+    r=boxes(5),
+    n=counts(2, 3),
+)
+sample(
+    "roi_pool",
+    lambda paddle, x, r, n: paddle.vision.ops.roi_pool(x, r.reshape([-1, 4]), n, (2, 3), spatial_scale=0.5),
+    x=f32(2, 3, 8, 9),
+    r=boxes(4, 30.0),
+    n=counts(4, 0),
+)
+sample(
+    "psroi_pool",
+    lambda paddle, x, r, n: paddle.vision.ops.psroi_pool(x.reshape([-1, 12, 8, 9]), r.reshape([-1, 4]), n, (2, 3)),
+    x=f32(2, 12, 8, 9),
+    r=boxes(5),
+    n=counts(2, 3),
+)
+sample(
+    "psroi_pool",
+    lambda paddle, x, r, n: paddle.vision.ops.psroi_pool(x.reshape([-1, 8, 8, 9]), r.reshape([-1, 4]), n, 2, spatial_scale=0.5),
+    x=f32(1, 8, 8, 9),
+    r=boxes(3, 30.0),
+    n=counts(3),
+)
+sample(
+    "prior_box",
+    lambda paddle, x, im: paddle.vision.ops.prior_box(x, im, [4.0, 6.0], [8.0, 9.0], [2.0, 3.0], flip=True, clip=True),
+    x=f32(1, 2, 3, 4),
+    im=f32(1, 3, 24, 30),
+)
+sample(
+    "prior_box",
+    lambda paddle, x, im: paddle.vision.ops.prior_box(
+        x, im, [4.0], [8.0], [2.0], variance=[0.1, 0.2, 0.3, 0.4], steps=[7.0, 8.0], offset=0.3, min_max_aspect_ratios_order=True
+    ),
+    x=f32(1, 2, 3, 4),
+    im=f32(1, 3, 24, 30),
+)
+sample(
+    "anchor_generator",
+    lambda paddle, x: paddle._C_ops.anchor_generator(x, [32.0, 64.0], [0.5, 1.0, 2.0], [0.1, 0.1, 0.2, 0.2], [16.0, 16.0], 0.5),
+    x=f32(1, 2, 3, 4),
+)
+sample(
+    "box_coder",
+    lambda paddle, p, v, t: paddle.vision.ops.box_coder(p, v, t.reshape([-1, 4])),
+    p=boxes(4),
+    v=f32(4, 4, low=0.1, high=0.3),
+    t=boxes(3, seed=5),
+)
+sample(
+    "box_coder",
+    lambda paddle, p, t: paddle.vision.ops.box_coder(p, [0.1, 0.1, 0.2, 0.2], t.reshape([-1, 4]), box_normalized=False),
+    p=boxes(4),
+    t=boxes(3, seed=5),
+)
+sample(
+    "box_coder",
+    lambda paddle, p, v, t: paddle.vision.ops.box_coder(p, v, t, "decode_center_size", axis=0),
+    p=boxes(4),
+    v=f32(4, 4, low=0.1, high=0.3),
+    t=f32(3, 4, 4),
+)
+sample(
+    "box_coder",
+    lambda paddle, p, t: paddle.vision.ops.box_coder(p, [0.1, 0.1, 0.2, 0.2], t, "decode_center_size", box_normalized=False, axis=1),
+    p=boxes(3),
+    t=f32(3, 4, 4),
+)
+sample(
+    "yolo_box",
+    lambda paddle, x, s: paddle.vision.ops.yolo_box(x.reshape([-1, 16, 3, 4]), s, [10, 13, 16, 30], 3, 0.3, 32),
+    x=f32(2, 16, 3, 4),
+    s=np.array([[90, 100], [64, 70]], dtype="int32"),
+)
+sample(
+    "yolo_box",
+    lambda paddle, x, s: paddle.vision.ops.yolo_box(
+        x.reshape([-1, 9, 3, 4]), s, [10, 13], 3, 0.2, 16, clip_bbox=False, scale_x_y=1.2, iou_aware=True, iou_aware_factor=0.4
+    ),
+    x=f32(2, 9, 3, 4),
+    s=np.array([[90, 100], [64, 70]], dtype="int32"),
+)
+
+
+def scored(*shape: int, seed: int = 0) -> np.ndarray:
+    """Scores with ties: multiples of 1/16."""
+    return (i64(*shape, low=0, high=17, seed=seed) / 16).astype("float32")
+
+
+def _multiclass(paddle: Any, b: Any, s: Any, n: Any = None, **options: Any) -> Any:
+    settings = {
+        "score_threshold": 0.1,
+        "nms_top_k": 10,
+        "keep_top_k": 8,
+        "nms_threshold": 0.3,
+        "normalized": True,
+        "nms_eta": 1.0,
+        "background_label": -1,
+    }
+    settings.update(options)
+    return paddle._C_ops.multiclass_nms3(b, s, n, *settings.values())
+
+
+def images(n: int, m: int, size: float = 16.0) -> np.ndarray:
+    return np.stack([boxes(m, size, seed=3 * i) for i in range(n)])
+
+
+sample("nms", lambda paddle, x: paddle.vision.ops.nms(x, 0.2), x=boxes(20))
+sample("multiclass_nms3", lambda paddle, b, s: _multiclass(paddle, b, s), b=images(2, 12), s=scored(2, 3, 12))
+sample(
+    "multiclass_nms3",
+    lambda paddle, b, s: _multiclass(paddle, b, s, keep_top_k=-1, background_label=0, nms_top_k=5),
+    b=images(2, 12),
+    s=f32(2, 3, 12),
+)
+sample(
+    "multiclass_nms3",
+    lambda paddle, b, s: _multiclass(paddle, b, s, normalized=False, nms_threshold=0.7, nms_eta=0.8, nms_top_k=-1),
+    b=images(2, 12),
+    s=scored(2, 3, 12),
+)
+sample("multiclass_nms3", lambda paddle, b, s: _multiclass(paddle, b, s, score_threshold=5.0), b=images(2, 5), s=scored(2, 3, 5))
+sample(
+    "multiclass_nms3",
+    lambda paddle, b, s, n: _multiclass(paddle, b, s, n),
+    b=images(12, 3).astype("float32"),
+    s=scored(12, 3),
+    n=counts(5, 7),
+)
+for _gaussian in (False, True):
+    sample(
+        "matrix_nms",
+        lambda paddle, b, s, g=_gaussian: paddle.vision.ops.matrix_nms(
+            b, s, 0.1, 0.05, 8, 10, use_gaussian=g, background_label=-1, return_index=True, return_rois_num=True
+        ),
+        b=images(2, 12),
+        s=f32(2, 3, 12, low=0.0, high=1.0),
+    )
+sample(
+    "generate_proposals",
+    lambda paddle, s, d, i, a, v: paddle.vision.ops.generate_proposals(s, d, i, a, v, 20, 8, 0.4, 1.0, return_rois_num=True),
+    s=f32(2, 3, 4, 4),
+    d=f32(2, 12, 4, 4, low=-0.5, high=0.5),
+    i=np.array([[16, 16], [12, 15]], dtype="float32"),
+    a=boxes(48).reshape(4, 4, 3, 4),
+    v=np.full((4, 4, 3, 4), 0.5, dtype="float32"),
+)
+sample(
+    "generate_proposals",
+    lambda paddle, s, d, i, a, v: paddle.vision.ops.generate_proposals(
+        s, d, i, a, v, 200, 80, 0.6, 2.0, eta=0.9, pixel_offset=True, return_rois_num=True
+    ),
+    s=f32(1, 3, 4, 4),
+    d=f32(1, 12, 4, 4, low=-0.5, high=0.5),
+    i=np.array([[16, 16]], dtype="float32"),
+    a=boxes(48).reshape(4, 4, 3, 4),
+    v=np.full((4, 4, 3, 4), 0.5, dtype="float32"),
+)
+sample(
+    "distribute_fpn_proposals",
+    lambda paddle, r, n: [
+        t * 1
+        for part in paddle.vision.ops.distribute_fpn_proposals(r, 2, 5, 4, 224, rois_num=n)
+        for t in (part if isinstance(part, list) else [part])
+    ],
+    r=boxes(12, 700.0),
+    n=counts(5, 7),
+)
+sample(
+    "distribute_fpn_proposals",
+    lambda paddle, r, n: [
+        t * 1
+        for part in paddle.vision.ops.distribute_fpn_proposals(r, 2, 4, 3, 100, pixel_offset=True, rois_num=n)
+        for t in (part if isinstance(part, list) else [part])
+    ],
+    r=boxes(12, 700.0),
+    n=counts(12),
+)
