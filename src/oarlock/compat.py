@@ -49,6 +49,11 @@ def constant_array(constant: Constant) -> np.ndarray:
     return constant.value.numpy()
 
 
+def constant(array: np.ndarray) -> Constant:
+    """A Relax constant of the array's own dtype (relax.const would make float32 of float64)."""
+    return relax.const(np.ascontiguousarray(array).reshape(array.shape), str(array.dtype))
+
+
 def set_type(expr: relax.Expr, ty: relax.Type) -> None:
     """Give an expression (a new GlobalVar, …) its type."""
     relax.expr._update_type(expr, ty)
@@ -188,3 +193,12 @@ def assertion(condition: tvm.ir.Expr, message: str) -> tvm.tirx.Stmt:
     """A statement that fails the kernel with a message unless the condition holds."""
     # 0.27's Python constructor names its first two parameters in the other order than it passes them on
     return tvm.tirx.AssertStmt(condition, tvm.ir.StringImm("ValueError"), [tvm.ir.StringImm(message)])
+
+
+def map_buffer_type(ty: tvm.tirx.BufferType, dims: Callable[[list], list]) -> tvm.tirx.BufferType:
+    """A buffer type with its shape mapped; the same object when nothing changes."""
+    shape = dims(ty.shape)
+    if all(tvm_ffi.structural_equal(a, b) for a, b in zip(shape, ty.shape, strict=True)):
+        return ty
+    rest = (ty.strides, ty.elem_offset, ty.data_alignment, ty.offset_factor, ty.layout, ty.allocated_addr)
+    return tvm.tirx.BufferType(ty.dtype, ty.storage_scope, shape, *rest)

@@ -16,8 +16,13 @@ from oarlock import pipeline, targets
 Make = Callable[..., relax.Expr | Sequence[relax.Expr]]
 
 
+def dim(name: str) -> tvm.tirx.Var:
+    """A symbolic dim."""
+    return tvm.tirx.Var(name, "int64")
+
+
 def var(name: str, shape: Sequence, dtype: str = "float32") -> relax.Var:
-    """A tensor variable; strings in ``shape`` are symbolic dims (equal names are one dim within a call of ``module``)."""
+    """A tensor parameter; dims are numbers or what ``dim`` made."""
     return relax.Var(name, relax.TensorType(tuple(shape), dtype))
 
 
@@ -34,8 +39,8 @@ def module(inputs: Sequence[relax.Var], make: Make) -> tvm.IRModule:
 class Program:
     """A built module, ready to be called with arrays."""
 
-    def __init__(self, mod: tvm.IRModule, target: targets.Target) -> None:
-        self.built = pipeline.build(mod, target)
+    def __init__(self, mod: tvm.IRModule, **options: object) -> None:
+        self.built = pipeline.build(mod, targets.get("cpu", **{"threads": 2, **options}))
         with tempfile.TemporaryDirectory() as d:
             path = Path(d) / "library.so"
             path.write_bytes(self.built.library)
@@ -47,6 +52,6 @@ class Program:
         return [t.numpy() for t in out]
 
 
-def run(inputs: Sequence[relax.Var], make: Make, arrays: Sequence[np.ndarray], *, threads: int = 2, **options: object) -> list[np.ndarray]:
-    """Build and run once."""
-    return Program(module(inputs, make), targets.get("cpu", threads=threads, **options))(*arrays)
+def build(inputs: Sequence[relax.Var], make: Make, **options: object) -> Program:
+    """The built program of ``make`` (see ``module``)."""
+    return Program(module(inputs, make), **options)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import relax
 
@@ -117,7 +116,7 @@ class Forms(relax.PyExprMutator):
             if len(have) == 4:
                 return self.get(value, "nhwc")
             if isinstance(value, compat.Constant):
-                return relax.const(np.ascontiguousarray(compat.constant_array(value).reshape(padded).transpose(TO_NHWC)), value.ty.dtype)
+                return compat.constant(compat.constant_array(value).reshape(padded).transpose(TO_NHWC))
             return self._convert(self.reshape(self.get(value, "plain"), padded), "nhwc")
         axis = 1 if form == "rows1" else len(out) - 1
         outer = [i for i in range(len(out)) if i != axis]
@@ -126,9 +125,9 @@ class Forms(relax.PyExprMutator):
                 return self.get(value, form)
             return None
         if all(isinstance(padded[i], int) and padded[i] == 1 for i in outer):
-            return self.reshape(self.get(value, "plain"), (1, padded[axis])) if not isinstance(value, compat.Constant) else relax.const(
-                compat.constant_array(value).reshape(1, -1), value.ty.dtype
-            )
+            if isinstance(value, compat.Constant):
+                return compat.constant(compat.constant_array(value).reshape(1, -1))
+            return self.reshape(self.get(value, "plain"), (1, padded[axis]))
         return None
 
     # ---- conversions ------------------------------------------------------------------------------------------------
@@ -150,7 +149,7 @@ class Forms(relax.PyExprMutator):
 
     def _scalar(self, value: relax.Expr) -> relax.Expr:
         if isinstance(value, compat.Constant):
-            return relax.const(compat.constant_array(value).reshape(()), value.ty.dtype)
+            return compat.constant(compat.constant_array(value).reshape(()))
         return self.reshape(self.get(value, "plain"), ())
 
     def _convert(self, expr: relax.Expr, form: str) -> relax.Expr:
@@ -160,7 +159,7 @@ class Forms(relax.PyExprMutator):
             return self._rows(self._convert(expr, "nhwc") if form == "rows1" else expr)
         shape = dims(expr)
         if isinstance(expr, compat.Constant):
-            return relax.const(np.ascontiguousarray(compat.constant_array(expr).transpose(TO_NHWC)), expr.ty.dtype)
+            return compat.constant(compat.constant_array(expr).transpose(TO_NHWC))
         if shape[1] == 1 or shape[2:] == [1, 1]:
             n, c, h, w = shape
             return self.reshape(expr, (n, h, w, c))

@@ -85,7 +85,7 @@ class _Rules:
             tile = _tile_of(o // groups, width, self.machine, str(w.dtype))
         packed = kernels.pack_columns(w.transpose(2, 3, 1, 0), tile)
         made = f.te(
-            lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile), f.get(data, "nhwc"), relax.const(packed), name="conv2d"
+            lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile), f.get(data, "nhwc"), compat.constant(packed), name="conv2d"
         )
         return {"nhwc": made}
 
@@ -95,11 +95,11 @@ class _Rules:
         lanes = next((n for n in (full, full // 2, full // 4, full // 8) if n > 1 and channels % n == 0), 1)
         vectors = next(v for v in (2, 1) if channels % (lanes * v) == 0)
         width = out[3] if isinstance(out[3], int) else None
-        rows = 4 if width is None else min((r for r in range(1, 9) if r <= width), key=lambda r: (-(-width // r) * r * (1 + 1 / r), -r), default=1)
+        rows = 4 if width is None else _rows(width)
         tile = Tile(rows, lanes * vectors, lanes, False)
         packed = np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))
         made = f.te(
-            lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile), f.get(data, "nhwc"), relax.const(packed), name="depthwise"
+            lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile), f.get(data, "nhwc"), compat.constant(packed), name="depthwise"
         )
         return {"nhwc": made}
 
@@ -128,9 +128,8 @@ class _Rules:
             _, places = window.out(x[2], x[3])
             tile = product_tile(places if isinstance(places, int) else None, channels, self.machine, str(w.dtype))
             packed = kernels.pack_columns(taps, tile)
-            spread = f.te(
-                lambda x_, w_: kernels.convolution(x_, w_, channels, 1, window, tile), f.get(data, "nhwc"), relax.const(packed), name="conv2d"
-            )
+            x_nhwc, weights = f.get(data, "nhwc"), compat.constant(packed)
+            spread = f.te(lambda x_, w_: kernels.convolution(x_, w_, channels, 1, window, tile), x_nhwc, weights, name="conv2d")
         n, _, oh, ow = out
 
         def shuffle(z: te.Tensor) -> te.Tensor:
@@ -159,7 +158,7 @@ class _Rules:
         columns = weights.shape[1]
         tile = product_tile(m if isinstance(m, int) else None, columns, self.machine, str(weights.dtype))
         packed = kernels.pack_columns(weights, tile)
-        return f.te(lambda a, w: kernels.product(a, w, columns, tile), rows, relax.const(packed), name="product")
+        return f.te(lambda a, w: kernels.product(a, w, columns, tile), rows, compat.constant(packed), name="product")
 
     def _batch(self, f: Forms, a: relax.Expr, b: relax.Expr, out: list) -> dict[str, relax.Expr] | None:
         left, right = dims(a), dims(b)
@@ -250,6 +249,11 @@ def _ours(data: relax.Expr, out: relax.Var, weight: relax.Expr | None = None) ->
 
 def _ints(values: Any) -> tuple[int, ...]:
     return tuple(int(v) for v in values)
+
+
+def _rows(width: int) -> int:
+    """How many places of a row a depthwise tile has: few past the end, many that share their input."""
+    return min(range(1, min(width, 8) + 1), key=lambda r: (-(-width // r) * r * (1 + 1 / r), -r), default=1)
 
 
 def _tile_of(columns: int, width: int | None, machine: Machine, dtype: str) -> Tile:

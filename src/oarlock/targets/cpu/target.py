@@ -17,6 +17,7 @@ from ...runtime.machine import default_threads
 from ..base import Notes, Refusal, Stage, Target
 from .layout import rewrite_layouts
 from .machine import Machine
+from .rows import rewrite_rows
 from .schedule import schedule_module
 
 _COMPILERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
@@ -103,7 +104,11 @@ class CpuTarget(Target):
         def layouts(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
             return rewrite_layouts(mod, self.machine)
 
-        return [Stage("cpu-layouts", layouts)]
+        def row_kernels(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+            return rewrite_rows(mod, self.machine)
+
+        # layouts first: they decide which axes of a reduction are the trailing ones
+        return [Stage("cpu-layouts", layouts), Stage("cpu-rows", row_kernels)]
 
     def kernel_stages(self) -> list[Stage]:
         def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

@@ -10,7 +10,7 @@ from tvm import tirx
 from ...base import Notes
 from ..elementary import expand
 from ..machine import Machine
-from . import generic, tiled
+from . import generic, rows, tiled
 
 SCHEDULED = "oarlock.schedule"  # attribute of a scheduled kernel: which schedule it got
 
@@ -19,6 +19,7 @@ Schedule = Callable[[tirx.PrimFunc, Machine], tirx.PrimFunc | None]
 # the most special first; a schedule gives None for a kernel that is not its kind
 _LIBRARY: list[tuple[str, Schedule]] = [
     ("tiled", tiled.schedule),
+    ("rows", rows.schedule),
     ("generic", generic.schedule),
 ]
 

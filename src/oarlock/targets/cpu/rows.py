@@ -1,0 +1,168 @@
+"""Reductions over the trailing axes (sum, mean, max, min, softmax, layer_norm) as kernels that keep one accumulator a vector lane.
+
+LLVM may not reorder a sum of floats, so a plain loop adds one number at a time.  Here the reduced axis is cut into vectors: lane l
+adds up x[l], x[l + L], …; a tree adds the lanes; the rest that fills no vector is added at the end.  It is also more accurate.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tvm
+from tvm import relax, te, tirx
+
+from .forms import dims, product
+from .machine import Machine
+
+ROW = "oarlock.row"  # block annotation: the number of leading dims, one row each
+DTYPES = ("float32", "float64")
+Dim = Any
+Reader = Callable[..., Any]
+
+_COMBINE = {"sum": lambda a, b: a + b, "max": te.max, "min": te.min}
+_REDUCE = {"sum": te.sum, "max": te.max, "min": te.min}
+
+
+def reduce_row(read: Reader, lead: list[Dim], length: Dim, kind: str, lanes: int, name: str) -> te.Tensor:
+    """[lead…] of the ``kind`` over r < length of ``read(*lead, r)``."""
+    reducer, combine = _REDUCE[kind], _COMBINE[kind]
+    note = {ROW: [len(lead)]}
+    static = isinstance(length, int)
+    if static and length < 2 * lanes:
+        r = te.reduce_axis((0, length), name="r")
+        return te.compute(lead, lambda *s: reducer(read(*s, r), axis=r), name=f"{name}_total", attrs=note)
+    groups = length // lanes
+    g = te.reduce_axis((0, groups), name="g")
+    parts = te.compute([*lead, lanes], lambda *s: reducer(read(*s[:-1], g * lanes + s[-1]), axis=g), name=f"{name}_lanes", attrs=note)
+
+    def tree(*s: Dim) -> Any:
+        level = [parts[(*s, lane)] for lane in range(lanes)]
+        while len(level) > 1:
+            half = len(level) // 2
+            level = [combine(a, b) for a, b in zip(level[:half], level[half:], strict=True)]
+        return level[0]
+
+    if static and length % lanes == 0:
+        return te.compute(lead, tree, name=f"{name}_total", attrs=note)
+    t = te.reduce_axis((0, length - groups * lanes), name="t")
+    rest = te.compute(lead, lambda *s: reducer(read(*s, groups * lanes + t), axis=t), name=f"{name}_rest", attrs=note)
+    return te.compute(lead, lambda *s: combine(tree(*s), rest(*s)), name=f"{name}_total", attrs=note)
+
+
+def _rows(x: te.Tensor) -> tuple[list[Dim], Dim]:
+    *lead, length = [int(d) if isinstance(d, tirx.IntImm) else d for d in x.shape]
+    return lead, length
+
+
+def reduction(x: te.Tensor, kind: str, lanes: int) -> te.Tensor:
+    """Over the last axis."""
+    lead, length = _rows(x)
+    if kind != "mean":
+        return reduce_row(x, lead, length, kind, lanes, kind)
+    total = reduce_row(x, lead, length, "sum", lanes, "sum")
+    return te.compute(lead, lambda *s: total(*s) / tirx.Cast(str(x.dtype), length), name="mean", attrs={ROW: [len(lead)]})
+
+
+def softmax(x: te.Tensor, lanes: int, log: bool) -> te.Tensor:
+    """Over the last axis; exponentials are computed twice rather than stored."""
+    lead, length = _rows(x)
+    top = reduce_row(x, lead, length, "max", lanes, "max")
+
+    def exponential(*s: Dim) -> Any:
+        return te.exp(x(*s) - top(*s[:-1]))
+
+    total = reduce_row(exponential, lead, length, "sum", lanes, "sum")
+    if log:
+        shift = te.compute(lead, lambda *s: top(*s) + te.log(total(*s)), name="shift", attrs={ROW: [len(lead)]})
+        return te.compute(x.shape, lambda *s: x(*s) - shift(*s[:-1]), name="log_softmax", attrs={ROW: [len(lead)]})
+    return te.compute(x.shape, lambda *s: exponential(*s) / total(*s[:-1]), name="softmax", attrs={ROW: [len(lead)]})
+
+
+def layer_norm(x: te.Tensor, gamma: te.Tensor, beta: te.Tensor, epsilon: float, center: bool, scale: bool, lanes: int) -> te.Tensor:
+    """Over the last axis: (x − mean) / √(E[(x − mean)²] + ε) · gamma + beta."""
+    lead, length = _rows(x)
+    note = {ROW: [len(lead)]}
+    dtype = str(x.dtype)
+    count = tirx.Cast(dtype, length)
+    total = reduce_row(x, lead, length, "sum", lanes, "sum")
+    mean = te.compute(lead, lambda *s: total(*s) / count, name="mean", attrs=note)
+
+    def square(*s: Dim) -> Any:
+        delta = x(*s) - mean(*s[:-1])
+        return delta * delta
+
+    squares = reduce_row(square, lead, length, "sum", lanes, "squares")
+    one, eps = tirx.const(1, dtype), tirx.const(epsilon, dtype)
+    inverse = te.compute(lead, lambda *s: one / te.sqrt(squares(*s) / count + eps), name="inverse", attrs=note)
+
+    def element(*s: Dim) -> Any:
+        value = (x(*s) - mean(*s[:-1])) * inverse(*s[:-1])
+        value = value * gamma(s[-1]) if scale else value
+        return value + beta(s[-1]) if center else value
+
+    return te.compute(x.shape, element, name="layer_norm", attrs=note)
+
+
+def rewrite_rows(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
+    """Replace the reductions of all functions of ``mod`` that this file has kernels for."""
+    rewriter = _Rewriter(mod, machine)
+    for gv, function in list(mod.functions.items()):
+        if isinstance(function, relax.Function):
+            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
+    return relax.transform.DeadCodeElimination()(rewriter.builder_.get())
+
+
+@relax.expr_functor.mutator
+class _Rewriter(relax.PyExprMutator):
+    def __init__(self, mod: tvm.IRModule, machine: Machine) -> None:
+        super().__init__(mod)
+        self.machine = machine
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = self.visit_expr_post_order(call)
+        name = getattr(call.op, "name", "").removeprefix("relax.")
+        if not call.args or not isinstance(call.args[0].ty, relax.TensorType) or str(call.args[0].ty.dtype) not in DTYPES:
+            return call
+        shape = dims(call.args[0])
+        if shape is None or not shape:
+            return call
+        lanes = self.machine.lanes(str(call.args[0].ty.dtype))
+        if name in ("sum", "mean", "max", "min"):
+            return self._reduce(call, name, shape, lanes)
+        if name in ("nn.softmax", "nn.log_softmax") and int(call.attrs.axis) in (-1, len(shape) - 1):
+            return self._te(functools.partial(softmax, lanes=lanes, log=name == "nn.log_softmax"), name.removeprefix("nn."), call.args[0])
+        if name == "nn.layer_norm":
+            return self._layer_norm(call, shape, lanes)
+        return call
+
+    def _te(self, function: Callable, name: str, *args: relax.Expr) -> relax.Var:
+        # 3 = TVM's kCommReduce: elementwise operators before it join it
+        return self.builder_.emit(self.builder_.call_te(function, *args, primfunc_name_hint=name, primfunc_attrs={"op_pattern": 3}))
+
+    def _reshape(self, x: relax.Expr, shape: list) -> relax.Expr:
+        have = dims(x)
+        return x if have is not None and len(have) == len(shape) else self.builder_.emit(relax.op.reshape(x, tuple(shape)))
+
+    def _reduce(self, call: relax.Call, kind: str, shape: list, lanes: int) -> relax.Expr:
+        rank = len(shape)
+        axes = sorted(int(a) % rank for a in call.attrs.axis) if call.attrs.axis is not None else list(range(rank))
+        if not axes or axes != list(range(axes[0], rank)):
+            return call
+        lead = shape[: axes[0]]
+        length = product(shape[axes[0] :])
+        if isinstance(length, int) and (length < 8 or lead and isinstance(lead[-1], int) and 0 in lead):
+            return call
+        made = self._te(functools.partial(reduction, kind=kind, lanes=lanes), kind, self._reshape(call.args[0], [*lead, length]))
+        return self._reshape(made, [*lead, *[1] * len(axes)] if call.attrs.keepdims else lead)
+
+    def _layer_norm(self, call: relax.Call, shape: list, lanes: int) -> relax.Expr:
+        axes = sorted(int(a) % len(shape) for a in call.attrs.axes)
+        if axes != list(range(axes[0], len(shape))) or any(len(dims(a) or []) != len(axes) for a in call.args[1:]):
+            return call
+        lead, length = shape[: axes[0]], product(shape[axes[0] :])
+        x, gamma, beta = (self._reshape(a, [*head, length]) for a, head in zip(call.args, (lead, [], []), strict=True))
+        a = call.attrs
+        function = functools.partial(layer_norm, epsilon=float(a.epsilon), center=bool(a.center), scale=bool(a.scale), lanes=lanes)
+        return self._reshape(self._te(function, "layer_norm", x, gamma, beta), shape)

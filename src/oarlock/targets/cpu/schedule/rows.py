@@ -1,0 +1,64 @@
+"""The schedule of row kernels (targets/cpu/rows.py): everything of a row is computed together, vectors inside, rows in parallel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import s_tir, tirx
+
+from ..machine import Machine
+from ..rows import ROW
+from . import blocks
+from .generic import PARALLEL_WORK
+
+
+def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
+    """A kernel with row blocks → one loop over rows; None for any other kernel."""
+    sch = s_tir.Schedule(function, enable_check=False, error_render_level="none")
+    leaves = blocks.leaf_blocks(sch)
+    marked = [ROW in sch.get(b).annotations for b in leaves]
+    if not any(marked):
+        return None
+    first = marked.index(True)
+    lead = int(sch.get(leaves[first]).annotations[ROW][0])
+    for block in leaves[:first]:
+        sch.compute_inline(block)
+    rows = leaves[first:]
+    for block in rows[:-1]:
+        if not blocks.nest_of(sch, block).reduces and not sch.get(block).name_hint.endswith(("_total", "inverse", "shift", "mean")):
+            sch.compute_inline(block)
+    rows = blocks.leaf_blocks(sch)
+    *before, out = rows
+    work = sum(blocks.work(blocks.nest_of(sch, b).extents) for b in rows)
+    loops = sch.get_loops(out)
+    if lead == 0:
+        row = None
+    elif lead == 1:
+        row = loops[0]
+    else:
+        row = sch.fuse(*loops[:lead])
+    for block in reversed(before):
+        if row is not None:
+            sch.compute_at(block, row, preserve_unit_loops=True)
+        sch.set_scope(block, 0, "local")
+    for block in rows:
+        _inner(sch, block, machine)
+    if row is not None and machine.threads > 1 and work >= PARALLEL_WORK:
+        sch.parallel(row)
+    return sch.mod["main"]
+
+
+def _inner(sch: s_tir.Schedule, block: Any, machine: Machine) -> None:
+    nest = blocks.nest_of(sch, block)
+    if nest.name.endswith("_lanes"):
+        lane, group = nest.loops[-2], nest.loops[-1]
+        sch.reorder(group, lane)
+        sch.vectorize(lane)
+        sch.decompose_reduction(block, group)
+    elif nest.reduces:
+        sch.decompose_reduction(block, nest.loops[-1])
+    elif len(nest.loops) > 1 and not nest.dynamic[-1]:
+        lanes = machine.lanes("float32")
+        if nest.extents[-1] % lanes == 0:
+            _, lane = sch.split(nest.loops[-1], [None, lanes])
+            sch.vectorize(lane)
