@@ -19,7 +19,10 @@ from .tensor import PrimExpr, Tensor
 # ---- folding ---------------------------------------------------------------------------------------------------------
 
 
-def fold_binary(numbers: Callable[[Any, Any], Any], symbols: Callable[[Any, Any], Any] | None = None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+Fold = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def fold_binary(numbers: Callable[[Any, Any], Any], symbols: Callable[[Any, Any], Any] | None = None) -> Fold:
     """Fold by ``numbers`` (a numpy function) on numbers, by ``symbols`` on symbolic elements; NotKnown without it."""
 
     def fold(x: np.ndarray, y: np.ndarray) -> np.ndarray:

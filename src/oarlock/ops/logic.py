@@ -96,7 +96,7 @@ def equal_all(b: Builder, x: Tensor, y: Tensor) -> Tensor:
     if x.ndim != y.ndim or any(isinstance(p, int) and isinstance(q, int) and p != q for p, q in zip(x.shape, y.shape, strict=True)):
         return b.const(False, "bool")
     if not all(b.equal(p, q) for p, q in zip(x.shape, y.shape, strict=True)):
-        raise UnsupportedError(f"equal_all of shapes that may differ at run time: {x.shape} and {y.shape}", todo="name equal dims in shapes=")
+        raise UnsupportedError(f"equal_all of shapes that may differ at run time: {x.shape}, {y.shape}", todo="name equal dims in shapes=")
     return every(b, b.binary("equal", x, y))
 
 

@@ -68,7 +68,10 @@ def _median(b: Builder, x: Tensor, axis: Any, keepdim: bool, mode: str, skip_nan
         return select(missing, num(value, float("nan")), value)
 
     out = _kept(b.compute(shape, middle, values, valid, name="median"), x, axes, keepdim).astype(x.dtype)
-    nan_at = extreme_index(b, elementwise(b, "nan_at", lambda v: tirx.Cast("int8", tirx.isnan(v)), rows), rows.ndim - 1, True, "int64") if rows.is_float else valid
+    nan_at = valid
+    if rows.is_float:
+        nan = elementwise(b, "nan", lambda v: tirx.Cast("int8", tirx.isnan(v)), rows)
+        nan_at = extreme_index(b, nan, rows.ndim - 1, True, "int64")
 
     def place(places: te.Tensor, count: te.Tensor, first_nan: te.Tensor, *index: Any) -> PrimExpr:
         i = index[: len(shape)]

@@ -120,7 +120,8 @@ def reduce_as(b: Builder, x: Tensor, target: Tensor) -> Tensor:
     for d, t in zip(x.shape[lead:], target.shape, strict=True):
         if not (isinstance(t, int) or b.equal(d, t)) or (t == 1 and not isinstance(d, int)):
             raise UnsupportedError(f"reduce_as of {x.shape} to {target.shape}: which dims to add up is not known while compiling")
-    stretched = [lead + i for i, (d, t) in enumerate(zip(x.shape[lead:], target.shape, strict=True)) if isinstance(t, int) and t == 1 and d != 1]
+    pairs = enumerate(zip(x.shape[lead:], target.shape, strict=True))
+    stretched = [lead + i for i, (d, t) in pairs if isinstance(t, int) and t == 1 and d != 1]
     out = total(b, x, stretched, True) if stretched else x
     return total(b, out, list(range(lead))) if lead else out
 

@@ -51,7 +51,11 @@ def _number(x: Tensor) -> Any:
 def _own(x: Tensor, index: Sequence[Any], shape: Sequence[Any]) -> list[Any]:
     own = index[len(index) - x.ndim :]
     wanted = shape[len(shape) - x.ndim :]
-    return [0 if isinstance(d, int) and d == 1 and not (isinstance(w, int) and w == 1) else i for d, i, w in zip(x.shape, own, wanted, strict=True)]
+    return [i if _is_one(w) or not _is_one(d) else 0 for d, i, w in zip(x.shape, own, wanted, strict=True)]
+
+
+def _is_one(dim: Any) -> bool:
+    return isinstance(dim, int) and dim == 1
 
 
 def floating(x: Tensor) -> Tensor:

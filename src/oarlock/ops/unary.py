@@ -36,7 +36,7 @@ def _formula(name: str, formula: Callable[[PrimExpr], PrimExpr]) -> None:
     operator(name)(function)
 
 
-for _name in ("acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "erf", "exp", "log", "rsqrt", "sigmoid", "sin", "sinh", "sqrt", "tan", "tanh"):
+for _name in "acos acosh asin asinh atan atanh cos cosh erf exp log rsqrt sigmoid sin sinh sqrt tan tanh".split():
     _float_unary(_name)
 
 _formula("expm1", s.expm1)
