@@ -21,6 +21,7 @@ from .errors import InternalError, OarlockError, UnsupportedError
 from .rules.dataflow import dataflow_blocks
 from .rules.deploy import check_packed_functions
 from .rules.legalise import LEGALISATIONS
+from .rules.spelling import simplify_sizes
 from .rules.weights import Weights, lift_weights
 from .targets import Notes, Stage, Target
 
@@ -53,6 +54,8 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
         _passes("legalise", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan(), t.LegalizeOps(LEGALISATIONS, ["relax.reshape"])),
         # after legalisation: new call_tir on constants (reshaped scales, …) may have come up
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
+        # FuseTIR compares shapes as they are written
+        Stage("spell-sizes", lambda mod, notes: simplify_sizes(mod)),
         _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()),
         # schedules see whole fused kernels
         *target.kernel_stages(),

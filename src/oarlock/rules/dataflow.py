@@ -33,8 +33,13 @@ def dataflow_blocks(mod: tvm.IRModule) -> tvm.IRModule:
 def _convert(function: relax.Function) -> relax.Function:
     bindings = [binding for block in function.body.blocks for binding in block.bindings]
     runs: list[tuple[bool, list[relax.Binding]]] = []
+    dims = {v for p in function.params for v in relax.analysis.tir_vars_in_type(p.ty)}
     for binding in bindings:
         plain = _is_plain(binding)
+        if isinstance(binding, relax.MatchCast):
+            # a dim that only the run tells: FuseOps does not see that kernels need it and moves them before it, so a block ends here
+            new = set(relax.analysis.tir_vars_in_type(binding.ty)) - dims
+            plain, dims = plain and not new, dims | new
         if not runs or runs[-1][0] != plain:
             runs.append((plain, []))
         runs[-1][1].append(binding)
