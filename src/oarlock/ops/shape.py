@@ -11,6 +11,7 @@ from ..errors import UnsupportedError
 from .builder import Builder, dim_max, dim_min, floordiv
 from .dtypes import numpy_dtype
 from .registry import Ints, NotKnown, Scalar, operator
+from .serial import i64
 from .tensor import Dim, PrimExpr, Tensor
 
 # ---- what the shape is -----------------------------------------------------------------------------------------------
@@ -57,6 +58,10 @@ def no_symbols(*lists: Any) -> None:
     """For fold functions: decline when an argument is not a number."""
     if any(isinstance(d, PrimExpr | Tensor) for values in lists for d in (values if isinstance(values, list | tuple) else [values])):
         raise NotKnown
+
+
+def _run_time_axis(axis: PrimExpr, rank: int) -> PrimExpr:
+    return tirx.Select(axis < 0, axis + rank, axis)
 
 
 def product(b: Builder, dims: list[Dim]) -> Dim:
@@ -128,7 +133,11 @@ def squeeze(b: Builder, x: Tensor, axis: Ints | None = None) -> Tensor:
 def _insert_ones(shape: list[Dim], axes: Any) -> list[Dim]:
     out = list(shape)
     for a in axes:
-        out.insert(a + len(out) + 1 if a < 0 else a, 1)
+        if isinstance(a, PrimExpr):
+            at, after, before = _run_time_axis(a, len(out) + 1), [*out, 1], [1, *out]
+            out = [tirx.Select(at > k, i64(after[k]), tirx.Select(at == k, i64(1), i64(before[k]))) for k in range(len(after))]
+        else:
+            out.insert(a + len(out) + 1 if a < 0 else a, 1)
     return out
 
 
@@ -140,10 +149,7 @@ def _fold_unsqueeze(x: np.ndarray, axis: Any = ()) -> np.ndarray:
 @operator(fold=_fold_unsqueeze)
 def unsqueeze(b: Builder, x: Tensor, axis: Ints | None = None) -> Tensor:
     """New axes of size 1, put in one after the other."""
-    axes = axis or []
-    if any(not isinstance(a, int) for a in axes):
-        raise UnsupportedError("an axis that is known only at run time is not supported")
-    return b.reshape(x, _insert_ones(x.shape, axes))
+    return b.reshape(x, _insert_ones(x.shape, axis or []))
 
 
 @operator("transpose", "trans_layout")
@@ -351,6 +357,31 @@ def _pieces(b: Builder, x: Tensor, axis: int, sections: list[Dim]) -> list[Tenso
     return out
 
 
+def _pieces_of_any_axis(b: Builder, x: Tensor, axis: Any, sections: list[Dim]) -> list[Tensor]:
+    """Parts along an axis that is known only at run time; the section 0 stands for an equal part."""
+    (number,) = b.dims([axis])
+    at = number if isinstance(number, int) else _run_time_axis(number, x.ndim)
+    sizes = [i64(d) for d in x.shape]
+    fixed = sum(s for s in sections if not (isinstance(s, int) and s == -1))
+    begins: list[Any] = [i64(0)] * x.ndim
+    out = []
+    for section in sections:
+        if isinstance(section, int) and section == 0:
+            parts: list[Any] = [floordiv(d, len(sections)) for d in sizes]
+        elif isinstance(section, int) and section == -1:
+            parts = [d - fixed for d in sizes]
+        else:
+            parts = [i64(section)] * x.ndim
+        shape = [tirx.Select(at == k, part, d) for k, (part, d) in enumerate(zip(parts, sizes, strict=True))]
+
+        def element(t: Any, *i: Any, begins: list[Any] = begins) -> PrimExpr:
+            return t(*[v + tirx.Select(at == k, begin, i64(0)) for k, (v, begin) in enumerate(zip(i, begins, strict=True))])
+
+        out.append(b.compute(shape, element, x, name="split"))
+        begins = [begin + part for begin, part in zip(begins, parts, strict=True)]
+    return out
+
+
 def _fold_split(x: np.ndarray, sections: Any, axis: Any) -> list[np.ndarray]:
     no_symbols(sections, axis)
     sizes = [x.shape[axis] - sum(s for s in sections if s != -1) if s == -1 else s for s in sections]
@@ -360,6 +391,8 @@ def _fold_split(x: np.ndarray, sections: Any, axis: Any) -> list[np.ndarray]:
 @operator(fold=_fold_split)
 def split(b: Builder, x: Tensor, sections: Ints, axis: Scalar) -> list[Tensor]:
     """Parts of given sizes along an axis; one size may be −1."""
+    if not isinstance(axis, int | list):
+        return _pieces_of_any_axis(b, x, axis, sections)
     axis = axis_of(axis, x.ndim)
     rest: Dim = x.shape[axis]
     for s in sections:
@@ -375,6 +408,8 @@ def _fold_split_num(x: np.ndarray, num: int, axis: Any) -> list[np.ndarray]:
 @operator(fold=_fold_split_num)
 def split_with_num(b: Builder, x: Tensor, num: int, axis: Scalar) -> list[Tensor]:
     """Equal parts along an axis."""
+    if not isinstance(axis, int | list):
+        return _pieces_of_any_axis(b, x, axis, [0] * num)
     axis = axis_of(axis, x.ndim)
     size = x.shape[axis]
     if isinstance(size, int) and size % num:
