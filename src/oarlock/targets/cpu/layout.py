@@ -17,7 +17,7 @@ from . import kernels
 from .forms import TO_NHWC, Forms, Handler, dims, same
 from .kernels import Window
 from .machine import Machine
-from .tiles import Tile, product_tile
+from .tiles import UNKNOWN_BATCH, UNKNOWN_ROWS, Tile, product_tile
 
 DTYPES = ("float32", "float64")  # what our products compute in; other dtypes keep TVM's legalisation
 
@@ -80,7 +80,7 @@ class _Rules:
         if groups > 1 and i == 1:
             return self._depthwise(f, data, w, o // x[1], window, out)
         width = out[3] if isinstance(out[3], int) else None
-        tile = product_tile(width, o // groups, self.machine, str(w.dtype))
+        tile = product_tile(width or UNKNOWN_ROWS, o // groups, self.machine, str(w.dtype))
         if groups > 1 and tile.ragged:
             tile = _tile_of(o // groups, width, self.machine, str(w.dtype))
         packed = kernels.pack_columns(w.transpose(2, 3, 1, 0), tile)
@@ -126,7 +126,7 @@ class _Rules:
         else:
             window = Window((th, tw), (1, 1), (th - 1, tw - 1, th - 1, tw - 1), (1, 1))
             _, places = window.out(x[2], x[3])
-            tile = product_tile(places if isinstance(places, int) else None, channels, self.machine, str(w.dtype))
+            tile = product_tile(places if isinstance(places, int) else UNKNOWN_ROWS, channels, self.machine, str(w.dtype))
             packed = kernels.pack_columns(taps, tile)
             x_nhwc, weights = f.get(data, "nhwc"), compat.constant(packed)
             spread = f.te(lambda x_, w_: kernels.convolution(x_, w_, channels, 1, window, tile), x_nhwc, weights, name="conv2d")
@@ -156,7 +156,8 @@ class _Rules:
     def _product(self, f: Forms, rows: relax.Expr, weights: np.ndarray) -> relax.Expr:
         m = dims(rows)[0]
         columns = weights.shape[1]
-        tile = product_tile(m if isinstance(m, int) else None, columns, self.machine, str(weights.dtype))
+        likely = UNKNOWN_BATCH if isinstance(m, tirx.Var) else UNKNOWN_ROWS  # a lone symbol is a batch, a product is pixels or words
+        tile = product_tile(m if isinstance(m, int) else likely, columns, self.machine, str(weights.dtype))
         packed = kernels.pack_columns(weights, tile)
         return f.te(lambda a, w: kernels.product(a, w, columns, tile), rows, compat.constant(packed), name="product")
 
@@ -174,7 +175,7 @@ class _Rules:
         alone = all(isinstance(d, int) and d == 1 for d in right[:-2])
         if not alone and (len(right) != len(out) or not all(same(p, q) for p, q in zip(right[:-2], batch, strict=True))):
             return None
-        tile = product_tile(m if isinstance(m, int) else None, n if isinstance(n, int) else 4096, self.machine, str(a.ty.dtype))
+        tile = product_tile(m if isinstance(m, int) else UNKNOWN_ROWS, n if isinstance(n, int) else 4096, self.machine, str(a.ty.dtype))
         if not isinstance(n, int):
             tile = Tile(tile.rows, tile.columns, tile.lanes, True)
         made = f.te(

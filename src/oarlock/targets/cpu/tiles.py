@@ -8,7 +8,8 @@ from functools import lru_cache
 from .machine import Machine
 
 ATTRIBUTE = "oarlock.tile"  # block annotation: [kind, rows, columns, lanes, …]
-UNKNOWN_ROWS = (1, 24, 161, 1600)  # what a symbolic number of rows may be
+UNKNOWN_ROWS = (14, 40, 161, 1600)  # what a symbolic number of rows may be: pixels, a sequence
+UNKNOWN_BATCH = (1, 4, 32, 256)  # … when the rows are a batch, often one
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Tile:
 
 
 @lru_cache(maxsize=4096)
-def product_tile(rows: int | None, columns: int, machine: Machine, dtype: str) -> Tile:
-    """The cheapest tile for a product of ``rows`` (None: symbolic) × ``columns`` by a model of the core's ports.
+def product_tile(rows: int | tuple[int, ...], columns: int, machine: Machine, dtype: str) -> Tile:
+    """The cheapest tile for a product of ``rows`` × ``columns`` by a model of the core's ports.
 
+    ``rows``: their number, or some likely numbers (UNKNOWN_ROWS, UNKNOWN_BATCH) when it is symbolic.
     A step of the inner loop costs the larger of its multiply-adds, its loads (two a cycle) and the latency of a multiply-add.
     """
     full = machine.lanes(dtype)
+    likely = (rows,) if isinstance(rows, int) else rows
     choices = [lanes for lanes in (full, full // 2, full // 4) if lanes >= 4 or lanes == full]
     exact = [lanes for lanes in choices if columns % lanes == 0]
     best: tuple[float, Tile] | None = None
@@ -41,10 +44,10 @@ def product_tile(rows: int | None, columns: int, machine: Machine, dtype: str) -
             if ragged and (exact or width - lanes >= columns):
                 continue
             for height in range(1, 29):
-                if height * vectors + vectors + 1 > machine.registers or (rows is not None and height > rows):
+                if height * vectors + vectors + 1 > machine.registers or height > max(likely):
                     break
                 tile = Tile(height, width, lanes, ragged)
-                cost = _cost(tile, rows, columns, full)
+                cost = _cost(tile, likely, columns, full)
                 if best is None or cost < best[0]:
                     best = cost, tile
     if best is None:  # columns or rows of 0: nothing will run
@@ -52,7 +55,7 @@ def product_tile(rows: int | None, columns: int, machine: Machine, dtype: str) -
     return best[1]
 
 
-def _cost(tile: Tile, rows: int | None, columns: int, full: int) -> float:
+def _cost(tile: Tile, rows: tuple[int, ...], columns: int, full: int) -> float:
     vectors = tile.columns // tile.lanes
     # narrow vectors have half the work but not half the cost: the front end sees as many instructions
     fma = tile.rows * vectors * max(tile.lanes / full, 0.55)
@@ -60,6 +63,6 @@ def _cost(tile: Tile, rows: int | None, columns: int, full: int) -> float:
     step = max(fma, loads, 4.0)
     step += 0.3 + 0.02 * vectors  # loop overhead, and a little against very wide panels
     total = 0.0
-    for r in UNKNOWN_ROWS if rows is None else (rows,):
+    for r in rows:
         total += -(-r // tile.rows) * step / max(r, 1)
     return total * -(-columns // tile.columns)
