@@ -25,7 +25,7 @@ from tvm import relax, tirx
 from ..compat import Constant, inner_block, set_type, substitute
 from ..errors import UnsupportedError
 from ..model.normalise import captures
-from ..model.program import Block, Op, TensorType, Value
+from ..model.program import Block, Op, TensorType, Value, walk
 from ..ops.arrays import TensorArray
 from ..ops.builder import roots
 from ..ops.tensor import Dim, PrimExpr, Tensor
@@ -387,7 +387,7 @@ class _Loop:
                     out = self.imp.bb.emit(relax.Tuple([condition.expr, *(t.expr for v in yielded for t in leaves(v))]))
             if settled:
                 return self._call(self._tower(frame.finish(out, self._type(frame), "loop_body")))
-            self._stack_arrays(frame, yielded)
+            self._widen(frame, yielded)
         raise UnsupportedError("the shapes that a loop carries do not settle")
 
     def _type(self, frame: _Frame) -> relax.TupleType:
@@ -395,7 +395,17 @@ class _Loop:
         return relax.TupleType([relax.TensorType(relax.ShapeExpr([]), "bool"), *fields])
 
     def _structures_settled(self, yielded: list[Any]) -> bool:
-        return [shape_of(v) for v in self.initial] == [shape_of(v) for v in yielded]
+        return all(
+            shape_of(v) == shape_of(w) and not self._is_placeholder(i, w)
+            for i, (v, w) in enumerate(zip(self.initial, yielded, strict=True))
+        )
+
+    def _is_placeholder(self, i: int, after: Any) -> bool:
+        """Whether carried value ``i`` comes in as the number that stands for a variable first assigned in the body."""
+        before, argument = self.initial[i], self.region.block.args[i]
+        if not isinstance(before, Tensor) or not isinstance(after, Tensor) or (before.ndim == after.ndim and before.dtype == after.dtype):
+            return False
+        return before.known is not None and before.size == 1 and not any(argument in op.operands.values() for op in walk(self.region.block))
 
     def _shapes_settled(self, frame: _Frame, yielded: list[Any]) -> bool:
         """Whether the body yields the shapes that it was given; the dims that it changes become unknown."""
@@ -409,9 +419,17 @@ class _Loop:
                     c.dims[axis], settled = None, False
         return settled
 
-    def _stack_arrays(self, frame: _Frame, yielded: list[Any]) -> None:
+    def _widen(self, frame: _Frame, yielded: list[Any]) -> None:
         """Carried arrays that the body makes longer become stacked ones; dims that are known only inside start as 0."""
+
+        def start(shape: Sequence[Dim]) -> list[Dim]:
+            return [0 if d is None else d for d in map(frame.outside, shape)]
+
         for i, (before, after) in enumerate(zip(self.initial, yielded, strict=True)):
+            if self._is_placeholder(i, after):
+                self.initial[i] = self.b.full(start(after.shape), 0, after.dtype)
+                self._carry()
+                continue
             if shape_of(before) == shape_of(after):
                 continue
             if not isinstance(before, TensorArray) or not isinstance(after, TensorArray):
@@ -420,9 +438,7 @@ class _Loop:
                 self.initial[i] = TensorArray(stack=before.stacked(self.b))
             else:
                 element = after.items[0].shape if after.items is not None else after.stack.shape[1:]  # type: ignore[union-attr]
-                known = [frame.outside(d) for d in element]
-                start = [0, *(0 if d is None else d for d in known)]
-                self.initial[i] = TensorArray(stack=self.b.full(start, 0, leaves(after)[0].dtype))
+                self.initial[i] = TensorArray(stack=self.b.full([0, *start(element)], 0, leaves(after)[0].dtype))
             self._carry()
 
     def _tower(self, function: relax.GlobalVar) -> relax.GlobalVar:

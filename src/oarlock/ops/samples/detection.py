@@ -107,14 +107,14 @@ sample(
 )
 sample(
     "yolo_box",
-    lambda paddle, x, s: paddle.vision.ops.yolo_box(x.reshape([-1, 16, 3, 4]), s, [10, 13, 16, 30], 3, 0.3, 32),
+    lambda paddle, x, s: paddle.vision.ops.yolo_box(x.reshape([-1, 16, 3, 4]), s.reshape([-1, 2]), [10, 13, 16, 30], 3, 0.3, 32),
     x=f32(2, 16, 3, 4),
     s=np.array([[90, 100], [64, 70]], dtype="int32"),
 )
 sample(
     "yolo_box",
     lambda paddle, x, s: paddle.vision.ops.yolo_box(
-        x.reshape([-1, 9, 3, 4]), s, [10, 13], 3, 0.2, 16, clip_bbox=False, scale_x_y=1.2, iou_aware=True, iou_aware_factor=0.4
+        x.reshape([-1, 9, 3, 4]), s.reshape([-1, 2]), [10, 13], 3, 0.2, 16, clip_bbox=False, scale_x_y=1.2, iou_aware=True, iou_aware_factor=0.4
     ),
     x=f32(2, 9, 3, 4),
     s=np.array([[90, 100], [64, 70]], dtype="int32"),
