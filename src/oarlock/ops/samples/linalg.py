@@ -1,5 +1,7 @@
 """Samples of products, systems of equations and factorisations."""
 
+from typing import Any
+
 import numpy as np
 
 from .base import f32, f64, i64, sample
@@ -90,3 +92,42 @@ sample(
     y=f32(3, 2),
 )
 sample("triangular_solve", lambda paddle, x, y: paddle.linalg.triangular_solve(x, y, unitriangular=True), x=_well(3, 3), y=f32(3, 2))
+
+
+def _symmetric(*shape: int, dtype: str = "float32") -> np.ndarray:
+    a = f64(*shape)
+    return (a + a.swapaxes(-1, -2)).astype(dtype)
+
+
+def _low_rank(*shape: int) -> np.ndarray:
+    a = f64(*shape)
+    a[..., -1, :] = a[..., 0, :] * 2
+    return a.astype("float32")
+
+
+def _magnitudes(paddle: Any, values: Any) -> list:
+    """Singular vectors and eigenvectors are unique up to a sign."""
+    return [paddle.abs(v) for v in values]
+
+
+_SVD = "Oarlock must know which side is longer"
+sample("qr", lambda paddle, x: paddle.linalg.qr(x), x=f32(2, 4, 3))
+sample("qr", lambda paddle, x: paddle.linalg.qr(x, mode="complete"), x=f32(4, 3))
+sample("qr", lambda paddle, x: paddle.linalg.qr(x), x=f64(3, 5))
+sample("qr", lambda paddle, x: paddle.linalg.qr(x, mode="r"), x=f32(3, 3))
+sample("eigvalsh", lambda paddle, x: paddle.linalg.eigvalsh(x), x=_symmetric(2, 5, 5))
+sample("eigvalsh", lambda paddle, x: paddle.linalg.eigvalsh(x, UPLO="U"), x=f64(4, 4))
+sample("eigh", lambda paddle, x: _magnitudes(paddle, paddle.linalg.eigh(x)), x=_symmetric(2, 4, 4))
+sample("eigh", lambda paddle, x: _magnitudes(paddle, paddle.linalg.eigh(x, UPLO="U")), x=f64(3, 3))
+sample("svd", lambda paddle, x: _magnitudes(paddle, paddle.linalg.svd(x)), x=f32(2, 4, 3), dynamic=_SVD)
+sample("svd", lambda paddle, x: _magnitudes(paddle, paddle.linalg.svd(x)), x=f64(3, 5), dynamic=_SVD)
+sample("svd", lambda paddle, x: paddle.linalg.svd(x, full_matrices=True)[1], x=f64(5, 3), dynamic=_SVD)
+sample("svd", lambda paddle, x: [(u := paddle.linalg.svd(x, full_matrices=True)[0]).T @ u], x=_low_rank(5, 3), dynamic=_SVD)
+sample("svdvals", lambda paddle, x: paddle.linalg.svdvals(x), x=f32(2, 4, 4), dynamic=_SVD)
+sample("matrix_rank", lambda paddle, x: paddle.linalg.matrix_rank(x), x=_low_rank(2, 4, 4), dynamic=_SVD)
+sample("matrix_rank", lambda paddle, x: paddle.linalg.matrix_rank(x, tol=1.5), x=f32(4, 5), dynamic=_SVD)
+sample("matrix_rank", lambda paddle, x, t: paddle.linalg.matrix_rank(x, tol=t), x=f32(2, 4, 4), t=f32(2, low=0.5, high=2.0), dynamic=_SVD)
+sample("matrix_rank", lambda paddle, x: paddle.linalg.matrix_rank(x, tol=0.5, hermitian=True), x=_symmetric(4, 4), dynamic=_SVD)
+sample("matrix_rank_atol_rtol", lambda paddle, x: paddle.linalg.matrix_rank(x, atol=0.5, rtol=0.3), x=f32(3, 4, 4), dynamic=_SVD)
+sample("matrix_rank_atol_rtol", lambda paddle, x: paddle.linalg.matrix_rank(x, rtol=0.3), x=f32(3, 4, 4), dynamic=_SVD)
+sample("matrix_rank_atol_rtol", lambda paddle, x: paddle.linalg.matrix_rank(x, atol=0.9), x=f32(3, 4, 4), dynamic=_SVD)
