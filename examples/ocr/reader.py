@@ -35,7 +35,7 @@ class Line:
 class Detector:
     """Finds lines with a DB network: a probability map, thresholded, its contours grown back to the text's size."""
 
-    def __init__(self, session: Session, *, long_side: int = 960, threshold: float = 0.3, box_threshold: float = 0.6, grow: float = 1.5) -> None:
+    def __init__(self, session: Session, *, long_side: int = 864, threshold: float = 0.3, box_threshold: float = 0.6, grow: float = 1.5) -> None:
         self.session, self.long_side, self.threshold, self.box_threshold, self.grow = session, long_side, threshold, box_threshold, grow
 
     def prepare(self, picture: np.ndarray) -> dict[str, np.ndarray]:
@@ -61,7 +61,7 @@ class Detector:
             corners, short_side = _rectangle(grown)
             if short_side >= 5:
                 found.append(np.clip(corners * scale, 0, [width, height]).astype(np.float32))
-        return sorted(found, key=lambda box: (round(float(box[:, 1].mean()) / 10), float(box[0, 0])))
+        return [box for row in rows(found) for box in row]
 
     def _grown(self, corners: np.ndarray) -> np.ndarray | None:
         distance = cv2.contourArea(corners) * self.grow / max(cv2.arcLength(corners, True), 1e-6)
@@ -69,6 +69,25 @@ class Detector:
         offset.AddPath(corners.round().astype(int).tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
         paths = offset.Execute(distance)
         return np.array(paths[0], np.float32) if len(paths) == 1 else None
+
+
+def rows(boxes: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """Boxes that stand beside each other, from left to right; rows from top to bottom."""
+    out: list[list[np.ndarray]] = []
+    for box in sorted(boxes, key=lambda b: float(b[:, 1].mean())):
+        row = out[-1] if out else []
+        if row and abs(float(row[-1][:, 1].mean() - box[:, 1].mean())) < 0.4 * float(np.ptp(row[-1][:, 1])) and not _overlap(row[-1], box):
+            row.append(box)
+            row.sort(key=lambda b: float(b[0, 0]))
+        else:
+            out.append([box])
+    return out
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two boxes share more than a quarter of the narrower one's width."""
+    shared = min(a[:, 0].max(), b[:, 0].max()) - max(a[:, 0].min(), b[:, 0].min())
+    return bool(shared > 0.25 * min(np.ptp(a[:, 0]), np.ptp(b[:, 0])))
 
 
 class Classifier:
