@@ -1,0 +1,34 @@
+"""Samples of ops/random.py: Paddle's numbers are others, so shapes and dtypes are compared, and moments where Paddle gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .base import f32, sample
+
+MANY = np.full([4, 5000], 0.3, "float32")
+
+sample("uniform", lambda paddle: paddle.uniform([3, 4], min=-2.0, max=5.0), seed_free=True)
+sample("uniform", lambda paddle, x: paddle.rand([paddle.shape(x)[0], 3]), seed_free=True, x=f32(2, 3))
+sample("uniform", lambda paddle: paddle.uniform([20000], min=-2.0, max=4.0).mean(), atol=0.1)
+sample("gaussian", lambda paddle: paddle.randn([2, 3]), seed_free=True)
+sample("gaussian", lambda paddle: [paddle.normal(1.0, 2.0, [20000]).mean(), paddle.normal(1.0, 2.0, [20000]).std()], atol=0.1)
+sample("randint", lambda paddle: paddle.randint(2, 9, [3, 4]), seed_free=True)
+sample("randint", lambda paddle: [paddle.randint(2, 9, [9000]).max(), paddle.randint(2, 9, [9000]).min()])
+sample("randperm", lambda paddle: [paddle.randperm(20).sort(), paddle.randperm(7).astype("int32").sum()])
+sample("bernoulli", lambda paddle, x: paddle.bernoulli(x).mean(), atol=0.03, x=MANY)
+sample("poisson", lambda paddle, x: paddle.poisson(x * 10).mean(), atol=0.1, x=MANY)
+sample("multinomial", lambda paddle, x: paddle.multinomial(x, 3), seed_free=True, x=f32(2, 6, low=0.1))
+sample("multinomial", lambda paddle, x: paddle.multinomial(x, 9, replacement=True), seed_free=True, x=f32(6, low=0.1))
+sample("standard_gamma", lambda paddle, x: paddle.standard_gamma(x * 5).mean(), atol=0.1, x=MANY)
+sample("binomial", lambda paddle, x: paddle.binomial(paddle.full([4, 5000], 10, "int32"), x).astype("float32").mean(), atol=0.1, x=MANY)
+
+
+def _truncated(paddle: Any) -> Any:
+    x = paddle._C_ops.truncated_gaussian_random([50000], 1.0, 2.0, 0, -1.0, 2.0, paddle.float32, paddle.CPUPlace())
+    return [x.mean(), x.std(), x.max(), x.min()]
+
+
+sample("truncated_gaussian_random", _truncated, atol=0.05)
