@@ -50,6 +50,7 @@ class Forms(relax.PyExprMutator):
     def __init__(self, mod: tvm.IRModule, handlers: dict[str, Handler]) -> None:
         super().__init__(mod)
         self.handlers = handlers
+        self.kernels = dict(mod.functions.items())
         self.forms: dict[relax.Var, dict[str, relax.Expr]] = {}
         self.values: dict[relax.Var, relax.Expr] = {}
         self.order: dict[relax.Var, int] = {}  # when a value got its forms

@@ -17,6 +17,7 @@ from . import kernels
 from .forms import TO_NHWC, Forms, Handler, dims, same
 from .kernels import Window
 from .machine import Machine
+from .pointwise import recognise
 from .tiles import UNKNOWN_BATCH, UNKNOWN_ROWS, Tile, product_tile
 
 DTYPES = ("float32", "float64")  # what our products compute in; other dtypes keep TVM's legalisation
@@ -58,6 +59,7 @@ class _Rules:
             "relax.image.resize2d": self.pool,
             "relax.concat": self.concat,
             "relax.permute_dims": self.permute,
+            "relax.call_tir": self.kernel,
         }
         return table
 
@@ -192,12 +194,31 @@ class _Rules:
         whole = [
             a
             for a, tensor in zip(call.args, tensors, strict=True)
-            if tensor and (d := dims(a)) is not None and len(d) == len(out) and all(same(p, q) for p, q in zip(d, out, strict=True))
+            if tensor and (d := dims(a)) is not None and len(d) == len(out) and all(map(same, d, out))
         ]
         for form in f.preferred(whole):
             operands = [f.operand(a, form, out) if tensor else a for a, tensor in zip(call.args, tensors, strict=True)]
             if all(o is not None for o in operands):
                 return {form: f.emit(relax.Call(call.op, operands, call.attrs, call.ty_args))}
+        return None
+
+    def kernel(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
+        """Kernels of the importer's that are elementwise: like the elementwise operators."""
+        out = dims(var)
+        if len(call.args) != 2 or not isinstance(call.args[1], relax.Tuple):
+            return None
+        operands = list(call.args[1].fields)
+        whole = [a for a in operands if (d := dims(a)) is not None and len(d) == len(out) and all(map(same, d, out))]
+        forms = f.preferred(whole)
+        if not forms or (made := recognise(f.kernels[call.args[0]])) is None:
+            return None
+        name = call.args[0].name_hint
+        for form in forms:
+            moved = [f.operand(a, form, out) for a in operands]
+            if all(o is not None for o in moved):
+                # the shape is taken from an operand: the symbolic dims of the new function are its own
+                at = next(i for i, a in enumerate(operands) if a.same_as(whole[0]))
+                return {form: f.te(lambda *t, at=at: made.compute(t[at].shape, t, name), *moved, name=name, fusable=False)}
         return None
 
     def pool(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
