@@ -38,8 +38,8 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-zoo: $(VENV)/.test
-	$(PY) tools/zoo.py
+zoo: $(VENV)/.test $(VENV)/.demo
+	$(PY) -m zoo.sweep
 
 fuzz: $(VENV)/.test
 	$(PY) tools/fuzz_readers.py

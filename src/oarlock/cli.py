@@ -31,7 +31,9 @@ FAILED, USER_ERROR, INTERNAL_ERROR = 1, 3, 4
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
-shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=DIMS", help="Dims of an input: 1,3,224,224; ? is dynamic; a name is shared.")
+shape_option = click.option(
+    "--shape", "shapes", multiple=True, metavar="NAME=DIMS", help="Dims of an input: 1,3,224,224; ? is dynamic; a name is shared."
+)
 threads_option = click.option("--threads", type=click.IntRange(1), help="Threads that kernels use (default: the physical cores).")
 target_option = click.option("--target", default="cpu", show_default=True, help="What to compile for.")
 model_argument = click.argument("model", type=click.Path(path_type=Path))
@@ -47,7 +49,10 @@ class Commands(click.Group):
             err.print(f"[bold red]error:[/] {_escape(str(error))}")
             ctx.exit(USER_ERROR)
         except InternalError as error:
-            err.print(f"[bold red]internal error:[/] {_escape(str(error))}\n  please report it with the model (or `oarlock inspect --json`) and the traceback")
+            err.print(
+                f"[bold red]internal error:[/] {_escape(str(error))}\n"
+                "  please report it with the model (or `oarlock inspect --json`) and the traceback"
+            )
             err.print_exception()
             ctx.exit(INTERNAL_ERROR)
 
@@ -92,7 +97,9 @@ def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> 
 @threads_option
 @click.option("--dump", type=click.Path(path_type=Path), help="Write the module after every stage into this folder.")
 @json_option
-def compile_command(model: Path, output: Path | None, target: str, shapes: tuple[str, ...], threads: int | None, dump: Path | None, as_json: bool) -> None:
+def compile_command(
+    model: Path, output: Path | None, target: str, shapes: tuple[str, ...], threads: int | None, dump: Path | None, as_json: bool
+) -> None:
     """Compile a model to one file."""
     artifact = _compile(model, target, shapes, threads, dump)
     output = output or Path(model.stem if model.suffix else model.name).with_suffix(".oar")
@@ -118,7 +125,17 @@ def compile_command(model: Path, output: Path | None, target: str, shapes: tuple
 @click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
 @json_option
-def run(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, npz: Path | None, image: Path | None, seed: int, save: Path | None, as_json: bool) -> None:
+def run(
+    model: Path,
+    target: str,
+    shapes: tuple[str, ...],
+    threads: int | None,
+    npz: Path | None,
+    image: Path | None,
+    seed: int,
+    save: Path | None,
+    as_json: bool,
+) -> None:
     """Run a model or an artifact once and show its outputs."""
     import numpy as np
 
@@ -147,7 +164,17 @@ def run(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, 
 @click.option("--runs", default=50, show_default=True, type=click.IntRange(1), help="Timed runs.")
 @click.option("--warmup", default=5, show_default=True, type=click.IntRange(0), help="Runs before the timed ones.")
 @json_option
-def bench(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, npz: Path | None, image: Path | None, runs: int, warmup: int, as_json: bool) -> None:
+def bench(
+    model: Path,
+    target: str,
+    shapes: tuple[str, ...],
+    threads: int | None,
+    npz: Path | None,
+    image: Path | None,
+    runs: int,
+    warmup: int,
+    as_json: bool,
+) -> None:
     """Time a model or an artifact: median, 90th percentile, throughput."""
     from .timing import measure
 
@@ -160,8 +187,10 @@ def bench(model: Path, target: str, shapes: tuple[str, ...], threads: int | None
         click.echo(json.dumps(facts))
         return
     shown = ", ".join(f"{k} {list(v.shape)}" for k, v in inputs.items())
-    out.print(f"median [bold]{timing.median_ms:.3f} ms[/]  p90 {timing.p90_ms:.3f} ms  min {timing.minimum_ms:.3f}  max {timing.maximum_ms:.3f}  "
-              f"({timing.per_second:.1f} runs/s; {timing.runs} runs, {session.threads} thread(s); {_escape(shown)})")
+    out.print(
+        f"median [bold]{timing.median_ms:.3f} ms[/]  p90 {timing.p90_ms:.3f} ms  min {timing.minimum_ms:.3f}  max {timing.maximum_ms:.3f}  "
+        f"({timing.per_second:.1f} runs/s; {timing.runs} runs, {session.threads} thread(s); {_escape(shown)})"
+    )
 
 
 @main.command()
@@ -175,7 +204,18 @@ def bench(model: Path, target: str, shapes: tuple[str, ...], threads: int | None
 @click.option("--tolerance", default=1e-4, show_default=True, help="Largest difference, as a part of each output's scale.")
 @click.option("--python", help="An interpreter with paddlepaddle (default: this one); Paddle 2.6 runs some legacy files that 3.x cannot.")
 @json_option
-def check(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, npz: Path | None, image: Path | None, seed: int, tolerance: float, python: str | None, as_json: bool) -> None:
+def check(
+    model: Path,
+    target: str,
+    shapes: tuple[str, ...],
+    threads: int | None,
+    npz: Path | None,
+    image: Path | None,
+    seed: int,
+    tolerance: float,
+    python: str | None,
+    as_json: bool,
+) -> None:
     """Give the same inputs to Paddle and to Oarlock and compare every output."""
     from .checking import check
 
@@ -241,7 +281,9 @@ def _inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, image: 
     if image:
         pictures = [s for s in session.inputs if s.shape is not None and len(s.shape) == 4]
         if len(session.inputs) != 1 or not pictures:
-            raise InputError("--image needs a model with one image input", todo=f"the inputs are {', '.join(map(str, session.inputs))}; give --npz")
+            raise InputError(
+                "--image needs a model with one image input", todo=f"the inputs are {', '.join(map(str, session.inputs))}; give --npz"
+            )
         sides = (given.get(pictures[0].name) or (None, None, None, None))[2:]
         size = (int(sides[0]), int(sides[1])) if all(isinstance(s, int) for s in sides) else None  # type: ignore[arg-type]
         return image_inputs(pictures[0], image, size)
@@ -251,7 +293,15 @@ def _inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, image: 
 @contextmanager
 def _progress(first: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr (nothing when stderr is no terminal); yields step(what, done, total)."""
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(), console=err, transient=True, disable=not sys.stderr.isatty())
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
     with bar:
         task = bar.add_task(first, total=None)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
@@ -276,7 +326,10 @@ def _show_facts(facts: dict[str, Any]) -> None:
         for spec in facts[kind]:
             dims = "…" if spec["shape"] is None else ", ".join("?" if d < 0 else str(d) for d in spec["shape"])
             out.print(f"  {kind[:-1]:6} {_escape(spec['name'])}: {spec['dtype']}\\[{dims}]")
-    out.print(f"  {parameters['count']} parameters, {parameters['elements']:,} elements, {parameters['bytes'] / 1e6:.1f} MB ({', '.join(parameters['dtypes'])})")
+    out.print(
+        f"  {parameters['count']} parameters, {parameters['elements']:,} elements, "
+        f"{parameters['bytes'] / 1e6:.1f} MB ({', '.join(parameters['dtypes'])})"
+    )
     if "macs" in facts:
         macs = facts["macs"]
         out.print(f"  multiply-accumulates: {f'{macs / 1e6:,.1f} M' if isinstance(macs, int) else _escape(macs)}")
@@ -286,7 +339,10 @@ def _show_facts(facts: dict[str, Any]) -> None:
     out.print(table)
     if not facts["supported"]:
         missing = [o for o in facts["operators"] if not o["supported"]]
-        out.print(f"[red]{sum(o['count'] for o in missing)} operation(s) of {len(missing)} operator(s) are not supported[/]: register them with oarlock.operator (CONTRIBUTING.md)")
+        out.print(
+            f"[red]{sum(o['count'] for o in missing)} operation(s) of {len(missing)} operator(s) are not supported[/]: "
+            "register them with oarlock.operator (CONTRIBUTING.md)"
+        )
 
 
 def _escape(text: str) -> str:

@@ -56,7 +56,9 @@ def concrete_shape(spec: TensorSpec, given: Sequence[int | str | None] | None, s
     return tuple(out)
 
 
-def random_inputs(specs: Iterable[TensorSpec], shapes: Mapping[str, Sequence[int | str | None]] | None = None, seed: int = 0) -> dict[str, np.ndarray]:
+def random_inputs(
+    specs: Iterable[TensorSpec], shapes: Mapping[str, Sequence[int | str | None]] | None = None, seed: int = 0
+) -> dict[str, np.ndarray]:
     """Seeded random inputs: floats uniform in −1 … 1, integers 0 … 9, booleans a fair coin."""
     rng = np.random.default_rng(seed)
     specs = list(specs)
@@ -86,7 +88,11 @@ def npz_inputs(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def image_inputs(
-    spec: TensorSpec, path: str | Path, size: tuple[int, int] | None = None, mean: Sequence[float] = (0.485, 0.456, 0.406), std: Sequence[float] = (0.229, 0.224, 0.225)
+    spec: TensorSpec,
+    path: str | Path,
+    size: tuple[int, int] | None = None,
+    mean: Sequence[float] = (0.485, 0.456, 0.406),
+    std: Sequence[float] = (0.229, 0.224, 0.225),
 ) -> dict[str, np.ndarray]:
     """A picture as the one image input of a model (NCHW float32, one picture): RGB, resized, (x / 255 − mean) / std.
 

@@ -28,8 +28,15 @@ class Timing:
         return asdict(self) | {"runs_per_second": self.per_second}
 
 
-def measure(run: Callable[[Mapping[str, Any]], Any], inputs: Mapping[str, Any], *, runs: int = 50, warmup: int = 5, limit_s: float = 60.0,
-            progress: Callable[[int, int], None] | None = None) -> Timing:
+def measure(
+    run: Callable[[Mapping[str, Any]], Any],
+    inputs: Mapping[str, Any],
+    *,
+    runs: int = 50,
+    warmup: int = 5,
+    limit_s: float = 60.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Timing:
     """Call ``run(inputs)`` ``warmup`` + ``runs`` times (fewer when ``limit_s`` seconds are over, but at least one)."""
     end = time.perf_counter() + limit_s
     for _ in range(warmup):

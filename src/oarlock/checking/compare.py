@@ -80,7 +80,9 @@ def check(
     expected = run_paddle(Path(program.source["path"]), inputs, python)
     got = session.run(inputs)
     if len(expected) != len(got):
-        raise OarlockError(f"Paddle gives {len(expected)} outputs, Oarlock {len(got)}", where=str(model), todo="please report it with the model")
+        raise OarlockError(
+            f"Paddle gives {len(expected)} outputs, Oarlock {len(got)}", where=str(model), todo="please report it with the model"
+        )
     pairs = zip(got.items(), expected.values(), strict=True)
     return CheckReport(tuple(compare(name, mine, theirs, tolerance) for (name, mine), theirs in pairs), tolerance)
 
@@ -126,6 +128,8 @@ def run_paddle(graph: Path, inputs: Mapping[str, np.ndarray], python: str | None
             if "No module named 'paddle'" in done.stderr:
                 raise TargetError("Paddle is not installed, so there is nothing to compare with", todo="pip install 'oarlock[paddle]'")
             last = [line for line in done.stderr.splitlines() if line.strip()]
-            raise TargetError(f"Paddle failed to run the model (exit status {done.returncode}): {last[-1] if last else ''}", where=str(graph))
+            raise TargetError(
+                f"Paddle failed to run the model (exit status {done.returncode}): {last[-1] if last else ''}", where=str(graph)
+            )
         with np.load(fetched, allow_pickle=False) as archive:
             return {name.split(":", 1)[1]: archive[name] for name in sorted(archive.files)}

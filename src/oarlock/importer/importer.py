@@ -180,7 +180,9 @@ def check_shapes(program: Program, shapes: Shapes | None) -> dict[str, list[int 
     known = {v.name for v in program.inputs}
     unknown = set(shapes) - known
     if unknown:
-        raise InputError(f"shapes name unknown inputs: {', '.join(sorted(unknown))}", todo=f"the model's inputs are {', '.join(sorted(known))}")
+        raise InputError(
+            f"shapes name unknown inputs: {', '.join(sorted(unknown))}", todo=f"the model's inputs are {', '.join(sorted(known))}"
+        )
     out: dict[str, list[int | str | None]] = {}
     for value in program.inputs:
         if not isinstance(value.type, TensorType):

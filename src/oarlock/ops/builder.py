@@ -291,7 +291,12 @@ class Builder:
 
         def guarded(t: te.Tensor, *index: Any) -> PrimExpr:
             own = index[lead:]
-            return t(*[tirx.Select(d == 1, tirx.IntImm("int64", 0), i) if u else (0 if _is(d, 1) else i) for d, i, u in zip(x.shape, own, unsure, strict=True)])
+            return t(
+                *[
+                    tirx.Select(d == 1, tirx.IntImm("int64", 0), i) if u else (0 if _is(d, 1) else i)
+                    for d, i, u in zip(x.shape, own, unsure, strict=True)
+                ]
+            )
 
         return self.compute(shape, guarded, x, name="broadcast_to")
 
@@ -304,7 +309,9 @@ class Builder:
             target = [d if _is(d, 1) else shape[lead + i] for i, d in enumerate(x.shape)]
             if all(self.equal(a, b) for a, b in zip(x.shape, target, strict=True)):
                 out.append(x)
-            elif all(self.equal(a, b) or (not isinstance(b, tirx.Select) and _same_size(a, b)) for a, b in zip(x.shape, target, strict=True)):
+            elif all(
+                self.equal(a, b) or (not isinstance(b, tirx.Select) and _same_size(a, b)) for a, b in zip(x.shape, target, strict=True)
+            ):
                 out.append(self.match(x, target))
             else:
                 out.append(self.broadcast_to(x, shape))
@@ -368,7 +375,11 @@ class Builder:
         for other in xs[1:]:  # a static dim anywhere is a better promise than a symbolic one
             first_shape = [o if isinstance(o, int) else f for f, o in zip(first.shape, other.shape, strict=True)]
             first_shape[axis] = first.shape[axis]
-            first = self.match(first, first_shape) if not all(self.equal(a, b) for a, b in zip(first_shape, first.shape, strict=True)) else first
+            first = (
+                self.match(first, first_shape)
+                if not all(self.equal(a, b) for a, b in zip(first_shape, first.shape, strict=True))
+                else first
+            )
         rest = [self.match(x, [*first.shape[:axis], x.shape[axis], *first.shape[axis + 1 :]]) for x in xs[1:]]
         return self.emit(relax.op.concat([x.expr for x in [first, *rest]], axis))
 

@@ -4,8 +4,8 @@
     def leaky_relu(b: Builder, x: Tensor, negative_slope: float = 0.02) -> Tensor:
         return b.where(x >= 0.0, x, x * negative_slope)
 
-The parameters after ``b`` are Paddle's own names (PIR's; legacy programs are normalised to them), Python's keywords with an
-underscore after them.  Annotations say how each
+The parameters after ``b`` are Paddle's own names (PIR's; legacy programs are normalised to them), Python's keywords and
+``b`` with an underscore after them.  Annotations say how each
 is bound:
 
     Tensor, Tensor | None              an operand
@@ -25,7 +25,6 @@ import functools
 import importlib
 import inspect
 import json
-import keyword
 import pkgutil
 import types
 import typing
@@ -190,11 +189,13 @@ def _bind(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> dict[
             if (paddle_name := _paddle_name(name)) in op.attrs:
                 out[name] = op.attrs[paddle_name]
             elif p.default is inspect.Parameter.empty:
-                raise UnsupportedError(f"the attribute {name!r} is missing in the model", todo="export the model again with a current Paddle")
+                raise UnsupportedError(
+                    f"the attribute {name!r} is missing in the model", todo="export the model again with a current Paddle"
+                )
             continue
-        value = next(positional, None) if positional is not None else operands.get(name, operands.get(name.rstrip("_")))
-        if value is None and p.kind in ("ints", "scalar") and name in op.attrs:
-            value = op.attrs[name]
+        value = next(positional, None) if positional is not None else operands.get(_paddle_name(name))
+        if value is None and p.kind in ("ints", "scalar") and _paddle_name(name) in op.attrs:
+            value = op.attrs[_paddle_name(name)]
         if value is None:
             if not p.optional:
                 raise UnsupportedError(f"the operand {name!r} is missing in the model")
@@ -207,8 +208,8 @@ def _bind(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> dict[
 
 
 def _paddle_name(parameter: str) -> str:
-    """Paddle's name of a parameter: a Python keyword cannot be one, so it has an underscore here."""
-    return parameter[:-1] if keyword.iskeyword(parameter.rstrip("_")) else parameter
+    """Paddle's name of a parameter: where it cannot be one (a Python keyword, the builder's ``b``) it has an underscore here."""
+    return parameter.removesuffix("_")
 
 
 def _convert(b: Builder, kind: str, value: Any) -> Any:
@@ -241,7 +242,7 @@ def _check_leftovers(spec: Operator, op: Op, operands: dict[str, Any]) -> None:
             continue
         raise UnsupportedError(f"the attribute {name}={value!r} is not supported")
     for name, value in operands.items():
-        if value is not None and name not in spec.parameters and f"{name}_" not in spec.parameters and not name.startswith("operand_") and not spec.user:
+        if value is not None and name not in taken and not name.startswith("operand_") and not spec.user:
             raise UnsupportedError(f"the operand {name!r} is not supported")
 
 

@@ -43,8 +43,19 @@ class Sample:
 SAMPLES: list[Sample] = []
 
 
-def sample(operator: str, call: Callable[..., Any], *, constants: dict[str, np.ndarray] | None = None, rtol: float = 1e-5, atol: float = 1e-6,
-           dynamic: bool | str = True, static: tuple[int, ...] = (), xfail: str = "", seed_free: bool = False, **inputs: np.ndarray) -> None:
+def sample(
+    operator: str,
+    call: Callable[..., Any],
+    *,
+    constants: dict[str, np.ndarray] | None = None,
+    rtol: float = 1e-5,
+    atol: float = 1e-6,
+    dynamic: bool | str = True,
+    static: tuple[int, ...] = (),
+    xfail: str = "",
+    seed_free: bool = False,
+    **inputs: np.ndarray,
+) -> None:
     """Add a sample; its label is a number within its operator."""
     number = sum(1 for s in SAMPLES if s.operator == operator)
     SAMPLES.append(Sample(operator, call, inputs, constants or {}, rtol, atol, dynamic, static, xfail, seed_free, str(number)))
