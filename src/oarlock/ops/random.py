@@ -150,16 +150,17 @@ def gaussian_inplace(b: Builder, op: Op, x: Tensor, mean: float = 0.0, std: floa
 def truncated_gaussian_random(
     b: Builder, op: Op, shape: list, mean: float, std: float, seed: int = 0, a: float = -2.0, b_: float = 2.0, dtype: str = "float32"
 ) -> Tensor:
-    """Normal numbers between a and b (of the standard normal), drawn again until they are."""
+    """Normal numbers between a and b, drawn again until they are."""
     key, size = _key(op, seed), math.prod(shape)
+    low, high = tirx.const(a, "float64"), tirx.const(b_, "float64")
 
     def body(out: Any) -> None:
         with loop(size) as i:
             value, draw = cell("float64", math.inf), cell("int64", 0)
-            with while_(tirx.any(value.v < tirx.const(a, "float64"), value.v > tirx.const(b_, "float64"))):
-                value.v = normal(i, draw.v, key)
+            with while_(tirx.any(value.v < low, value.v > high)):
+                value.v = normal(i, draw.v, key) * tirx.const(std, "float64") + tirx.const(mean, "float64")
                 draw.v = draw.v + 1
-            out[i] = tirx.Cast(dtype, value.v * tirx.const(std, "float64") + tirx.const(mean, "float64"))
+            out[i] = tirx.Cast(dtype, value.v)
 
     return b.reshape(kernel(b, body, [], [([size], dtype)], "truncated_gaussian")[0], shape)
 
