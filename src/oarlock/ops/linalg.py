@@ -191,25 +191,29 @@ def bilinear(b: Builder, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | No
 def cross(b: Builder, x: Tensor, y: Tensor, axis: int = 9) -> Tensor:
     """Cross product along an axis of size 3 (9: the first one)."""
     if axis == 9:
-        found = [i for i, d in enumerate(x.shape) if d == 3] or [i for i, d in enumerate(x.shape) if not isinstance(d, int)]
-        if not found or (len(found) > 1 and x.shape[found[0]] != 3):
-            raise UnsupportedError(f"cross without an axis: no dim of {x.shape} is known to be 3", todo="fix the shapes of the inputs")
-        axis = found[0]
-    axis += x.ndim if axis < 0 else 0
-    if not isinstance(x.shape[axis], int) or not isinstance(y.shape[axis], int):
-        three = [*x.shape[:axis], 3, *x.shape[axis + 1 :]]
-        x, y = b.match(x, three), b.match(y, [*y.shape[:axis], 3, *y.shape[axis + 1 :]])
-    elif x.shape[axis] != 3:
-        raise UnsupportedError(f"cross along an axis of size {x.shape[axis]}")
+        candidates = [i for i, d in enumerate(x.shape) if d == 3 or not isinstance(d, int)]
+        sure = next((n for n, i in enumerate(candidates) if x.shape[i] == 3), len(candidates))
+        candidates = candidates[: sure + 1]
+        if not candidates:
+            raise UnsupportedError(f"cross of shape {x.shape}: no dim is 3")
+    else:
+        candidates = [axis + x.ndim if axis < 0 else axis]
+        if isinstance(x.shape[candidates[0]], int) and x.shape[candidates[0]] != 3:
+            raise UnsupportedError(f"cross along an axis of size {x.shape[candidates[0]]}")
     shape = b.broadcast_shape(x.shape, y.shape)
     x, y = b.broadcast_to(x, shape), b.broadcast_to(y, shape)
 
     def element(s: te.Tensor, t: te.Tensor, *i: tirx.Var) -> tirx.Expr:
-        def at(tensor: te.Tensor, step: int) -> tirx.Expr:
-            k = tirx.floormod(i[axis] + step, 3)
-            return tensor(*i[:axis], k, *i[axis + 1 :])
+        def along(axis: int) -> tirx.Expr:
+            def at(tensor: te.Tensor, step: int) -> tirx.Expr:
+                return tensor(*i[:axis], tirx.floormod(i[axis] + step, 3), *i[axis + 1 :])
 
-        return at(s, 1) * at(t, 2) - at(s, 2) * at(t, 1)
+            return at(s, 1) * at(t, 2) - at(s, 2) * at(t, 1)
+
+        value = along(candidates[-1])
+        for axis in reversed(candidates[:-1]):  # which axis is the first of size 3, the run tells
+            value = tirx.if_then_else(shape[axis] == 3, along(axis), value)
+        return value
 
     return b.compute(shape, element, x, y, name="cross")
 

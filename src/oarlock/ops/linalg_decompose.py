@@ -9,7 +9,6 @@ from typing import Any
 
 from tvm import tirx
 
-from ..errors import UnsupportedError
 from .builder import Builder, dim_max, dim_min
 from .kernels import sorted_order
 from .linalg import swap_last
@@ -239,28 +238,36 @@ def _left_vectors(b: Builder, w: Tensor, values: Tensor, order: Tensor, columns:
     return kernel(b, body, [w, values, order], [([batch, m, columns], F64)], "left_vectors")[0]
 
 
-def _tall(b: Builder, x: Tensor) -> bool:
+def _tall(b: Builder, x: Tensor) -> bool | None:
+    """Whether x is known to have at least as many rows as columns (True), known to have fewer (False), or neither."""
     m, n = x.shape[-2:]
-    if b.prove(m >= n):
-        return True
-    if b.prove(m < n):
-        return False
-    raise UnsupportedError(
-        f"singular values of a matrix of {m} × {n}: it must be known which side is longer", todo="fix the shapes of the inputs"
-    )
+    return True if b.prove(m >= n) else False if b.prove(m < n) else None
+
+
+def _factors(b: Builder, x: Tensor, full: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """U, S and Vᴴ in float64, [batch, …].  Where the longer side is known only at run time, rows of zeros make x tall."""
+    m, n = x.shape[-2:]
+    tall = _tall(b, x)
+    k = b.simplify(dim_min(m, n))
+    if tall is False:
+        left, values, right = singular(b, stacked(b, swap_last(x)), n if full else k)
+        return right, values, swap_last(left)
+    flat = stacked(b, x)
+    if tall is None:
+        zero = tirx.const(0.0, F64)
+        shape = [flat.shape[0], b.simplify(dim_max(m, n)), n]
+        flat = b.compute(shape, lambda t, s, i, j: select(i < i64(m), t(s, i, j), zero), flat, name="padded")
+    left, values, right = singular(b, flat, m if full else k)
+    rows = swap_last(right)
+    return b.slice(left, 1, 0, m), b.slice(values, 1, 0, k), rows if full else b.slice(rows, 1, 0, k)
 
 
 @operator
 def svd(b: Builder, x: Tensor, full_matrices: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """U, S (falling) and Vᴴ."""
-    m, n = x.shape[-2:]
-    tall = _tall(b, x)
-    flat = stacked(b, x if tall else swap_last(x))
-    long, short = (m, n) if tall else (n, m)
-    left, values, right = singular(b, flat, long if full_matrices else short)
-    u, vh = (left, swap_last(right)) if tall else (right, swap_last(left))
     lead = x.shape[:-2]
-    return tuple(t.astype(x.dtype).reshape([*lead, *t.shape[1:]]) for t in (u, values, vh))  # type: ignore[return-value]
+    u, values, vh = (t.astype(x.dtype).reshape([*lead, *t.shape[1:]]) for t in _factors(b, x, full_matrices))
+    return u, values, vh
 
 
 @operator
@@ -277,8 +284,7 @@ def _spectrum(b: Builder, x: Tensor, hermitian: bool) -> Tensor:
     if hermitian:
         values, _ = symmetric(b, x, lower=True)
         return b.compute(values.shape, lambda t, *i: tirx.abs(t(*i)), values, name="magnitudes")
-    flat = stacked(b, x if _tall(b, x) else swap_last(x))
-    return singular(b, flat, flat.shape[2])[1]
+    return _factors(b, x, False)[1]
 
 
 def _rank(b: Builder, x: Tensor, hermitian: bool, absolute: Tensor | float, relative: Tensor | float) -> Tensor:
