@@ -44,7 +44,7 @@ def count_macs(program: Program, shapes: Mapping[str, Sequence[int | str | None]
 
     Raises UnsupportedOperators when the model cannot be imported.
     """
-    from tvm import ir, relax
+    from tvm import ir, relax, tirx
 
     from .importer import import_program
 
@@ -63,7 +63,7 @@ def count_macs(program: Program, shapes: Mapping[str, Sequence[int | str | None]
     for function in module.functions.values():
         if isinstance(function, relax.Function):
             relax.analysis.post_order_visit(function, visit)
-    return int(total) if isinstance(total, int | ir.IntImm) else str(total)
+    return int(total) if isinstance(total, int | tirx.IntImm) else str(total)
 
 
 def _conv_macs(node: Any) -> Any:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .runtime.session import Session
 
 FAILED, USER_ERROR, INTERNAL_ERROR = 1, 3, 4
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
 shape_option = click.option(
