@@ -10,6 +10,7 @@ from ..errors import UnsupportedError
 from .builder import Builder, cast_expr
 from .kernels import earlier, flat, last_axis, put_back, sort_rows, sorted_order, take_rows
 from .registry import Scalar, operator
+from .select import first_in_order
 from .serial import both, cell, i64, kernel, loop, parallel, when, while_
 from .shape import axis_of
 from .tensor import Dim, Tensor
@@ -21,7 +22,7 @@ def _picked(b: Builder, rows: Tensor, order: Tensor) -> Tensor:
 
 @operator
 def topk(b: Builder, x: Tensor, k: Scalar = 1, axis: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Tensor, Tensor]:
-    """The k largest or smallest elements along an axis in order, and where they stand (int64); equal ones in their order."""
+    """The k largest or smallest elements along an axis in order, and where they stand (int64); equal ones as Paddle has them."""
     if x.ndim == 0:
         return x, b.full([], 0, "int64")
     axis = axis_of(axis, x.ndim)
@@ -30,7 +31,7 @@ def topk(b: Builder, x: Tensor, k: Scalar = 1, axis: int = -1, largest: bool = T
     if isinstance(count, int) and isinstance(size, int) and not 0 <= count <= size:
         raise UnsupportedError(f"topk of {count} along an axis of {size}")
     rows, perm, moved = last_axis(b, x, axis)
-    order = b.slice(sorted_order(b, rows, descending=largest), 1, 0, count)
+    order = first_in_order(b, rows, count, largest, sorted)
     return put_back(b, _picked(b, rows, order), perm, moved), put_back(b, order, perm, moved)
 
 

@@ -13,7 +13,10 @@ sample("topk", lambda paddle, x: paddle.topk(x, 3), x=f32(2, 7))
 sample("topk", lambda paddle, x: paddle.topk(x, 2, axis=0, largest=False), x=f64(5, 3))
 sample("topk", lambda paddle, x, k: paddle.topk(x, k, axis=1), x=f32(2, 6, 2), k=np.asarray(4))
 sample("topk", lambda paddle, x: paddle.topk(x, 4), x=ODD)
-sample("topk", lambda paddle, x: paddle.topk(x, 2)[0], x=i64(3, 70))
+for _n, _k in ((17, 4), (40, 40), (100, 30), (300, 4)):
+    sample("topk", lambda paddle, x, k=_k: paddle.topk(x, k), x=i64(3, _n, high=5))  # many ties: Paddle's own order of them
+sample("topk", lambda paddle, x: paddle.topk(x, 9, largest=False), x=i32(2, 30, high=3))
+sample("topk", lambda paddle, x: paddle.topk(x, 20, sorted=False), x=np.round(f32(2, 50)))
 sample("argsort", lambda paddle, x: [paddle.sort(x), paddle.argsort(x, descending=True)], x=f32(3, 9))
 sample("argsort", lambda paddle, x: paddle.argsort(x, axis=0, stable=True), x=i32(20, 2, high=4))
 sample("argsort", lambda paddle, x: [paddle.argsort(x), paddle.argsort(x, descending=True), paddle.sort(x)], x=ODD)
