@@ -1,7 +1,7 @@
-"""The k first elements of each row in the very order that Paddle gives them, ties included.
+"""Sorting, and the k first elements of each row, in the very order that Paddle gives them, ties included.
 
-Paddle's CPU kernel orders equal elements as the C++ library's algorithms happen to: a partial heap sort when k is small beside
-the row, else a quick-select followed by an introspective sort.  Detection heads with many equal scores depend on it, so the
+Paddle's CPU kernel orders equal elements as the C++ library's algorithms happen to: for topk a partial heap sort when k is
+small beside the row, else a quick-select followed by an introspective sort; for argsort the latter alone.  Detection heads with many equal scores depend on it, so the
 same steps are taken here.  All of them cost O(n log n) at worst, a selection O(n) as a rule.
 """
 
@@ -191,6 +191,20 @@ def _depth(size: Any) -> Cell:
         rest.v = rest.v // 2
         depth.v = depth.v + 2
     return depth
+
+
+def sorted_as_paddle(b: Builder, x: Tensor, descending: bool) -> Tensor:
+    """The order of each row of [rows, n] that Paddle's unstable sort gives, int64 [rows, n]."""
+    x = x.astype("int8") if x.dtype == "bool" else x
+    rows, n = x.shape
+
+    def body(keys: Any, order: Any) -> None:
+        with parallel(rows) as r:
+            with loop(n) as i:
+                order[r, i] = i64(i)
+            _Row(keys, order, r, x.dtype, descending).sort(n)
+
+    return kernel(b, body, [x], [([rows, n], "int64")], "argsort")[0]
 
 
 def first_in_order(b: Builder, x: Tensor, k: Dim, descending: bool, in_order: bool) -> Tensor:

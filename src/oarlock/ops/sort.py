@@ -10,7 +10,7 @@ from ..errors import UnsupportedError
 from .builder import Builder, cast_expr
 from .kernels import earlier, flat, last_axis, put_back, sort_rows, sorted_order, take_rows
 from .registry import Scalar, operator
-from .select import first_in_order
+from .select import first_in_order, sorted_as_paddle
 from .serial import both, cell, i64, kernel, loop, parallel, when, while_
 from .shape import axis_of
 from .tensor import Dim, Tensor
@@ -37,11 +37,11 @@ def topk(b: Builder, x: Tensor, k: Scalar = 1, axis: int = -1, largest: bool = T
 
 @operator
 def argsort(b: Builder, x: Tensor, axis: int = -1, descending: bool = False, stable: bool = False) -> tuple[Tensor, Tensor]:
-    """The elements along an axis in order, and where each stood (int64); always stable."""
+    """The elements along an axis in order, and where each stood (int64); equal ones in their order if stable, else as Paddle."""
     if x.ndim == 0:
         return x, b.full([], 0, "int64")
     rows, perm, moved = last_axis(b, x, axis_of(axis, x.ndim))
-    order = sorted_order(b, rows, descending)
+    order = sorted_order(b, rows, descending) if stable else sorted_as_paddle(b, rows, descending)
     return put_back(b, _picked(b, rows, order), perm, moved), put_back(b, order, perm, moved)
 
 

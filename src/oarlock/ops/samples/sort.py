@@ -19,6 +19,7 @@ sample("topk", lambda paddle, x: paddle.topk(x, 9, largest=False), x=i32(2, 30, 
 sample("topk", lambda paddle, x: paddle.topk(x, 20, sorted=False), x=np.round(f32(2, 50)))
 sample("argsort", lambda paddle, x: [paddle.sort(x), paddle.argsort(x, descending=True)], x=f32(3, 9))
 sample("argsort", lambda paddle, x: paddle.argsort(x, axis=0, stable=True), x=i32(20, 2, high=4))
+sample("argsort", lambda paddle, x: [paddle.argsort(x), paddle.argsort(x, descending=True)], x=i64(2, 150, high=6))
 sample("argsort", lambda paddle, x: [paddle.argsort(x), paddle.argsort(x, descending=True), paddle.sort(x)], x=ODD)
 sample("searchsorted", lambda paddle, s, v: paddle.searchsorted(s, v), s=STEPS, v=f32(2, 3, high=8))
 sample("searchsorted", lambda paddle, s, v: paddle.searchsorted(s, v, right=True), s=STEPS, v=np.array([4.0, 2.5, 9.0], "float32"))
