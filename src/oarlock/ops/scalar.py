@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+import tvm
 from tvm import te, tirx
 
 from .builder import Builder, cast_expr
@@ -142,18 +143,28 @@ def softplus(x: PrimExpr) -> PrimExpr:
 
 
 def maximum(x: PrimExpr, y: PrimExpr) -> PrimExpr:
-    """NaN when either is NaN; y of two equal ones."""
-    return tirx.max(x, y) if "int" in str(x.ty) else select(either(x > y, tirx.isnan(x)), x, y)
+    """The larger one, NaN when either is."""
+    return _extreme("llvm.maximum", tirx.max, x, y)
 
 
 def minimum(x: PrimExpr, y: PrimExpr) -> PrimExpr:
-    """NaN when either is NaN; y of two equal ones."""
-    return tirx.min(x, y) if "int" in str(x.ty) else select(either(x < y, tirx.isnan(x)), x, y)
+    """The smaller one, NaN when either is."""
+    return _extreme("llvm.minimum", tirx.min, x, y)
+
+
+def _extreme(intrinsic: str, plain: Callable[[PrimExpr, PrimExpr], PrimExpr], x: PrimExpr, y: PrimExpr) -> PrimExpr:
+    """Each operand once where that is possible: fusing copies a producer to every use, which grows exponentially along a chain."""
+    if "float" not in str(x.ty):
+        return plain(x, y)
+    target = tvm.target.Target.current(allow_none=True)
+    if target is not None and target.kind.name == "llvm" and str(x.ty) in ("float32", "float64"):
+        return tirx.call_llvm_pure_intrin(str(x.ty), intrinsic, x, y)
+    return select(tirx.isnan(x), x, plain(x, y))
 
 
 def clamp(x: PrimExpr, low: PrimExpr, high: PrimExpr) -> PrimExpr:
-    """low where x < low, else high where x > high, else x (also NaN)."""
-    return select(x < low, low, select(x > high, high, x))
+    """x limited to low … high; NaN stays (LLVM's code for max(a, b) is a > b ? a : b), and x is used once."""
+    return tirx.min(high, tirx.max(low, x))
 
 
 def power(x: PrimExpr, y: PrimExpr) -> PrimExpr:
