@@ -203,23 +203,27 @@ class _Rules:
         return None
 
     def kernel(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
-        """Kernels of the importer's that are elementwise: like the elementwise operators."""
+        """Kernels of the importer's: pointwise ones like elementwise operators; others that keep channels apart in NHWC."""
         out = dims(var)
         if len(call.args) != 2 or not isinstance(call.args[1], relax.Tuple):
             return None
         operands = list(call.args[1].fields)
-        whole = [a for a in operands if (d := dims(a)) is not None and len(d) == len(out) and all(map(same, d, out))]
-        forms = f.preferred(whole)
-        if not forms or (made := recognise(f.kernels[call.args[0]])) is None:
+        if not f.preferred(operands) or (made := recognise(f.kernels[call.args[0]])) is None:
             return None
         name = call.args[0].name_hint
-        for form in forms:
+        whole = [a for a in operands if (d := dims(a)) is not None and len(d) == len(out) and all(map(same, d, out))]
+        for form in f.preferred(whole) if made.pointwise else ():
             moved = [f.operand(a, form, out) for a in operands]
             if all(o is not None for o in moved):
                 # the shape is taken from an operand: the symbolic dims of the new function are its own
                 at = next(i for i, a in enumerate(operands) if a.same_as(whole[0]))
-                return {form: f.te(lambda *t, at=at: made.compute(t[at].shape, t, name), *moved, name=name, fusable=False)}
-        return None
+                return {form: f.te(lambda *t, at=at: made.broadcast(t[at].shape, t, name), *moved, name=name, fusable=False)}
+        last = [f.has(a, "nhwc") and len(dims(a) or []) == 4 for a in operands]
+        if not any(last) or not made.keeps_channels() or not all(isinstance(d, int) for a in [var, *operands] for d in (dims(a) or [None])):
+            return None
+        shape = [out[i] for i in TO_NHWC]
+        moved = [f.get(a, "nhwc" if m else "plain") for a, m in zip(operands, last, strict=True)]
+        return {"nhwc": f.te(lambda *t: made.channels_last(shape, t, last, name), *moved, name=name, fusable=False)}
 
     def pool(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """Operators with a layout attribute: the same in NHWC."""

@@ -1,4 +1,4 @@
-"""Kernels that compute every element by itself (an importer's ``hardswish``): they can be made again for another layout.
+"""Kernels that an importer made for the model's layout (``hardswish``, ``resize``, ``slice``), made again for another layout.
 
 Before: ``call_tir(hardswish, (NCHW tensor))``.  After: ``call_tir(hardswish', (NHWC tensor))`` with the same arithmetic.
 """
@@ -17,14 +17,19 @@ Expr = Any
 
 
 @dataclass(frozen=True)
-class Pointwise:
-    """``value`` of an element; its loads name the kernel's inputs."""
+class Element:
+    """What a kernel computes for one element: ``value``, of the output's place ``places`` and loads from ``inputs``.
+
+    ``pointwise``: the value depends on nothing but the inputs' elements at the same place.
+    """
 
     value: Expr
+    places: list[tvm.ir.Var]
     inputs: list[tvm.ir.Var]
+    pointwise: bool
 
-    def compute(self, shape: Sequence[Any], tensors: Sequence[te.Tensor], name: str) -> te.Tensor:
-        """The kernel for a result of ``shape``; ``tensors`` stand for the inputs and broadcast against it."""
+    def broadcast(self, shape: Sequence[Any], tensors: Sequence[te.Tensor], name: str) -> te.Tensor:
+        """The pointwise kernel for a result of ``shape``; ``tensors`` stand for the inputs and broadcast against it."""
         table = dict(zip(self.inputs, tensors, strict=True))
 
         def element(*i: Expr) -> Expr:
@@ -37,13 +42,42 @@ class Pointwise:
 
         return te.compute(tuple(shape), element, name=name)
 
+    def channels_last(self, shape: Sequence[Any], tensors: Sequence[te.Tensor], moved: Sequence[bool], name: str) -> te.Tensor:
+        """The kernel for a result of ``shape`` (N, H, W, C) where it was NCHW; ``moved``: which tensors are NHWC too."""
+        table = {old: (new, m) for old, new, m in zip(self.inputs, tensors, moved, strict=True)}
+
+        def element(n: Expr, h: Expr, w: Expr, c: Expr) -> Expr:
+            here = dict(zip(self.places, (n, c, h, w), strict=True))
+
+            def load(old: tvm.ir.TensorLoad) -> Expr:
+                tensor, last = table[old.source]
+                at = list(old.indices)
+                return tensor[(at[0], at[2], at[3], at[1]) if last else tuple(at)]
+
+            place = (tvm.ir.Var, lambda v: here.get(v, v))
+            return tvm_ffi.structural_map(tvm_ffi.structural_map(self.value, place), (tvm.ir.TensorLoad, load))
+
+        return te.compute(tuple(shape), element, name=name)
+
+    def keeps_channels(self) -> bool:
+        """Whether every load of a rank-4 input reads the channel of the place that is computed."""
+        fine = len(self.places) == 4
+
+        def load(node: tvm.ir.TensorLoad) -> None:
+            nonlocal fine
+            fine = fine and (len(node.indices) != 4 or node.indices[1].same_as(self.places[1]))
+
+        if fine:
+            tvm_ffi.structural_walk(self.value, (tvm.ir.TensorLoad, load))
+        return fine
+
 
 def _one(dim: Any) -> bool:
     return isinstance(dim, tirx.IntImm) and int(dim.value) == 1
 
 
-def recognise(function: tirx.PrimFunc) -> Pointwise | None:
-    """What a kernel computes for an element, if it depends on nothing but the inputs' elements at that place."""
+def recognise(function: tirx.PrimFunc) -> Element | None:
+    """What a kernel of one spatial block computes for an element; None for any other kernel."""
     if any(not isinstance(p.ty, tirx.BufferType) for p in function.params) or not isinstance(function.body, s_tir.SBlockRealize):
         return None
     *inputs, output = function.params
@@ -60,9 +94,7 @@ def recognise(function: tirx.PrimFunc) -> Pointwise | None:
         return None
     if len(store.indices) != len(places) or not all(a.same_as(b) for a, b in zip(store.indices, places, strict=True)):
         return None
-    if not _only_loads_in_place(store.value, inputs, places):
-        return None
-    return Pointwise(store.value, inputs)
+    return Element(store.value, places, inputs, _only_loads_in_place(store.value, inputs, places))
 
 
 def _only_loads_in_place(value: Expr, inputs: list[tvm.ir.Var], places: list[tvm.ir.Var]) -> bool:
