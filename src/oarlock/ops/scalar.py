@@ -159,7 +159,12 @@ def _extreme(intrinsic: str, plain: Callable[[PrimExpr, PrimExpr], PrimExpr], x:
     target = tvm.target.Target.current(allow_none=True)
     if target is not None and target.kind.name == "llvm" and str(x.ty) in ("float32", "float64"):
         return tirx.call_llvm_pure_intrin(str(x.ty), intrinsic, x, y)
-    return select(tirx.isnan(x), x, plain(x, y))
+    return select(is_nan(x), x, plain(x, y))
+
+
+def is_nan(x: PrimExpr) -> PrimExpr:
+    """Whether x is no number; TVM's isnan does not know bfloat16."""
+    return tirx.isnan(tirx.Cast("float32", x) if str(x.ty) == "bfloat16" else x)
 
 
 def clamp(x: PrimExpr, low: PrimExpr, high: PrimExpr) -> PrimExpr:

@@ -48,7 +48,7 @@ def _number_or_tensor(arg: relax.Expr) -> Any:
 
 def _not_equal(x: Any, y: Any) -> Any:
     """TVM's comparison is ordered: false where one is NaN."""
-    return tirx.any(x != y, tirx.isnan(x), tirx.isnan(y))
+    return tirx.any(x != y, s.is_nan(x), s.is_nan(y))
 
 
 def _clip(bb: relax.BlockBuilder, call: ir.Call) -> relax.Expr:
