@@ -338,13 +338,36 @@ def concat(b: Builder, x: list[Tensor], axis: Scalar = 0) -> Tensor:
     axis = axis_of(axis, rank)
     parts = [t for t in x if t.ndim == rank]  # Paddle skips empty tensors of rank 1 beside others
     full = [t for t in parts if not (isinstance(t.shape[axis], int) and t.shape[axis] == 0)]
+    if (contents := _mixed_contents(b, parts)) is not None:
+        return b.known(np.concatenate(contents, axis=axis), parts[0].dtype)
     return b.concat(full or parts[:1], axis)
+
+
+def _mixed_contents(b: Builder, parts: list[Tensor]) -> list[np.ndarray] | None:
+    """The contents of sizes that are joined to a shape with a known placeholder (0 or −1) among them.
+
+    Sizes known only at run time become symbolic dims; otherwise the placeholder would be a run-time number too, and reshape
+    could not tell what it asks for.  None for anything else.
+    """
+    if any(t.dtype not in ("int32", "int64") or t.size != 1 or t.ndim > 1 for t in parts) or len(parts) > 8:
+        return None
+    known = [t.known.reshape(-1)[0] for t in parts if t.known is not None]
+    if len(known) == len(parts) or not any(isinstance(v, int | np.integer) and v in (0, -1) for v in known):
+        return None
+    out = []
+    for t in parts:
+        value = np.empty(t.static_shape("a size"), dtype=object)
+        value.reshape(-1)[0] = b.dims(t)[0]
+        out.append(value)
+    return out
 
 
 @operator(fold=lambda x, axis=0: np.stack(x, axis=axis))
 def stack(b: Builder, x: list[Tensor], axis: int = 0) -> Tensor:
     """Join along a new axis."""
     axis = axis_of(axis, x[0].ndim + 1)
+    if (contents := _mixed_contents(b, x)) is not None:
+        return b.known(np.stack(contents, axis=axis), x[0].dtype)
     return b.concat([b.reshape(t, [*t.shape[:axis], 1, *t.shape[axis:]]) for t in x], axis)
 
 
