@@ -244,7 +244,8 @@ def diag(b: Builder, x: Tensor, offset: int = 0, padding_value: float = 0.0) -> 
         size = b.simplify(x.shape[0] + abs(offset))
 
         def place(t: Any, i: Any, j: Any) -> PrimExpr:
-            return tirx.if_then_else(tirx.all(i - down == j - right, i >= down, j >= right), t(i - down), tirx.const(padding_value, x.dtype))
+            fill = tirx.const(padding_value, x.dtype)
+            return tirx.if_then_else(tirx.all(i - down == j - right, i >= down, j >= right), t(i - down), fill)
 
         return b.compute([size, size], place, x, name="diag")
     return diagonal(b, x, offset, 0, 1)

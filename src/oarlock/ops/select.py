@@ -1,8 +1,9 @@
 """Sorting, and the k first elements of each row, in the very order that Paddle gives them, ties included.
 
 Paddle's CPU kernel orders equal elements as the C++ library's algorithms happen to: for topk a partial heap sort when k is
-small beside the row, else a quick-select followed by an introspective sort; for argsort the latter alone.  Detection heads with many equal scores depend on it, so the
-same steps are taken here.  All of them cost O(n log n) at worst, a selection O(n) as a rule.
+small beside the row, else a quick-select followed by an introspective sort; for argsort the latter alone.  Detection heads
+with many equal scores depend on it, so the same steps are taken here.  All of them cost O(n log n) at worst, a selection O(n)
+as a rule.
 """
 
 from __future__ import annotations
