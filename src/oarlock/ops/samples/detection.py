@@ -114,7 +114,16 @@ sample(
 sample(
     "yolo_box",
     lambda paddle, x, s: paddle.vision.ops.yolo_box(
-        x.reshape([-1, 9, 3, 4]), s.reshape([-1, 2]), [10, 13], 3, 0.2, 16, clip_bbox=False, scale_x_y=1.2, iou_aware=True, iou_aware_factor=0.4
+        x.reshape([-1, 9, 3, 4]),
+        s.reshape([-1, 2]),
+        [10, 13],
+        3,
+        0.2,
+        16,
+        clip_bbox=False,
+        scale_x_y=1.2,
+        iou_aware=True,
+        iou_aware_factor=0.4,
     ),
     x=f32(2, 9, 3, 4),
     s=np.array([[90, 100], [64, 70]], dtype="int32"),
@@ -198,7 +207,7 @@ sample(
 sample(
     "distribute_fpn_proposals",
     lambda paddle, r, n: [
-        t * 1
+        t
         for part in paddle.vision.ops.distribute_fpn_proposals(r, 2, 5, 4, 224, rois_num=n)
         for t in (part if isinstance(part, list) else [part])
     ],
@@ -208,7 +217,7 @@ sample(
 sample(
     "distribute_fpn_proposals",
     lambda paddle, r, n: [
-        t * 1
+        t
         for part in paddle.vision.ops.distribute_fpn_proposals(r, 2, 4, 3, 100, pixel_offset=True, rois_num=n)
         for t in (part if isinstance(part, list) else [part])
     ],
