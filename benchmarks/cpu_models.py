@@ -163,8 +163,13 @@ def kernel_times(text_mod: tvm.IRModule, target: targets.Target) -> list[tuple[f
         lib = tvm.tirx.build(tvm.IRModule({"main": f.with_attr("global_symbol", "main")}), target=target.tvm_target)
         args = [tvm.runtime.tensor(np.random.rand(*[int(d) for d in b.shape]).astype(str(b.dtype))) for b in f.params]
         ms = min(lib.time_evaluator("main", tvm.cpu(), number=1, repeat=5, min_repeat_ms=2)(*args).results) * 1e3
-        rows.append((ms * calls[gv.name_hint], calls[gv.name_hint], f"{gv.name_hint} [{f.attrs.get('oarlock.schedule')}] "
-                     + " ".join("x".join(str(d) for d in b.shape) for b in f.params)))
+        rows.append(
+            (
+                ms * calls[gv.name_hint],
+                calls[gv.name_hint],
+                f"{gv.name_hint} [{f.attrs.get('oarlock.schedule')}] " + " ".join("x".join(str(d) for d in b.shape) for b in f.params),
+            )
+        )
     return sorted(rows, reverse=True)
 
 
@@ -190,8 +195,11 @@ def main() -> None:
         weights = [tvm.runtime.tensor(w) for w in built.weights]
         tvm.get_global_func("runtime.config_threadpool")(1, args.threads)
         ms = best_ms(lambda vm=vm, x=x, weights=weights: vm["main"](x, *weights))
-        print(f"{name:14s} threads {args.threads} {'dynamic' if args.dynamic else 'static'}: compiled in {compiled:.1f} s, "
-              f"{len(built.library) / 1e6:.2f} MB, runs in {ms:.2f} ms ({flops / ms / 1e6:.1f} GF/s in convolutions)", flush=True)
+        print(
+            f"{name:14s} threads {args.threads} {'dynamic' if args.dynamic else 'static'}: compiled in {compiled:.1f} s, "
+            f"{len(built.library) / 1e6:.2f} MB, runs in {ms:.2f} ms ({flops / ms / 1e6:.1f} GF/s in convolutions)",
+            flush=True,
+        )
         for note in built.notes:
             print("   note:", note)
         if args.kernels:

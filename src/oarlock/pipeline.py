@@ -18,6 +18,7 @@ from tvm import relax
 
 from . import compat
 from .errors import InternalError, OarlockError, UnsupportedError
+from .rules.affine import fold_affine
 from .rules.dataflow import dataflow_blocks
 from .rules.deploy import check_packed_functions
 from .rules.legalise import LEGALISATIONS
@@ -48,10 +49,13 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
         _passes("fold-constants", t.FoldConstant()),
         # dataflow blocks: folding and dead code work better inside them, and FuseOps works nowhere else
         Stage("convert-to-dataflow", lambda mod, notes: t.DeadCodeElimination()(dataflow_blocks(mod))),
+        # before layouts: the rule reads weights as the model has them
+        Stage("fold-affine", lambda mod, notes: fold_affine(mod)),
         *target.graph_stages(),
         # sort, scan and sampling have no plain legalisation on every device: dispatch first
         # reshape is left alone: the VM makes it a view, which costs nothing, where a kernel would copy
-        _passes("legalise", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan(), t.LegalizeOps(LEGALISATIONS, ["relax.reshape"])),
+        _passes("dispatch", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan()),
+        _passes("legalise", t.LegalizeOps(LEGALISATIONS, ["relax.reshape"])),
         # after legalisation: new call_tir on constants (reshaped scales, …) may have come up
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
         # FuseTIR compares shapes as they are written

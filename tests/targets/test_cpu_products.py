@@ -114,3 +114,23 @@ def test_elementary_functions(name: str, reference) -> None:
     finite = np.abs(want) < 3e38
     np.testing.assert_allclose(program(x)[0][finite], want[finite], rtol=6e-7, atol=1e-37)
     np.testing.assert_array_equal(program(special)[0], edges)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("channels", [3, 16, 64, 96])
+def test_columns(channels: int, dynamic: bool, threads: int) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 21, 40, channels)).astype("float32") + 1
+
+    def make(bb, a):
+        return [
+            op.mean(a, [1, 2], True), op.sum(a, [1]), op.max(a, [0, 1, 2]), op.min(a, [2], True), op.mean(a, [0]),
+            op.nn.relu(bb.emit(op.sum(bb.emit(op.exp(a)), [1, 2]))),
+        ]  # fmt: skip
+
+    program = build([var("x", (dim("n"), dim("h"), dim("w"), dim("c")) if dynamic else x.shape)], make, threads=threads)
+    assert program.built.notes == []
+    y = x.astype("float64")
+    want = [y.mean((1, 2), keepdims=True), y.sum(1), y.max((0, 1, 2)), y.min(2, keepdims=True), y.mean(0), np.exp(y).sum((1, 2))]
+    for got, expected in zip(program(x), want, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-6, atol=1e-6)

@@ -56,9 +56,7 @@ def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile) -> te.Ten
         name="tile_acc",
         attrs=_note("product", tile),
     )
-    return te.compute(
-        (m, columns), lambda i, j: acc[i // tile.rows, j // tile.columns, i % tile.rows, j % tile.columns], name="tile_out"
-    )
+    return te.compute((m, columns), lambda i, j: acc[i // tile.rows, j // tile.columns, i % tile.rows, j % tile.columns], name="tile_out")
 
 
 def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool) -> te.Tensor:
@@ -116,7 +114,9 @@ class Window:
         """The output's height and width for an input of h × w."""
         top, left, bottom, right = self.padding
         sizes = []
-        for size, before, after, k, s, d in zip((h, w), (top, left), (bottom, right), self.kernel, self.strides, self.dilation, strict=True):
+        for size, before, after, k, s, d in zip(
+            (h, w), (top, left), (bottom, right), self.kernel, self.strides, self.dilation, strict=True
+        ):
             sizes.append(_simple((size + (before + after - (k - 1) * d - 1)) // s + 1))
         return sizes[0], sizes[1]
 
@@ -186,9 +186,7 @@ def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window,
     acc = te.compute(
         (n, oh, _tiles(ow, tile.rows), _tiles(channels, tile.columns), tile.rows, tile.columns),
         lambda b, i, wt, ot, wi, oi: te.sum(
-            padded[
-                b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, (ot * tile.columns + oi) // multiplier
-            ]
+            padded[b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, (ot * tile.columns + oi) // multiplier]
             * weights[r, s, ot * tile.columns + oi],
             axis=[r, s],
         ),

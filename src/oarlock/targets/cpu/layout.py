@@ -101,7 +101,10 @@ class _Rules:
         tile = Tile(rows, lanes * vectors, lanes, False)
         packed = np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))
         made = f.te(
-            lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile), f.get(data, "nhwc"), compat.constant(packed), name="depthwise"
+            lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile),
+            f.get(data, "nhwc"),
+            compat.constant(packed),
+            name="depthwise",
         )
         return {"nhwc": made}
 
@@ -180,9 +183,7 @@ class _Rules:
         tile = product_tile(m if isinstance(m, int) else UNKNOWN_ROWS, n if isinstance(n, int) else 4096, self.machine, str(a.ty.dtype))
         if not isinstance(n, int):
             tile = Tile(tile.rows, tile.columns, tile.lanes, True)
-        made = f.te(
-            lambda x, y: kernels.batch_product(x, y, tile, transposed), f.get(a, "plain"), f.get(b, "plain"), name="batch_product"
-        )
+        made = f.te(lambda x, y: kernels.batch_product(x, y, tile, transposed), f.get(a, "plain"), f.get(b, "plain"), name="batch_product")
         return {"plain": made}
 
     # ---- what follows ----------------------------------------------------------------------------------------------
@@ -300,4 +301,3 @@ def _swapped(f: Forms, value: relax.Expr) -> relax.Expr | None:
     if order != [*range(rank - 2), rank - 1, rank - 2]:
         return None
     return bound.args[0]
-

@@ -1,7 +1,8 @@
-"""Reductions over the trailing axes (sum, mean, max, min, softmax, layer_norm) as kernels that keep one accumulator a vector lane.
+"""Reductions (sum, mean, max, min, softmax, layer_norm) as kernels that keep one accumulator a vector lane.
 
 LLVM may not reorder a sum of floats, so a plain loop adds one number at a time.  Here the reduced axis is cut into vectors: lane l
 adds up x[l], x[l + L], …; a tree adds the lanes; the rest that fills no vector is added at the end.  It is also more accurate.
+Over axes before the last (mean of an image in NHWC) the last axis has the lanes, and each row of the image its own sum.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from .forms import dims, product
 from .machine import Machine
 
 ROW = "oarlock.row"  # block annotation: the number of leading dims, one row each
+COLUMN = "oarlock.column"  # block annotation: the number of reduced loops
 DTYPES = ("float32", "float64")
 Dim = Any
 Reader = Callable[..., Any]
@@ -63,6 +65,34 @@ def reduction(x: te.Tensor, kind: str, lanes: int) -> te.Tensor:
         return reduce_row(x, lead, length, kind, lanes, kind)
     total = reduce_row(x, lead, length, "sum", lanes, "sum")
     return te.compute(lead, lambda *s: total(*s) / tirx.Cast(str(x.dtype), length), name="mean", attrs={ROW: [len(lead)]})
+
+
+def column_reduction(x: te.Tensor, kind: str, first: int, last: int, keepdims: bool) -> te.Tensor:
+    """Over the axes first … last, which are not the trailing ones: over all but the first of them, then over that."""
+    shape = [int(d) if isinstance(d, tirx.IntImm) else d for d in x.shape]
+    reducer = _REDUCE["sum" if kind == "mean" else kind]
+    lead, size, tail = shape[:first], shape[first], shape[last + 1 :]
+    inner = [te.reduce_axis((0, d), name="r") for d in shape[first + 1 : last + 1]]
+    source: Reader = x
+    if inner:
+        source = te.compute(
+            [*lead, size, *tail],
+            lambda *s: reducer(x(*s[: first + 1], *inner, *s[first + 1 :]), axis=inner),
+            name="column_part",
+            attrs={COLUMN: [len(inner)]},
+        )
+    outer = te.reduce_axis((0, size), name="q")
+    total = te.compute(
+        [*lead, *tail], lambda *s: reducer(source(*s[:first], outer, *s[first:]), axis=outer), name="column_total", attrs={COLUMN: [1]}
+    )
+    ones = [1] * (last + 1 - first) if keepdims else []
+    count = tirx.Cast(str(x.dtype), product(shape[first : last + 1]))
+
+    def element(*s: Dim) -> Any:
+        value = total(*s[:first], *s[first + len(ones) :])
+        return value / count if kind == "mean" else value
+
+    return te.compute([*lead, *ones, *tail], element, name="column_out")
 
 
 def softmax(x: te.Tensor, lanes: int, log: bool) -> te.Tensor:
@@ -148,8 +178,12 @@ class _Rewriter(relax.PyExprMutator):
     def _reduce(self, call: relax.Call, kind: str, shape: list, lanes: int) -> relax.Expr:
         rank = len(shape)
         axes = sorted(int(a) % rank for a in call.attrs.axis) if call.attrs.axis is not None else list(range(rank))
-        if not axes or axes != list(range(axes[0], rank)):
+        if not axes or axes != list(range(axes[0], axes[-1] + 1)):
             return call
+        if axes[-1] != rank - 1:
+            keep = bool(call.attrs.keepdims)
+            function = functools.partial(column_reduction, kind=kind, first=axes[0], last=axes[-1], keepdims=keep)
+            return self._te(function, kind, call.args[0])
         lead = shape[: axes[0]]
         length = product(shape[axes[0] :])
         if isinstance(length, int) and (length < 8 or lead and isinstance(lead[-1], int) and 0 in lead):

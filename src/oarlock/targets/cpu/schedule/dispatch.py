@@ -10,7 +10,7 @@ from tvm import tirx
 from ...base import Notes
 from ..elementary import expand
 from ..machine import Machine
-from . import generic, rows, tiled
+from . import columns, generic, rows, tiled
 
 SCHEDULED = "oarlock.schedule"  # attribute of a scheduled kernel: which schedule it got
 
@@ -20,6 +20,7 @@ Schedule = Callable[[tirx.PrimFunc, Machine], tirx.PrimFunc | None]
 _LIBRARY: list[tuple[str, Schedule]] = [
     ("tiled", tiled.schedule),
     ("rows", rows.schedule),
+    ("columns", columns.schedule),
     ("generic", generic.schedule),
 ]
 

@@ -1,0 +1,166 @@
+"""Fold constant factors and summands that follow a convolution or product into its weights.
+
+Before: ``conv2d(x, w) · s + b`` with s, b constant, one number a channel (a batch norm, a learned scale) or one for all.
+After: ``conv2d(x, w · s) + b``; ``(conv2d(x, w) + a) · s + b`` becomes ``conv2d(x, w · s) + (a · s + b)``.
+Does not apply where the convolution's result has another reader (it would run twice), or where constants vary over places.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from .. import compat
+
+_AXIS = {"relax.nn.conv2d": 1, "relax.nn.conv1d": 1, "relax.matmul": -1}  # where the channels of the result are
+
+
+@dataclass(frozen=True)
+class _Affine:
+    """A value that is ``call`` (constant weights, channels along ``axis`` of ``rank`` dims) plus ``bias`` (float64, by channel)."""
+
+    call: relax.Call
+    axis: int
+    rank: int
+    bias: np.ndarray | None
+
+
+def fold_affine(mod: tvm.IRModule) -> tvm.IRModule:
+    """Apply the rule to all functions of ``mod``."""
+    rewriter = _Fold(mod)
+    for gv, function in list(mod.functions.items()):
+        if isinstance(function, relax.Function):
+            rewriter.uses = _uses(function)
+            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
+    return relax.transform.DeadCodeElimination()(rewriter.builder_.get())
+
+
+def _uses(function: relax.Function) -> Counter:
+    """How often each variable is read."""
+    count: Counter = Counter()
+
+    def visit(e: relax.Expr) -> None:
+        if isinstance(e, relax.Var):
+            count[e] += 1
+
+    def block(b: relax.BindingBlock) -> None:
+        for binding in b.bindings:
+            value = binding.value
+            if isinstance(value, relax.If):
+                for branch in (value.true_branch, value.false_branch):
+                    body(branch)
+                visit(value.cond)
+            else:
+                relax.analysis.post_order_visit(value, visit)
+
+    def body(e: relax.Expr) -> None:
+        if isinstance(e, relax.SeqExpr):
+            for b in e.blocks:
+                block(b)
+            e = e.body
+        relax.analysis.post_order_visit(e, visit)
+
+    body(function.body)
+    return count
+
+
+@relax.expr_functor.mutator
+class _Fold(relax.PyExprMutator):
+    def __init__(self, mod: tvm.IRModule) -> None:
+        super().__init__(mod)
+        self.uses: Counter = Counter()
+        self.known: dict[relax.Var, _Affine] = {}
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        folded = self._fold(binding.value)
+        if folded is not None and isinstance(binding.var, relax.DataflowVar):
+            self.known[binding.var] = folded
+            if folded.call is not binding.value:
+                self.set_var_remap(binding.var, self._emit(folded))
+                return
+        super().visit_var_binding_(binding)
+
+    def _fold(self, value: relax.Expr) -> _Affine | None:
+        """``value`` as an affine function of a convolution with constant weights."""
+        name = getattr(value.op, "name", "") if isinstance(value, relax.Call) else ""
+        if name in _AXIS:
+            return self._start(value, name)
+        if name not in ("relax.multiply", "relax.add", "relax.subtract", "relax.divide"):
+            return None
+        a, b = value.args
+        if isinstance(a, compat.Constant) and name in ("relax.multiply", "relax.add"):
+            a, b = b, a
+        before = self.known.get(a) if isinstance(a, relax.Var) and self.uses[a] == 1 else None
+        if before is None or not isinstance(b, compat.Constant) or str(b.ty.dtype) != str(value.ty.dtype):
+            return None
+        constant = _by_channel(compat.constant_array(b), before, value)
+        if constant is None:
+            return None
+        if name in ("relax.add", "relax.subtract"):
+            sign = 1.0 if name == "relax.add" else -1.0
+            return _Affine(before.call, before.axis, before.rank, sign * constant + (0.0 if before.bias is None else before.bias))
+        if name == "relax.divide" and not constant.all():
+            return None
+        factor = constant if name == "relax.multiply" else 1.0 / constant
+        call = _scaled(before, factor)
+        if call is None:
+            return None
+        return _Affine(call, before.axis, before.rank, None if before.bias is None else before.bias * factor)
+
+    def _start(self, call: relax.Call, name: str) -> _Affine | None:
+        weight = call.args[1]
+        ty = call.ty
+        if not isinstance(weight, compat.Constant) or str(weight.ty.dtype) not in ("float32", "float64") or ty.dtype != weight.ty.dtype:
+            return None
+        if not isinstance(ty, relax.TensorType) or ty.ndim < 1 or (name == "relax.matmul" and len(weight.ty.shape.values) != 2):
+            return None
+        if name != "relax.matmul" and (str(call.attrs.out_layout)[1] != "C" or str(call.attrs.kernel_layout)[0] != "O"):
+            return None
+        return _Affine(call, _AXIS[name] % ty.ndim, ty.ndim, None)
+
+    def _emit(self, affine: _Affine) -> relax.Var:
+        call = affine.call
+        out = self.builder_.emit(relax.Call(call.op, [self.visit_expr(a) for a in call.args], call.attrs, call.ty_args))
+        if affine.bias is None:
+            return out
+        dtype = compat.constant_array(call.args[1]).dtype
+        shape = [1] * affine.rank
+        shape[affine.axis] = -1
+        return self.builder_.emit(relax.op.add(out, compat.constant(affine.bias.astype(dtype).reshape(shape))))
+
+
+def _channels(affine: _Affine) -> int:
+    shape = affine.call.args[1].ty.shape.values
+    return int(shape[1] if affine.call.op.name == "relax.matmul" else shape[0])
+
+
+def _by_channel(array: np.ndarray, affine: _Affine, value: relax.Expr) -> np.ndarray | None:
+    """The constant as one float64 a channel, or None when it varies over places, is not finite, or widens the result."""
+    channels = _channels(affine)
+    if array.ndim > affine.rank or not isinstance(value.ty, relax.TensorType) or value.ty.ndim != affine.rank:
+        return None
+    padded = array.reshape([1] * (affine.rank - array.ndim) + list(array.shape))
+    if any(d != 1 for i, d in enumerate(padded.shape) if i != affine.axis) or padded.shape[affine.axis] not in (1, channels):
+        return None
+    if not np.isfinite(padded).all():
+        return None
+    return np.broadcast_to(padded.reshape(-1), channels).astype("float64")
+
+
+def _scaled(affine: _Affine, factor: np.ndarray) -> relax.Call | None:
+    """The call with its weights multiplied; None when a weight would overflow or lose its precision."""
+    call = affine.call
+    weight = compat.constant_array(call.args[1])
+    where = (1, -1) if call.op.name == "relax.matmul" else (-1, *[1] * (weight.ndim - 1))
+    exact = weight.astype("float64") * factor.reshape(where)
+    limits = np.finfo(weight.dtype)
+    size = np.abs(exact[exact != 0])
+    if size.size and (size.max() > limits.max or size.min() < limits.tiny):
+        return None
+    new = relax.Call(call.op, [call.args[0], compat.constant(exact.astype(weight.dtype))], call.attrs, call.ty_args)
+    compat.set_type(new, call.ty)
+    return new
