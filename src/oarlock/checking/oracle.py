@@ -37,7 +37,8 @@ def export_call(
         executor = paddle.static.Executor(paddle.CPUPlace())
         executor.run(startup)
         paddle.static.save_inference_model(str(stem), feeds, outputs, executor, program=main, skip_prune_program=True)
-        return [np.asarray(o) for o in executor.run(main, feed=dict(inputs), fetch_list=outputs, return_numpy=False)]  # as tensors: also those with LoD
+        results = executor.run(main, feed=dict(inputs), fetch_list=outputs, return_numpy=False)  # as tensors: some have LoD
+        return [np.asarray(o) for o in results]
 
 
 def _declared(array: np.ndarray, static: Collection[int]) -> list[int]:
