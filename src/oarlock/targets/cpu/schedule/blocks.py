@@ -50,6 +50,15 @@ def leaf_blocks(sch: s_tir.Schedule) -> list[Any]:
     return list(sch.get_child_blocks(sch.get_sblock("root")))
 
 
+def fuse_static(sch: s_tir.Schedule, loops: list[Any]) -> list[Any]:
+    """Fuse the first loop with the static ones that follow it → that loop and those left.
+
+    A symbolic loop is not fused into another: TVM's arithmetic takes minutes over the division by its size.
+    """
+    count = next((i for i, loop in enumerate(loops) if i and extent(sch.get(loop).extent)[1]), len(loops))
+    return [sch.fuse(*loops[:count]) if count > 1 else loops[0], *loops[count:]]
+
+
 def nest_of(sch: s_tir.Schedule, block: Any) -> Nest:
     """The loops around ``block``; a loop's kind is that of the iterator bound to it alone."""
     node = sch.get(block)

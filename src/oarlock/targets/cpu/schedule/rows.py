@@ -31,20 +31,17 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     *before, out = rows
     work = sum(blocks.work(blocks.nest_of(sch, b).extents) for b in rows)
     loops = sch.get_loops(out)
-    if lead == 0:
-        row = None
-    elif lead == 1:
-        row = loops[0]
-    else:
-        row = sch.fuse(*loops[:lead])
+    outer = blocks.fuse_static(sch, loops[:lead]) if lead else []
+    row = outer[-1] if outer else None
     for block in reversed(before):
         if row is not None:
             sch.compute_at(block, row, preserve_unit_loops=True)
         sch.set_scope(block, 0, "local")
     for block in rows:
         _inner(sch, block, machine)
-    if row is not None and machine.threads > 1 and work >= PARALLEL_WORK:
-        sch.parallel(row)
+    if outer and machine.threads > 1 and work >= PARALLEL_WORK:
+        # a symbolic first loop left alone is the batch, most often 1
+        sch.parallel(outer[1] if len(outer) > 1 and outer[0] is loops[0] else outer[0])
     return sch.mod["main"]
 
 
