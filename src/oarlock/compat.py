@@ -110,6 +110,12 @@ def is_dim(var: tvm.ir.Var) -> bool:
     return bool(tvm.ir.is_prim_var(var)) and str(var.ty) == "int64"
 
 
+def has_root_block(function: tvm.tirx.PrimFunc) -> bool:
+    """Whether a kernel is made of blocks that a schedule can work on."""
+    body = function.body
+    return isinstance(body, s_tir.SBlockRealize) and body.block.name_hint == "root"
+
+
 def block_values(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> list[tvm.ir.Expr]:
     """What the iterators of a block are bound to, in order."""
     return list(tvm_ffi.get_global_func("s_tir.schedule.GetSBlockRealize")(sch, block).iter_values)

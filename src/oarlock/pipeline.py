@@ -22,6 +22,7 @@ from .rules.affine import fold_affine
 from .rules.dataflow import dataflow_blocks
 from .rules.deploy import check_packed_functions
 from .rules.legalise import LEGALISATIONS
+from .rules.sizes import name_sizes
 from .rules.spelling import simplify_sizes
 from .rules.weights import Weights, lift_weights
 from .targets import Notes, Stage, Target
@@ -53,14 +54,16 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
         Stage("fold-affine", lambda mod, notes: fold_affine(mod)),
         *target.graph_stages(),
         # sort, scan and sampling have no plain legalisation on every device: dispatch first
-        # reshape is left alone: the VM makes it a view, which costs nothing, where a kernel would copy
         _passes("dispatch", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan()),
+        # reshape is left alone: the VM makes it a view, which costs nothing, where a kernel would copy
         _passes("legalise", t.LegalizeOps(LEGALISATIONS, ["relax.reshape"])),
         # after legalisation: new call_tir on constants (reshaped scales, …) may have come up
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
         # FuseTIR compares shapes as they are written
         Stage("spell-sizes", lambda mod, notes: simplify_sizes(mod)),
         _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()),
+        # after fusing, which matches shapes between kernels; before schedules, which reason about extents
+        Stage("name-sizes", lambda mod, notes: name_sizes(mod)),
         # schedules see whole fused kernels
         *target.kernel_stages(),
         # weights leave the module only now: every rule above may look into constants

@@ -206,25 +206,28 @@ class _Rules:
     def kernel(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """Kernels of the importer's: pointwise ones like elementwise operators; others that keep channels apart in NHWC."""
         out = dims(var)
-        if len(call.args) != 2 or not isinstance(call.args[1], relax.Tuple):
+        if not isinstance(call.args[1], relax.Tuple) or not isinstance(var.ty, relax.TensorType):
             return None
-        operands = list(call.args[1].fields)
-        if not f.preferred(operands) or (made := recognise(f.kernels[call.args[0]])) is None:
+        operands = [a for a in call.args[1].fields if isinstance(a.ty, relax.TensorType)]
+        sizes = [a for a in call.args[1].fields if not isinstance(a.ty, relax.TensorType)]
+        if len(call.args) > 2:
+            sizes += list(call.args[2].values)
+        if not f.preferred(operands) or (made := recognise(f.kernels[call.args[0]])) is None or len(made.inputs) != len(operands):
             return None
         name = call.args[0].name_hint
         whole = [a for a in operands if (d := dims(a)) is not None and len(d) == len(out) and all(map(same, d, out))]
         for form in f.preferred(whole) if made.pointwise else ():
             moved = [f.operand(a, form, out) for a in operands]
             if all(o is not None for o in moved):
-                # the shape is taken from an operand: the symbolic dims of the new function are its own
+                # the shape is taken from an operand: so it is spelled as theirs are
                 at = next(i for i, a in enumerate(operands) if a.same_as(whole[0]))
                 return {form: f.te(lambda *t, at=at: made.broadcast(t[at].shape, t, name), *moved, name=name, fusable=False)}
         last = [f.has(a, "nhwc") and len(dims(a) or []) == 4 for a in operands]
-        if not any(last) or not made.keeps_channels() or not all(isinstance(d, int) for a in [var, *operands] for d in (dims(a) or [None])):
+        if not any(last) or not made.keeps_channels():
             return None
         shape = [out[i] for i in TO_NHWC]
         moved = [f.get(a, "nhwc" if m else "plain") for a, m in zip(operands, last, strict=True)]
-        return {"nhwc": f.te(lambda *t: made.channels_last(shape, t, last, name), *moved, name=name, fusable=False)}
+        return {"nhwc": f.te(lambda *t: made.channels_last(shape, t, last, sizes, name), *moved, name=name, fusable=False)}
 
     def pool(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """Operators with a layout attribute: the same in NHWC."""

@@ -20,12 +20,14 @@ Expr = Any
 class Element:
     """What a kernel computes for one element: ``value``, of the output's place ``places`` and loads from ``inputs``.
 
+    ``sizes`` are the kernel's parameters that are no tensors.
     ``pointwise``: the value depends on nothing but the inputs' elements at the same place.
     """
 
     value: Expr
     places: list[tvm.ir.Var]
     inputs: list[tvm.ir.Var]
+    sizes: list[tvm.ir.Var]
     pointwise: bool
 
     def broadcast(self, shape: Sequence[Any], tensors: Sequence[te.Tensor], name: str) -> te.Tensor:
@@ -42,12 +44,18 @@ class Element:
 
         return te.compute(tuple(shape), element, name=name)
 
-    def channels_last(self, shape: Sequence[Any], tensors: Sequence[te.Tensor], moved: Sequence[bool], name: str) -> te.Tensor:
+    def channels_last(
+        self, shape: Sequence[Any], tensors: Sequence[te.Tensor], moved: Sequence[bool], sizes: Sequence[Expr], name: str
+    ) -> te.Tensor:
         """The kernel for a result of ``shape`` (N, H, W, C) where it was NCHW; ``moved``: which tensors are NHWC too."""
+        known = dict(zip(self.sizes, sizes, strict=True))
+        for old, new, last in zip(self.inputs, tensors, moved, strict=True):
+            dims = [new.shape[i] for i in (0, 3, 1, 2)] if last else new.shape
+            known |= {d: e for d, e in zip(old.ty.shape, dims, strict=True) if isinstance(d, tvm.ir.Var) and d not in known}
         table = {old: (new, m) for old, new, m in zip(self.inputs, tensors, moved, strict=True)}
 
         def element(n: Expr, h: Expr, w: Expr, c: Expr) -> Expr:
-            here = dict(zip(self.places, (n, c, h, w), strict=True))
+            here = known | dict(zip(self.places, (n, c, h, w), strict=True))
 
             def load(old: tvm.ir.TensorLoad) -> Expr:
                 tensor, last = table[old.source]
@@ -78,9 +86,10 @@ def _one(dim: Any) -> bool:
 
 def recognise(function: tirx.PrimFunc) -> Element | None:
     """What a kernel of one spatial block computes for an element; None for any other kernel."""
-    if any(not isinstance(p.ty, tirx.BufferType) for p in function.params) or not isinstance(function.body, s_tir.SBlockRealize):
+    if not isinstance(function.body, s_tir.SBlockRealize):
         return None
-    *inputs, output = function.params
+    *inputs, output = [p for p in function.params if isinstance(p.ty, tirx.BufferType)]
+    sizes = [p for p in function.params if not isinstance(p.ty, tirx.BufferType)]
     root = function.body.block
     statement: Any = root.body
     while isinstance(statement, tirx.For):
@@ -94,7 +103,7 @@ def recognise(function: tirx.PrimFunc) -> Element | None:
         return None
     if len(store.indices) != len(places) or not all(a.same_as(b) for a, b in zip(store.indices, places, strict=True)):
         return None
-    return Element(store.value, places, inputs, _only_loads_in_place(store.value, inputs, places))
+    return Element(store.value, places, inputs, sizes, _only_loads_in_place(store.value, inputs, places))
 
 
 def _only_loads_in_place(value: Expr, inputs: list[tvm.ir.Var], places: list[tvm.ir.Var]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tvm
 from tvm import tirx
 
+from .... import compat
 from ...base import Notes
 from ..elementary import expand
 from ..machine import Machine
@@ -38,6 +39,8 @@ def schedule_module(mod: tvm.IRModule, machine: Machine, notes: Notes) -> tvm.IR
 
 
 def _schedule(name: str, function: tirx.PrimFunc, machine: Machine, notes: Notes) -> tirx.PrimFunc:
+    if not compat.has_root_block(function):
+        return expand(function).with_attr(SCHEDULED, "none")  # statements without blocks (a check of sizes): nothing to schedule
     for kind, schedule in _LIBRARY:
         try:
             scheduled = schedule(function, machine)
