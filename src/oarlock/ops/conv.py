@@ -158,7 +158,9 @@ def _gathered(
         def element(n: Any, o: Any, *place: Any) -> PrimExpr:
             raw = [p + pad_ - k * d for p, pad_, k, d in zip(place, before, rk, dilations, strict=True)]
             index = [tirx.floordiv(r, s) for r, s in zip(raw, strides, strict=True)]
-            inside = [tirx.all(r >= 0, tirx.floormod(r, s) == 0, i < d) for r, s, i, d in zip(raw, strides, index, x.shape[2:], strict=True)]
+            inside = [
+                tirx.all(r >= 0, tirx.floormod(r, s) == 0, i < d) for r, s, i, d in zip(raw, strides, index, x.shape[2:], strict=True)
+            ]
             channel = tirx.floordiv(o, per_group) * in_group + rc
             product = data(n, channel, *index) * weight(channel, tirx.floormod(o, per_group), *rk)
             return te.sum(tirx.if_then_else(tirx.all(*inside), product, tirx.const(0, x.dtype)), axis=[rc, *rk])

@@ -141,7 +141,8 @@ def nearest(b: Builder, x: Tensor, axes: list[Axis], first: int, align_corners: 
         elif factor and np.array_equal(places, np.arange(len(places)) // factor):
             pick.append(lambda _, i, factor=factor: tirx.floordiv(i, factor))  # type: ignore[misc]
         else:
-            pick.append(lambda held, i, at=len(tables): held[at](i))  # type: ignore[misc]
+            at = len(tables)
+            pick.append(lambda held, i, at=at: held[at](i))  # type: ignore[misc]
             tables.append(b.const(places, "int64"))
 
     def element(t: te.Tensor, *rest: Any) -> PrimExpr:

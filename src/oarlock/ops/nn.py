@@ -376,7 +376,9 @@ def fused_rotary_position_embedding(
     if sin is None or cos is None:
         raise UnsupportedError("rotary embedding without tables of sines and cosines")
     depth = _depth(q)
-    tables = [t.reshape([t.size // depth if isinstance(t.size, int) else b.simplify(tirx.floordiv(t.size, depth)), depth]) for t in (sin, cos)]
+    tables = [
+        t.reshape([t.size // depth if isinstance(t.size, int) else b.simplify(tirx.floordiv(t.size, depth)), depth]) for t in (sin, cos)
+    ]
     held = [*tables, *([position_ids] if position_ids is not None else [])]
     half = depth // 2
     time_axis, batch_axis = (0, 1) if time_major else (1, 0)

@@ -110,9 +110,7 @@ def normalise_layer(b: Builder, x: Tensor, scale: Tensor | None, bias: Tensor | 
         x = b.match(x, [*x.shape[:-1], known.size]) if isinstance(known.size, int) else x
     over = x.shape[begin:]
     wide = _wide(x.dtype)
-    gamma, beta = (
-        b.full(over, default, wide) if t is None else t.astype(wide).reshape(over) for t, default in ((scale, 1.0), (bias, 0.0))
-    )
+    gamma, beta = (b.full(over, default, wide) if t is None else t.astype(wide).reshape(over) for t, default in ((scale, 1.0), (bias, 0.0)))
     axes = list(range(begin - x.ndim, 0))
     out = relax.op.nn.layer_norm(x.astype(wide).expr, gamma.expr, beta.expr, axes, epsilon)
     return b.emit(out).astype(x.dtype)
@@ -182,7 +180,11 @@ def normalise_rms(b: Builder, x: Tensor, scale: Tensor | None, epsilon: float, b
 
 @operator
 def rms_norm(
-    b: Builder, x: Tensor, scale: Tensor | None = None, normalized_shape: list = [], epsilon: float = 1e-5  # noqa: B006 - never changed
+    b: Builder,
+    x: Tensor,
+    scale: Tensor | None = None,
+    normalized_shape: list = [],
+    epsilon: float = 1e-5,  # noqa: B006 - never changed
 ) -> tuple[Tensor | None, ...]:
     """x / √(mean(x²) + ε) · scale over the last len(normalized_shape) axes."""
     return normalise_rms(b, x, scale, epsilon, x.ndim - max(len(normalized_shape), 1)), None
@@ -303,3 +305,15 @@ def _product(dims: list[Dim]) -> Dim:
     for d in dims:
         total = total * d
     return total
+
+
+@operator
+def renorm(b: Builder, x: Tensor, p: float, axis: int, max_norm: float) -> Tensor:
+    """Every slice of ``axis`` scaled down to a p-norm of max_norm where it is larger."""
+    axis += x.ndim if axis < 0 else 0
+    over = [a for a in range(x.ndim) if a != axis]
+    exponent = b.const(p, x.dtype)
+    powers = b.emit(relax.op.power(relax.op.abs(x.expr), exponent.expr))
+    total = b.emit(relax.op.sum(powers.expr, over, keepdims=True))
+    length = b.emit(relax.op.power(total.expr, b.const(1.0 / p, x.dtype).expr))
+    return x * b.where(length > max_norm, b.const(max_norm, x.dtype) / length, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,9 @@ def pool_windows(b: Builder, x: Tensor, windows: list[Window], kind: str, exclus
     return b.compute(total.shape, mean, total, name="pool_mean")
 
 
-def _plain(b: Builder, x: Tensor, kind: str, kernel: list[int], strides: list[int], edges: Edges, ceil_mode: bool, exclusive: bool) -> Tensor | None:
+def _plain(
+    b: Builder, x: Tensor, kind: str, kernel: list[int], strides: list[int], edges: Edges, ceil_mode: bool, exclusive: bool
+) -> Tensor | None:
     """The Relax operator, where it means the same."""
     rank = len(kernel)
     if not is_static(edges) or any(e[0] >= k or e[1] >= k for e, k in zip(edges, kernel, strict=True)):
@@ -175,7 +178,9 @@ def pool2d(
     padding_algorithm: str = "EXPLICIT",
 ) -> Tensor:
     """Max or average pooling over height and width; adaptive: kernel_size is the output's size."""
-    return _pool(b, x, kernel_size, strides, paddings, ceil_mode, exclusive, data_format, pooling_type, global_pooling, adaptive, padding_algorithm)
+    return _pool(
+        b, x, kernel_size, strides, paddings, ceil_mode, exclusive, data_format, pooling_type, global_pooling, adaptive, padding_algorithm
+    )
 
 
 @operator
@@ -194,7 +199,9 @@ def pool3d(
     padding_algorithm: str = "EXPLICIT",
 ) -> Tensor:
     """Max or average pooling over depth, height and width."""
-    return _pool(b, x, kernel_size, strides, paddings, ceil_mode, exclusive, data_format, pooling_type, global_pooling, adaptive, padding_algorithm)
+    return _pool(
+        b, x, kernel_size, strides, paddings, ceil_mode, exclusive, data_format, pooling_type, global_pooling, adaptive, padding_algorithm
+    )
 
 
 # ---- with index ------------------------------------------------------------------------------------------------------
@@ -315,6 +322,16 @@ def fractional_max_pool(
 # ---- by power --------------------------------------------------------------------------------------------------------
 
 
+def _power(value: PrimExpr, exponent: float, dtype: str) -> PrimExpr:
+    """value^exponent; by products for small whole exponents, where the value may be negative."""
+    if exponent != int(exponent) or not 1 <= exponent <= 16:
+        return tirx.pow(value, tirx.const(exponent, dtype))
+    out = value
+    for _ in range(int(exponent) - 1):
+        out = out * value
+    return out
+
+
 @operator
 def lp_pool2d(
     b: Builder,
@@ -331,7 +348,7 @@ def lp_pool2d(
     padding_algorithm: str = "EXPLICIT",
     norm_type: float = 0.0,
 ) -> Tensor:
-    """(Σ xᵖ)^(1/p) over windows, p = norm_type."""
+    """(Σ xᵖ)^(1/p) over windows, p = norm_type; the maximum for p = ∞."""
     x = to_channels_first(x, data_format)
     rank = x.ndim - 2
     sizes = x.shape[2:]
@@ -343,8 +360,9 @@ def lp_pool2d(
         fixed, steps = ints(kernel_size, "the kernel size of a pooling"), per_axis(strides, rank)
         edges, _ = resolve_padding(padding_algorithm, paddings, sizes, fixed, steps, [1] * rank)
         windows = [sliding(b, d, k, s, e, ceil_mode) for d, k, s, e in zip(sizes, fixed, steps, edges, strict=True)]
-    power = tirx.const(norm_type, x.dtype)
-    total = _reduced(b, x, windows, te.sum, tirx.const(0, x.dtype), lambda v: tirx.pow(v, power))
+    if norm_type == math.inf:
+        return from_channels_first(_reduced(b, x, windows, te.max, float_min(x.dtype), lambda v: v), data_format)
+    total = _reduced(b, x, windows, te.sum, tirx.const(0, x.dtype), lambda v: _power(v, norm_type, x.dtype))
     root = tirx.const(1.0 / norm_type, x.dtype)
     out = b.compute(total.shape, lambda t, *i: tirx.pow(t(*i), root), total, name="root")
     return from_channels_first(out, data_format)
@@ -369,7 +387,9 @@ def _unpool(b: Builder, x: Tensor, indices: Tensor, sizes: Sequence[Dim]) -> Ten
 
 
 @operator
-def unpool(b: Builder, x: Tensor, indices: Tensor, output_size: Ints, ksize: list, strides: list, padding: list, data_format: str = "NCHW") -> Tensor:
+def unpool(
+    b: Builder, x: Tensor, indices: Tensor, output_size: Ints, ksize: list, strides: list, padding: list, data_format: str = "NCHW"
+) -> Tensor:
     """2-D: undo max pooling, from its indices."""
     return _unpool(b, x, indices, list(output_size)[-2:])
 

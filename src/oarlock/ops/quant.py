@@ -1,6 +1,6 @@
 """Quantisation as Paddle writes it: integers held in floats, a scale that stands for the largest integer.
 
-    q = clip(round(x · qmax / scale)), x ≈ q · scale / qmax        qmax = 2^(bits − 1) − 1
+q = clip(round(x · qmax / scale)), x ≈ q · scale / qmax        qmax = 2^(bits − 1) − 1
 """
 
 from __future__ import annotations
@@ -247,7 +247,12 @@ def fake_dequantize_max_abs(b: Builder, x: Tensor, scale: Tensor, max_range: flo
 
 @operator
 def fake_channel_wise_dequantize_max_abs(
-    b: Builder, x: Tensor, scales: list[Tensor], quant_bits: list = [8], quant_axis: int = 0, x_num_col_dims: int = 1  # noqa: B006
+    b: Builder,
+    x: Tensor,
+    scales: list[Tensor],
+    quant_bits: list = [8],
+    quant_axis: int = 0,
+    x_num_col_dims: int = 1,  # noqa: B006
 ) -> Tensor:
     """x · scale / qmax by channel; a second scale is that of the other factor of the product that made x."""
     ranges = 1.0

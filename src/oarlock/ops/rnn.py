@@ -85,9 +85,10 @@ def _direction(
 def _store(
     out: Any, last: list[Any], t: Any, n: Any, j: Any, hidden: PrimExpr, cell: PrimExpr | None, inside: PrimExpr | None, dtype: str
 ) -> None:
-    """Write a step; behind a sequence's end the output is 0 and the states stay.  The cell is written before the hidden state,
+    """Write a step; behind a sequence's end the output is 0 and the states stay.
 
-    whose expression is evaluated from the output, because both expressions read the old cell.
+    An expression is evaluated where it is written, so the order matters: the output (from the old states), the cell (from the
+    old cell), then the hidden state, taken from the output.
     """
     if inside is None:
         out[t, n, j] = hidden

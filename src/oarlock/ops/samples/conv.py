@@ -32,7 +32,12 @@ sample("conv2d", _conv2d(padding="VALID", data_format="NHWC"), x=f32(1, 8, 9, 3)
 sample("conv2d", _conv2d(groups=2, stride=2), x=f32(1, 6, 7, 7), constants={"w": f32(4, 3, 3, 3)})
 sample("conv2d", _conv2d(padding=1), x=f64(1, 3, 5, 5), constants={"w": f64(2, 3, 3, 3)})
 sample("conv2d", lambda paddle, x, w: paddle.nn.functional.conv1d(x, w, padding=1, stride=2), x=f32(2, 3, 9), constants={"w": f32(4, 3, 3)})
-sample("conv2d", lambda paddle, x, w: paddle.nn.functional.conv1d(x, w, padding="SAME", dilation=2), x=f32(2, 3, 9), constants={"w": f32(4, 3, 3)})
+sample(
+    "conv2d",
+    lambda paddle, x, w: paddle.nn.functional.conv1d(x, w, padding="SAME", dilation=2),
+    x=f32(2, 3, 9),
+    constants={"w": f32(4, 3, 3)},
+)
 sample("conv2d", _conv2d(), x=f32(1, 3, 5, 5), w=f32(2, 3, 3, 3))
 sample("depthwise_conv2d", _conv2d(groups=4, padding=1), x=f32(1, 4, 6, 5), constants={"w": f32(4, 1, 3, 3), "bias": f32(4)})
 sample("depthwise_conv2d", _conv2d(groups=4, padding=[2, 1], dilation=2, stride=2), x=f32(1, 4, 9, 9), constants={"w": f32(8, 1, 3, 3)})
@@ -45,7 +50,13 @@ T = {"w": f32(3, 4, 3, 3)}
 sample("conv2d_transpose", _transpose2d(), x=f32(2, 3, 5, 4), constants={"w": f32(3, 4, 3, 3), "bias": f32(4)}, static=(1,))
 sample("conv2d_transpose", _transpose2d(stride=2, padding=1, output_padding=1), x=f32(1, 3, 5, 4), constants=T, static=(1,))
 sample("conv2d_transpose", _transpose2d(stride=2, padding=[0, 1, 1, 0], output_size=[11, 8]), x=f32(1, 3, 5, 4), constants=T, static=(1,))
-sample("conv2d_transpose", _transpose2d(stride=[2, 3], dilation=[2, 1], groups=3), x=f32(1, 3, 5, 4), constants={"w": f32(3, 2, 3, 3)}, static=(1,))
+sample(
+    "conv2d_transpose",
+    _transpose2d(stride=[2, 3], dilation=[2, 1], groups=3),
+    x=f32(1, 3, 5, 4),
+    constants={"w": f32(3, 2, 3, 3)},
+    static=(1,),
+)
 sample("conv2d_transpose", _transpose2d(stride=2, padding="SAME"), x=f32(1, 3, 5, 4), constants=T, static=(1,))
 sample("conv2d_transpose", _transpose2d(stride=2, padding="VALID", data_format="NHWC"), x=f32(1, 5, 4, 3), constants=T, static=(-1,))
 sample("conv2d_transpose", _transpose2d(stride=2), x=f32(1, 3, 5, 4), constants={"w": f32(3, 4, 2, 2)}, static=(1,))
@@ -59,13 +70,31 @@ sample(
     lambda paddle, x, w: paddle.nn.functional.conv1d_transpose(x, w, stride=2, padding=1, output_padding=1),
     x=f32(2, 3, 5), constants={"w": f32(3, 4, 3)}, static=(1,),
 )  # fmt: skip
-sample("depthwise_conv2d_transpose", _transpose2d(stride=2, padding=1, groups=4), x=f32(1, 4, 4, 4), constants={"w": f32(4, 1, 4, 4)}, static=(1,))
-sample("conv3d_transpose", _transpose3d(stride=2, padding=1, output_padding=1), x=f32(1, 2, 3, 3, 2), constants={"w": f32(2, 3, 3, 3, 3)}, static=(1,))
+sample(
+    "depthwise_conv2d_transpose",
+    _transpose2d(stride=2, padding=1, groups=4),
+    x=f32(1, 4, 4, 4),
+    constants={"w": f32(4, 1, 4, 4)},
+    static=(1,),
+)
+sample(
+    "conv3d_transpose",
+    _transpose3d(stride=2, padding=1, output_padding=1),
+    x=f32(1, 2, 3, 3, 2),
+    constants={"w": f32(2, 3, 3, 3, 3)},
+    static=(1,),
+)
 sample(
     "conv3d_transpose", _transpose3d(stride=2, groups=2, dilation=2, data_format="NDHWC"),
     x=f32(1, 3, 2, 3, 4), constants={"w": f32(4, 2, 2, 2, 2), "bias": f32(4)}, static=(-1,),
 )  # fmt: skip
-sample("conv3d_transpose", _transpose3d(stride=2, output_size=[8, 7, 5]), x=f32(1, 2, 3, 3, 2), constants={"w": f32(2, 3, 3, 3, 3)}, static=(1,))
+sample(
+    "conv3d_transpose",
+    _transpose3d(stride=2, output_size=[8, 7, 5]),
+    x=f32(1, 2, 3, 3, 2),
+    constants={"w": f32(2, 3, 3, 3, 3)},
+    static=(1,),
+)
 
 
 def _deformable(paddle: Any, x: Any, offset: Any, w: Any, mask: Any = None, **kw: Any) -> Any:

@@ -25,18 +25,51 @@ sample("cross_entropy_with_softmax", _entropy(ignore_index=3), x=f64(4, 5), y=i3
 sample("cross_entropy_with_softmax", _entropy(axis=1), x=f32(2, 5, 3), y=i64(2, 1, 3, high=5), dynamic="Paddle compares the sizes")
 sample("cross_entropy_with_softmax", _entropy(soft_label=True), x=f32(4, 5), y=SHARES)
 sample("cross_entropy_with_softmax", _entropy(soft_label=True, axis=0), x=f32(4, 5), y=SHARES)
-sample("cross_entropy_with_softmax", _call("cross_entropy", use_softmax=False, reduction="none"), x=SHARES, y=i64(4, high=5), dynamic="Paddle compares the sizes")
+sample(
+    "cross_entropy_with_softmax",
+    _call("cross_entropy", use_softmax=False, reduction="none"),
+    x=SHARES,
+    y=i64(4, high=5),
+    dynamic="Paddle compares the sizes",
+)
 sample("nll_loss", _call("nll_loss", reduction="none"), x=f32(4, 5), y=i64(4, high=5), static=(1,))
 sample("nll_loss", _call("nll_loss"), x=f32(4, 5), y=i64(4, high=5), w=f32(5, low=0.5), static=(1,))
 sample("nll_loss", _call("nll_loss", reduction="sum", ignore_index=2), x=f32(6, 5), y=i64(6, high=5), w=f32(5), static=(1,))
 sample("label_smooth", _call("label_smooth", epsilon=0.2), x=f32(4, 5))
 sample("label_smooth", _call("label_smooth", epsilon=0.3), x=f32(4, 5), p=f32(1, 5), static=(-1,))
-sample("sigmoid_cross_entropy_with_logits", _call("binary_cross_entropy_with_logits", reduction="none"), x=f32(3, 4, low=-9, high=9), y=f32(3, 4, low=0, high=1))
-sample("sigmoid_cross_entropy_with_logits", lambda paddle, x, y, w: paddle.nn.functional.binary_cross_entropy_with_logits(x, y, pos_weight=w), x=f32(3, 4), y=f32(3, 4, low=0, high=1), w=f32(4, low=0.5))
-sample("sigmoid_cross_entropy_with_logits", lambda paddle, x, y: paddle._C_ops.sigmoid_cross_entropy_with_logits(x, y, None, True, 1), x=f32(3, 4), y=np.array([[0, 1, 0, 1], [1, 1, 0, 0], [1, 0, 0, 1]], "float32"))
-sample("bce_loss", _call("binary_cross_entropy", reduction="none"), x=np.array([[0.0, 1.0, 0.3, 0.9]], "float32"), y=np.array([[0.0, 0.0, 1.0, 0.4]], "float32"))
+sample(
+    "sigmoid_cross_entropy_with_logits",
+    _call("binary_cross_entropy_with_logits", reduction="none"),
+    x=f32(3, 4, low=-9, high=9),
+    y=f32(3, 4, low=0, high=1),
+)
+sample(
+    "sigmoid_cross_entropy_with_logits",
+    lambda paddle, x, y, w: paddle.nn.functional.binary_cross_entropy_with_logits(x, y, pos_weight=w),
+    x=f32(3, 4),
+    y=f32(3, 4, low=0, high=1),
+    w=f32(4, low=0.5),
+)
+sample(
+    "sigmoid_cross_entropy_with_logits",
+    lambda paddle, x, y: paddle._C_ops.sigmoid_cross_entropy_with_logits(x, y, None, True, 1),
+    x=f32(3, 4),
+    y=np.array([[0, 1, 0, 1], [1, 1, 0, 0], [1, 0, 0, 1]], "float32"),
+)
+sample(
+    "bce_loss",
+    _call("binary_cross_entropy", reduction="none"),
+    x=np.array([[0.0, 1.0, 0.3, 0.9]], "float32"),
+    y=np.array([[0.0, 0.0, 1.0, 0.4]], "float32"),
+)
 sample("log_loss", _call("log_loss", epsilon=0.01), x=f32(4, 1, low=0, high=1), y=f32(4, 1, low=0, high=1), static=(-1,))
-sample("hinge_loss", lambda paddle, x, y: paddle._C_ops.hinge_loss(x, y), x=f32(4, 1), y=np.array([[0], [1], [1], [0]], "float32"), static=(-1,))
+sample(
+    "hinge_loss",
+    lambda paddle, x, y: paddle._C_ops.hinge_loss(x, y),
+    x=f32(4, 1),
+    y=np.array([[0], [1], [1], [0]], "float32"),
+    static=(-1,),
+)
 for reduction in ("none", "mean", "sum", "batchmean"):
     sample("kldiv_loss", _call("kl_div", reduction=reduction), x=f32(3, 4), y=f32(3, 4))
 sample("kldiv_loss", lambda paddle, x, y: paddle.nn.functional.kl_div(x, y, "none", log_target=True), x=f32(3, 4), y=f32(3, 4))

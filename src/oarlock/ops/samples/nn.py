@@ -13,6 +13,24 @@ sample("log_softmax", lambda paddle, x: paddle.nn.functional.log_softmax(x, axis
 sample("log_softmax", lambda paddle, x: paddle.nn.functional.log_softmax(x), x=f32())
 sample("dropout", lambda paddle, x: paddle.nn.functional.dropout(x, 0.3, training=False), x=f32(2, 5))
 sample("dropout", lambda paddle, x: paddle.nn.functional.dropout(x, 0.3, training=False, mode="downscale_in_infer"), x=f32(2, 5))
-sample("fused_softmax_mask", lambda paddle, x, m: paddle.incubate.softmax_mask_fuse(x, m), x=f32(1, 2, 8, 32), m=f32(1, 1, 8, 32), static=(0, 1))
-sample("fc", lambda paddle, x, w, c: paddle._C_ops.fc(x, w, c, 2, "", False), x=f32(2, 3, 4), constants={"w": f32(4, 5), "c": f32(5)}, static=(2,))
-sample("fc", lambda paddle, x, w, c: paddle._C_ops.fc(x, w, c, 1, "relu", False), x=f32(2, 3, 4), constants={"w": f32(12, 5), "c": f32(5)}, static=(1, 2))
+sample(
+    "fused_softmax_mask",
+    lambda paddle, x, m: paddle.incubate.softmax_mask_fuse(x, m),
+    x=f32(1, 2, 8, 32),
+    m=f32(1, 1, 8, 32),
+    static=(0, 1),
+)
+sample(
+    "fc",
+    lambda paddle, x, w, c: paddle._C_ops.fc(x, w, c, 2, "", False),
+    x=f32(2, 3, 4),
+    constants={"w": f32(4, 5), "c": f32(5)},
+    static=(2,),
+)
+sample(
+    "fc",
+    lambda paddle, x, w, c: paddle._C_ops.fc(x, w, c, 1, "relu", False),
+    x=f32(2, 3, 4),
+    constants={"w": f32(12, 5), "c": f32(5)},
+    static=(1, 2),
+)

@@ -49,7 +49,9 @@ def _group_norm(groups: int, affine: bool = True, **kw: Any) -> Any:
 
 
 sample("group_norm", _group_norm(2), x=f32(2, 6, 4, 3), constants={"w": f32(6), "b": f32(6, seed=1)}, static=(1,))
-sample("group_norm", _group_norm(3, epsilon=0.01, data_format="NHWC"), x=f32(2, 4, 3, 6), constants={"w": f32(6), "b": f32(6)}, static=(-1,))
+sample(
+    "group_norm", _group_norm(3, epsilon=0.01, data_format="NHWC"), x=f32(2, 4, 3, 6), constants={"w": f32(6), "b": f32(6)}, static=(-1,)
+)
 sample("group_norm", _group_norm(2, affine=False), x=f32(2, 4, 5), static=(1,))
 sample("group_norm", _group_norm(2, affine=False), x=f32(2, 4, 3, 2, 2), static=(1,))
 
@@ -69,3 +71,5 @@ sample("norm", lambda paddle, x: paddle._C_ops.norm(x, 1, 1e-10, False), x=f32(2
 sample("norm", lambda paddle, x: paddle._C_ops.norm(x, -1, 1e-2, False), x=f32(2, 3))
 sample("spectral_norm", lambda paddle, w, u, v: paddle._C_ops.spectral_norm(w, u, v, 0, 1, 1e-12), w=f32(4, 3, 2), u=f32(4), v=f32(6))
 sample("spectral_norm", lambda paddle, w, u, v: paddle._C_ops.spectral_norm(w, u, v, 1, 3, 1e-12), w=f32(4, 3, 2), u=f32(3), v=f32(8))
+sample("renorm", lambda paddle, x: paddle.renorm(x, 2.0, 1, 2.5), x=f32(2, 3, 4), static=(1,))
+sample("renorm", lambda paddle, x: paddle.renorm(x, 1.5, -1, 3.0), x=f64(2, 3, 4), static=(1, 2))

@@ -48,11 +48,22 @@ sample("max_pool2d_with_index", _call("adaptive_max_pool2d", output_size=[2, 3],
 sample("max_pool2d_with_index", _call("max_pool1d", kernel_size=2, return_mask=True), x=f32(1, 2, 6))
 sample("max_pool3d_with_index", _call("max_pool3d", kernel_size=2, stride=2, padding=1, return_mask=True), x=f32(1, 2, 4, 5, 4))
 sample("max_pool3d_with_index", _call("adaptive_max_pool3d", output_size=2, return_mask=True), x=f32(1, 2, 4, 5, 3))
-sample("fractional_max_pool2d", _call("fractional_max_pool2d", output_size=3, random_u=0.3, return_mask=True), x=f32(1, 2, 7, 8), dynamic="spatial dims")
-sample("fractional_max_pool2d", _call("fractional_max_pool2d", output_size=[3, 4], kernel_size=2, random_u=0.7), x=f32(1, 2, 7, 9), dynamic="spatial dims")
+sample(
+    "fractional_max_pool2d",
+    _call("fractional_max_pool2d", output_size=3, random_u=0.3, return_mask=True),
+    x=f32(1, 2, 7, 8),
+    dynamic="spatial dims",
+)
+sample(
+    "fractional_max_pool2d",
+    _call("fractional_max_pool2d", output_size=[3, 4], kernel_size=2, random_u=0.7),
+    x=f32(1, 2, 7, 9),
+    dynamic="spatial dims",
+)
 sample("fractional_max_pool3d", _call("fractional_max_pool3d", output_size=2, random_u=0.5), x=f32(1, 2, 5, 4, 6), dynamic="spatial dims")
 sample("lp_pool2d", _call("lp_pool2d", norm_type=2, kernel_size=3, stride=2, padding=1), x=f32(1, 2, 6, 5))
 sample("lp_pool2d", _call("lp_pool2d", norm_type=3.0, kernel_size=2, ceil_mode=True), x=f32(1, 2, 5, 5, low=0.0))
+sample("lp_pool2d", _call("lp_pool2d", norm_type=float("inf"), kernel_size=[2, 3], padding=1), x=f32(1, 2, 5, 5))
 sample("lp_pool2d", _call("lp_pool1d", norm_type=4, kernel_size=2), x=f32(1, 2, 6, low=0.0))
 
 

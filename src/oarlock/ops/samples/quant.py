@@ -23,7 +23,9 @@ WIDE = np.array([127.0], "float32")
 for ties in (0, 1):
     moving = "fake_quantize_dequantize_moving_average_abs_max"
     sample(moving, lambda paddle, x, s, t=ties, m=moving: _op(m, None, None, 0.9, 8, True, t)(paddle, x, s), x=TIES, constants={"s": WIDE})
-    sample(moving, lambda paddle, x, s, t=ties, m=moving: _op(m, None, None, 0.9, 4, True, t)(paddle, x, s), x=f32(3, 5), constants={"s": ONE})
+    sample(
+        moving, lambda paddle, x, s, t=ties, m=moving: _op(m, None, None, 0.9, 4, True, t)(paddle, x, s), x=f32(3, 5), constants={"s": ONE}
+    )
     moving = "fake_quantize_moving_average_abs_max"
     sample(moving, lambda paddle, x, s, t=ties, m=moving: _op(m, None, None, 0.9, 8, True, t)(paddle, x, s), x=TIES, constants={"s": WIDE})
     sample("fake_quantize_range_abs_max", _op("fake_quantize_range_abs_max", None, 10000, 8, True, ties), x=TIES, s=WIDE)
@@ -42,8 +44,18 @@ for ties in (0, 1):
             x=f32(2, 3, 4), s=scales, z=np.zeros(scales.size, "float32"), constants=state,
         )  # fmt: skip
 sample("fake_dequantize_max_abs", _op("fake_dequantize_max_abs", 127.0), x=f32(3, 4), s=ONE)
-sample("fake_channel_wise_dequantize_max_abs", lambda paddle, x, s: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s], [8], 0, 1), x=f32(3, 4), s=f32(3))
-sample("fake_channel_wise_dequantize_max_abs", lambda paddle, x, s: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s], [8], 1, 1), x=f32(3, 4, 2, 2), s=f32(4))
+sample(
+    "fake_channel_wise_dequantize_max_abs",
+    lambda paddle, x, s: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s], [8], 0, 1),
+    x=f32(3, 4),
+    s=f32(3),
+)
+sample(
+    "fake_channel_wise_dequantize_max_abs",
+    lambda paddle, x, s: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s], [8], 1, 1),
+    x=f32(3, 4, 2, 2),
+    s=f32(4),
+)
 sample(
     "fake_channel_wise_dequantize_max_abs", lambda paddle, x, s, a: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s, a], [8, 8], 0, 1),
     x=f32(2, 3, 4, 2), s=f32(3), a=ONE,

@@ -31,9 +31,7 @@ def _rnn(mode: str, hidden: int, layers: int = 1, directions: int = 1, lengths: 
         before, rest = list(rest[:states]), rest[states:]
         end, weights = (rest[0], list(rest[1:])) if lengths else (None, list(rest))
         kept = paddle.zeros([1], "uint8")
-        out, _, state = paddle._C_ops.rnn(
-            x, before, weights, end, kept, 0.0, directions == 2, x.shape[-1], hidden, layers, mode, 0, True
-        )
+        out, _, state = paddle._C_ops.rnn(x, before, weights, end, kept, 0.0, directions == 2, x.shape[-1], hidden, layers, mode, 0, True)
         return [out, *state]
 
     return call

@@ -17,8 +17,22 @@ sample("pixel_shuffle", _call("pixel_shuffle", upscale_factor=2), x=f32(2, 8, 3,
 sample("pixel_shuffle", _call("pixel_shuffle", upscale_factor=3, data_format="NHWC"), x=f32(1, 2, 3, 18), static=(3,))
 sample("pixel_unshuffle", _call("pixel_unshuffle", downscale_factor=2), x=f32(2, 3, 4, 6), static=(1, 2, 3))
 sample("pixel_unshuffle", _call("pixel_unshuffle", downscale_factor=3, data_format="NHWC"), x=f32(1, 6, 3, 2), static=(1, 2, 3))
-sample("affine_channel", lambda paddle, x, s, c: paddle._C_ops.affine_channel(x, s, c, "NCHW"), x=f32(2, 3, 4, 2), s=f32(3), c=f32(3), static=(0, 1))
-sample("affine_channel", lambda paddle, x, s, c: paddle._C_ops.affine_channel(x, s, c, "NHWC"), x=f32(2, 3, 2, 4), s=f32(4), c=f32(4), static=(-1,))
+sample(
+    "affine_channel",
+    lambda paddle, x, s, c: paddle._C_ops.affine_channel(x, s, c, "NCHW"),
+    x=f32(2, 3, 4, 2),
+    s=f32(3),
+    c=f32(3),
+    static=(0, 1),
+)
+sample(
+    "affine_channel",
+    lambda paddle, x, s, c: paddle._C_ops.affine_channel(x, s, c, "NHWC"),
+    x=f32(2, 3, 2, 4),
+    s=f32(4),
+    c=f32(4),
+    static=(-1,),
+)
 sample("shuffle_channel", lambda paddle, x: paddle._C_ops.shuffle_channel(x, 2), x=f32(2, 6, 2, 3), static=(1, 2, 3))
 for mode in ("bilinear", "nearest"):
     for padding in ("zeros", "border", "reflection"):
@@ -28,7 +42,13 @@ for mode in ("bilinear", "nearest"):
 TIES = np.array([[[[0.0, 0.5], [-0.5, 0.25]], [[1.0, -1.0], [-0.25, -0.75]]]], "float32")
 sample("grid_sample", _call("grid_sample", mode="nearest"), x=f32(1, 1, 5, 5), grid=TIES, static=(-1,))
 sample("grid_sample", _call("grid_sample"), x=f32(2, 2, 3, 4, 5), grid=f32(2, 2, 3, 2, 3, low=-1.3, high=1.3), static=(-1,))
-sample("grid_sample", _call("grid_sample", padding_mode="reflection", align_corners=False), x=f64(1, 2, 3, 4), grid=f64(1, 3, 2, 2), static=(-1,))
+sample(
+    "grid_sample",
+    _call("grid_sample", padding_mode="reflection", align_corners=False),
+    x=f64(1, 2, 3, 4),
+    grid=f64(1, 3, 2, 2),
+    static=(-1,),
+)
 sample("affine_grid", _call("affine_grid", out_shape=[2, 3, 4, 5]), theta=f32(2, 2, 3), static=(1, 2))
 sample("affine_grid", _call("affine_grid", out_shape=[2, 3, 4, 5], align_corners=False), theta=f32(2, 2, 3), static=(1, 2))
 sample("affine_grid", _call("affine_grid", out_shape=[1, 3, 2, 4, 5]), theta=f32(1, 3, 4), static=(1, 2))
