@@ -183,8 +183,8 @@ def rms_norm(
     b: Builder,
     x: Tensor,
     scale: Tensor | None = None,
-    normalized_shape: list = [],
-    epsilon: float = 1e-5,  # noqa: B006 - never changed
+    normalized_shape: list = [],  # noqa: B006 - never changed
+    epsilon: float = 1e-5,
 ) -> tuple[Tensor | None, ...]:
     """x / √(mean(x²) + ε) · scale over the last len(normalized_shape) axes."""
     return normalise_rms(b, x, scale, epsilon, x.ndim - max(len(normalized_shape), 1)), None

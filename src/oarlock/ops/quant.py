@@ -250,9 +250,9 @@ def fake_channel_wise_dequantize_max_abs(
     b: Builder,
     x: Tensor,
     scales: list[Tensor],
-    quant_bits: list = [8],
+    quant_bits: list = [8],  # noqa: B006 - never changed
     quant_axis: int = 0,
-    x_num_col_dims: int = 1,  # noqa: B006
+    x_num_col_dims: int = 1,
 ) -> Tensor:
     """x · scale / qmax by channel; a second scale is that of the other factor of the product that made x."""
     ranges = 1.0

@@ -57,6 +57,7 @@ sample(
     s=f32(4),
 )
 sample(
-    "fake_channel_wise_dequantize_max_abs", lambda paddle, x, s, a: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s, a], [8, 8], 0, 1),
+    "fake_channel_wise_dequantize_max_abs",
+    lambda paddle, x, s, a: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s, a], [8, 8], 0, 1),
     x=f32(2, 3, 4, 2), s=f32(3), a=ONE,
 )  # fmt: skip
