@@ -127,8 +127,6 @@ def tir_builder() -> types.SimpleNamespace:
 
 
 @functools.cache
-
-
 def _tir_builder() -> types.SimpleNamespace:
     from tvm.script import ir_builder
     from tvm.script.ir_builder import tirx as t

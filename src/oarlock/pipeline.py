@@ -19,6 +19,7 @@ from tvm import relax
 from . import compat
 from .errors import InternalError, OarlockError, UnsupportedError
 from .rules.affine import fold_affine
+from .rules.constants import fold_moves
 from .rules.dataflow import dataflow_blocks
 from .rules.deploy import check_packed_functions
 from .rules.legalise import LEGALISATIONS
@@ -57,7 +58,8 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
         _passes("dispatch", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan()),
         # reshape is left alone: the VM makes it a view, which costs nothing, where a kernel would copy
         _passes("legalise", t.LegalizeOps(LEGALISATIONS, ["relax.reshape"])),
-        # after legalisation: new call_tir on constants (reshaped scales, …) may have come up
+        # after legalisation: calls on constants (reshaped scales, …) may have come up
+        Stage("fold-moves", lambda mod, notes: fold_moves(mod)),
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
         # FuseTIR compares shapes as they are written
         Stage("spell-sizes", lambda mod, notes: simplify_sizes(mod)),

@@ -20,7 +20,7 @@ def check_packed_functions(mod: tvm.IRModule) -> tvm.IRModule:
         lines = [f"    {name} (called in {', '.join(sorted(places))})" for name, places in sorted(missing.items())]
         raise UnsupportedError(
             "the compiled model would call functions that TVM's runtime libraries do not have:\n" + "\n".join(lines),
-            todo="express the operator in Relax or TIR (see rules/runtime_ops.py for those that TVM implements in Python)",
+            todo="please report the model: each of these operators needs a kernel of its own",
         )
     return mod
 

@@ -72,6 +72,8 @@ class Forms(relax.PyExprMutator):
         have = dims(expr)
         if have is not None and len(have) == len(shape) and all(same(a, b) for a, b in zip(have, shape, strict=True)):
             return expr
+        if isinstance(expr, compat.Constant) and all(isinstance(d, int) for d in shape):
+            return compat.constant(compat.constant_array(expr).reshape(shape))
         return self.emit(relax.op.reshape(expr, tuple(shape)))
 
     def get(self, value: relax.Expr, form: str) -> relax.Expr:

@@ -1,0 +1,61 @@
+"""Moves of constants are done at compile time, by numpy: TVM's FoldConstant builds a kernel for each, which takes 0.1 s.
+
+Before: ``reshape(const, (1, 64, 1, 1))``.  After: the constant of that shape.
+"""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax
+
+from .. import compat
+
+_VIEWS = ("relax.reshape", "relax.expand_dims", "relax.squeeze", "relax.flatten")
+
+
+def fold_moves(mod: tvm.IRModule) -> tvm.IRModule:
+    """Fold reshapes and transposes of constants in all functions of ``mod``."""
+    rewriter = _Fold(mod)
+    for gv, function in list(mod.functions.items()):
+        if isinstance(function, relax.Function):
+            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
+    return rewriter.builder_.get()
+
+
+@relax.expr_functor.mutator
+class _Fold(relax.PyExprMutator):
+    def __init__(self, mod: tvm.IRModule) -> None:
+        super().__init__(mod)
+        self.constants: dict[relax.Var, compat.Constant] = {}
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        if isinstance(binding.value, relax.Call) and isinstance(binding.var, relax.DataflowVar):
+            value = self.visit_expr(binding.value)
+            if isinstance(value, compat.Constant):
+                self.constants[binding.var] = value
+                return
+        super().visit_var_binding_(binding)
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = self.visit_expr_post_order(call)
+        folded = self._fold(call)
+        return call if folded is None else folded
+
+    def visit_dataflow_var_(self, var: relax.DataflowVar) -> relax.Expr:
+        constant = self.constants.get(var)
+        return super().visit_dataflow_var_(var) if constant is None else constant
+
+    def _fold(self, call: relax.Call) -> compat.Constant | None:
+        name = getattr(call.op, "name", "")
+        if name not in (*_VIEWS, "relax.permute_dims"):
+            return None
+        source = call.args[0]
+        if not isinstance(source, compat.Constant) or not isinstance(call.ty.shape, relax.ShapeExpr):
+            return None
+        shape = [compat.static(d) for d in call.ty.shape.values]
+        if not all(isinstance(d, int) for d in shape):
+            return None
+        array = compat.constant_array(source)
+        if name == "relax.permute_dims":
+            return compat.constant(array.transpose(None if call.attrs.axes is None else [int(a) for a in call.attrs.axes]))
+        return compat.constant(array.reshape(shape))
