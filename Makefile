@@ -4,6 +4,7 @@
 #   make demo     read the text of a picture with compiled PP-OCR models
 #   make lint     ruff, its formatter's import order, and mypy
 #   make zoo      compile and check the model corpus        (slow; writes docs/models.md)
+#   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
 #   make fuzz     mutated model files through the readers   (slow)
 #   make bench    measure speed and footprint               (slow; writes docs/footprint.md)
 
@@ -26,7 +27,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
 TESTS ?=
 
-.PHONY: test demo lint zoo fuzz bench clean
+.PHONY: test demo lint zoo cases fuzz bench clean
 
 test: $(VENV)/.test
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -40,6 +41,9 @@ lint: $(VENV)/.dev
 
 zoo: $(VENV)/.test $(VENV)/.demo
 	$(PY) -m zoo.sweep
+
+cases: $(VENV)/.test
+	$(ONE_THREAD) $(PY) tools/run_cases.py
 
 fuzz: $(VENV)/.test
 	$(PY) tools/fuzz_readers.py
