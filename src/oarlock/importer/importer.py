@@ -51,7 +51,7 @@ class Importer:
         self._done, self._total = 0, sum(1 for _ in program.walk())
 
     def run(self) -> tvm.IRModule:
-        self._refuse_unregistered()
+        self._note_unregistered()
         params = self._params()
         with self.bb.function("main", params):
             self.block(self.program.block)
@@ -62,12 +62,11 @@ class Importer:
             self.bb.emit_func_output(relax.Tuple(outputs))
         return self.bb.get()
 
-    def _refuse_unregistered(self) -> None:
+    def _note_unregistered(self) -> None:
+        """Also in regions that are never imported because something before them failed."""
         for op in self.program.walk():
             if op.name not in STRUCTURAL and op.name not in CONTROL and registry.lookup(op.name) is None:
                 self.fail(op, "no operator of that name is registered")
-        if self.failures:
-            raise UnsupportedOperators(self.failures.values(), where=str(self.program.source.get("path", "")))
 
     def _params(self) -> list[relax.Var]:
         named: dict[str, tirx.Var] = {}
@@ -93,8 +92,14 @@ class Importer:
 
     def _output(self, name: str, value: Value) -> relax.Expr:
         tensor = self.env[value]
+        if tensor is FAILED:
+            raise UnsupportedError(
+                f"the output {name!r} needs a result that is not computed at inference (a mask, saved statistics), or a parameter not stored",
+                where=str(self.program.source.get("path", "")),
+                todo="export the model for inference, or fetch another value",
+            )
         if not isinstance(tensor, Tensor):
-            raise UnsupportedError(f"the output {name!r} is not a tensor", where=name)
+            raise UnsupportedError(f"the output {name!r} is a list of tensors", where=name, todo="fetch its elements")
         return self.bb.emit(tensor.expr) if not isinstance(tensor.expr, relax.Var) else tensor.expr
 
     # ---- operations ----------------------------------------------------------------------------------------------
@@ -115,11 +120,11 @@ class Importer:
             self._guarded(op, lambda: tuple(CONTROL[op.name](self, op)))
             return
         operands = {name: None if v is None else self.env.get(v, FAILED) for name, v in op.operands.items()}
-        if any(o is FAILED for o in operands.values()) or any(o is FAILED for x in operands.values() if isinstance(x, list) for o in x):
+        spec = registry.lookup(op.name)
+        failed = any(o is FAILED for x in operands.values() for o in (x if isinstance(x, list) else [x]))
+        if spec is None or failed:
             self._bind_results(op, ())
             return
-        spec = registry.lookup(op.name)
-        assert spec is not None
         self._guarded(op, lambda: registry.apply(self.b, spec, op, operands))
 
     def _guarded(self, op: Op, compute: Callable[[], tuple[Any, ...]]) -> None:
