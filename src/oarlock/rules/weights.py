@@ -40,7 +40,7 @@ class Weights:
 
 
 def lift_weights(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
-    """Make every constant of at least LIFT_BYTES a parameter of the functions that need it, directly or through calls."""
+    """Make every constant of at least LIFT_BYTES (and every empty one) a parameter of the functions that need it, or whose callees do."""
     functions = {gv: f for gv, f in mod.functions.items() if isinstance(f, relax.Function)}
     order = sorted(functions, key=lambda gv: (gv.name_hint != "main", gv.name_hint))
     uses: dict[relax.GlobalVar, set[int]] = {}
@@ -72,10 +72,11 @@ def lift_weights(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
     return tvm.IRModule(new, attrs=mod.attrs, global_infos=mod.global_infos)
 
 
-def _is_big(constant: compat.Constant) -> bool:
-    shape = [int(d) for d in constant.value.shape]
-    bits = tvm.DataType(str(constant.value.dtype)).bits
-    return int(np.prod(shape, dtype=np.int64)) * bits >= LIFT_BYTES * 8
+def _is_weight(constant: compat.Constant) -> bool:
+    """Whether a constant leaves the module: a big one, or an empty one (TVM's runtime cannot read those from an executable)."""
+    array = constant.value
+    size = int(np.prod([int(d) for d in array.shape], dtype=np.int64))
+    return size == 0 or size * tvm.DataType(str(array.dtype)).bits >= LIFT_BYTES * 8
 
 
 def _scan(function: relax.Function, weights: Weights) -> tuple[set[int], set[relax.GlobalVar]]:
@@ -83,7 +84,7 @@ def _scan(function: relax.Function, weights: Weights) -> tuple[set[int], set[rel
     called: set[relax.GlobalVar] = set()
 
     def visit(e: relax.Expr) -> None:
-        if isinstance(e, compat.Constant) and _is_big(e):
+        if isinstance(e, compat.Constant) and _is_weight(e):
             used.add(weights.add(e))
         elif isinstance(e, relax.Call) and isinstance(e.op, relax.GlobalVar):
             called.add(e.op)
@@ -106,7 +107,7 @@ class _Lift(relax.PyExprMutator):
         return relax.Function(parameters, body, function.ret_ty, function.is_pure, function.attrs)
 
     def visit_generic_const_(self, constant: compat.Constant) -> relax.Expr:
-        return self.mine[self.weights.add(constant)] if _is_big(constant) else constant
+        return self.mine[self.weights.add(constant)] if _is_weight(constant) else constant
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         args = [self.visit_expr(a) for a in call.args]
