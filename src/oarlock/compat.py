@@ -6,6 +6,7 @@ import functools
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import tvm
@@ -41,7 +42,7 @@ def llvm_features(target: tvm.target.Target) -> frozenset[str]:
     return frozenset(str(f) for f in (features.keys() if isinstance(features, Mapping) or hasattr(features, "keys") else features))
 
 
-Constant = tvm.ir.GenericConst  # what relax.const makes
+Constant: Any = tvm.ir.GenericConst  # what relax.const makes
 
 
 def constant_array(constant: Constant) -> np.ndarray:

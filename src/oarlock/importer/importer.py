@@ -94,7 +94,7 @@ class Importer:
         tensor = self.env[value]
         if tensor is FAILED:
             raise UnsupportedError(
-                f"the output {name!r} needs a result that is not computed at inference (a mask, saved statistics), or a parameter not stored",
+                f"the output {name!r} needs what inference does not compute (a mask, saved statistics) or a parameter that is not stored",
                 where=str(self.program.source.get("path", "")),
                 todo="export the model for inference, or fetch another value",
             )

@@ -101,14 +101,14 @@ def anchor_generator(
     sizes = []
     for ratio in map(F32, aspect_ratios):
         for size in map(F32, anchor_sizes):
-            base_w = F32(_round(np.sqrt(stride_x * stride_y / ratio)))
-            base_h = F32(_round(base_w * ratio))
+            base_w = F32(_round(float(np.sqrt(stride_x * stride_y / ratio))))
+            base_h = F32(_round(float(base_w * ratio)))
             sizes.append((size / stride_x * base_w, size / stride_y * base_h))
     halves = b.const(np.asarray([(F32(0.5) * (w - 1), F32(0.5) * (h - 1)) for w, h in sizes]), t)
 
     def element(half: te.Tensor, y: PrimExpr, x: PrimExpr, k: PrimExpr, c: PrimExpr) -> PrimExpr:
-        centre_x = tirx.Cast(t, x) * _const(stride_x, t) + _const(offset * (float(stride_x) - 1), t)
-        centre_y = tirx.Cast(t, y) * _const(stride_y, t) + _const(offset * (float(stride_y) - 1), t)
+        centre_x = tirx.Cast(t, x) * _const(float(stride_x), t) + _const(offset * (float(stride_x) - 1), t)
+        centre_y = tirx.Cast(t, y) * _const(float(stride_y), t) + _const(offset * (float(stride_y) - 1), t)
         low = select(c == 0, centre_x - half(k, 0), centre_y - half(k, 1))
         return select(c < 2, low, select(c == 2, centre_x + half(k, 0), centre_y + half(k, 1)))
 

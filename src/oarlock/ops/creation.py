@@ -168,9 +168,9 @@ def arange(b: Builder, start: Scalar, end: Scalar, step: Scalar, dtype: str = "f
 def _range_count(b: Builder, start: Any, end: Any, step: Any) -> Dim:
     ends = (start, end, step)
     if any(v.is_float if isinstance(v, Tensor) else isinstance(v, float) and v != int(v) for v in ends):
-        low, high, width = (b.as_tensor(v, "float64").astype("float64") for v in ends)
-        exact = (high - low) / width
-        return b.dims(b.emit(relax.op.maximum(relax.op.ceil(exact.expr), relax.const(0.0, "float64"))).astype("int64"))[0]
+        first, last, each = (b.as_tensor(v, "float64").astype("float64") for v in ends)
+        steps = (last - first) / each
+        return b.dims(b.emit(relax.op.maximum(relax.op.ceil(steps.expr), relax.const(0.0, "float64"))).astype("int64"))[0]
     low, high, width = (b.dims(v)[0] if isinstance(v, Tensor) else v if isinstance(v, PrimExpr) else int(v) for v in ends)
     if isinstance(width, int):
         span = b.simplify(high - low if width > 0 else low - high)

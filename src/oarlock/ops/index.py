@@ -300,5 +300,3 @@ def gather_tree(b: Builder, ids: Tensor, parents: Tensor) -> Tensor:
                 at.v = clamped(parent[t, n, at.v], beams)
 
     return kernel(b, body, [ids, parents], [(ids.shape, ids.dtype)], "gather_tree")[0]
-
-

@@ -163,7 +163,8 @@ def multiclass_nms3(
     most = b.simplify(n * (classes * room if keep_top_k < 0 else dim_min(classes * room, keep_top_k)))
     outputs: list[Any] = [([most, 6], t), ([most, 1], "int32"), ([n], "int32"), ([1], "int64")]
     out, index, each, total = kernel(b, output, [bboxes, scores, kept, count], outputs, "nms_output")
-    return (*cut_all(b, [out, index], total), each)
+    out, index = cut_all(b, [out, index], total)
+    return out, index, each
 
 
 def _need_four(boxes: Tensor) -> None:
@@ -264,7 +265,8 @@ def _multiclass_nms_of_rois(
     most = b.simplify(classes * r)
     outputs: list[Any] = [([most, 6], t), ([most, 1], "int32"), ([n], "int32"), ([1], "int64"), ([r], "int8")]
     out, index, each, total, _ = kernel(b, output, [bboxes, scores, kept, count], outputs, "nms_rois_output")
-    return (*cut_all(b, [out, index], total), each)
+    out, index = cut_all(b, [out, index], total)
+    return out, index, each
 
 
 @operator
@@ -338,4 +340,5 @@ def matrix_nms(
     rows = b.simplify(n * most_each)
     outputs: list[Any] = [([rows, 6], t), ([rows, 1], "int32"), ([n], "int32"), ([1], "int64")]
     out, index, each, total = kernel(b, output, [bboxes, order, decayed, best], outputs, "matrix_nms_output")
-    return (*cut_all(b, [out, index], total), each)
+    out, index = cut_all(b, [out, index], total)
+    return out, index, each

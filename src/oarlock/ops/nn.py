@@ -229,7 +229,8 @@ def multihead_matmul(
     projected = product(b, input, w.reshape([hidden, b.simplify(width * 3)])) + bias.reshape([b.simplify(width * 3)])
     parts = projected.reshape([batch, length, 3, head_number, b.simplify(width // head_number)])  # type: ignore[operator]
     heads = [b.slice(parts, 2, i, i + 1).reshape([*parts.shape[:2], *parts.shape[3:]]) for i in range(3)]
-    return attention(b, *heads, bias_qk, alpha, False).reshape([batch, length, width])
+    query, key, value = heads
+    return attention(b, query, key, value, bias_qk, alpha, False).reshape([batch, length, width])
 
 
 # ---- fused -----------------------------------------------------------------------------------------------------------

@@ -100,7 +100,8 @@ def generate_proposals(
     rows = b.simplify(n * room)
     outputs: list[Any] = [([rows, 4], t), ([rows, 1], t), ([n], "int32"), ([1], "int64")]
     rois, probs, each, total = kernel(b, output, [flat_scores, boxes, kept, count], outputs, "proposals_output")
-    return (*cut_all(b, [rois, probs], total), each)
+    rois, probs = cut_all(b, [rois, probs], total)
+    return rois, probs, each
 
 
 def _moved_anchors(b: Builder, deltas: Tensor, priors: Tensor, spread: Tensor, im_shape: Tensor, pixel_offset: bool) -> Tensor:

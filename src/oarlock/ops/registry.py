@@ -216,7 +216,7 @@ def _convert(b: Builder, kind: str, value: Any) -> Any:
     if kind == "tensors":
         return list(value) if isinstance(value, list | tuple) else [value]
     if kind == "ints":
-        return b.dims(value if isinstance(value, Tensor | list | tuple | np.ndarray) else [value])
+        return b.dims(value if isinstance(value, Tensor) else list(value) if isinstance(value, list | tuple | np.ndarray) else [value])
     if kind == "scalar":
         if isinstance(value, list | tuple) and len(value) == 1:
             value = value[0]

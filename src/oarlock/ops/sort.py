@@ -133,7 +133,7 @@ def _groups(b: Builder, rows: Tensor, order: Tensor | None, by_value: bool) -> t
         with loop(n) as p:
             row, last = cell("int64", 0), cell("int64", 0)
             row.v = place[0, p] if place is not None else i64(p)
-            last.v = (place[0, tirx.max(i64(p) - 1, i64(0))] if place is not None else tirx.max(i64(p) - 1, i64(0)))
+            last.v = place[0, tirx.max(i64(p) - 1, i64(0))] if place is not None else tirx.max(i64(p) - 1, i64(0))
             new = cell("bool", False)
             new.v = i64(p) == 0
             with loop(width) as j, when(key[row.v, j] != key[last.v, j]):

@@ -52,7 +52,7 @@ class _Fold(relax.PyExprMutator):
         source = call.args[0]
         if not isinstance(source, compat.Constant) or not isinstance(call.ty.shape, relax.ShapeExpr):
             return None
-        shape = [compat.static(d) for d in call.ty.shape.values]
+        shape: list = [compat.static(d) for d in call.ty.shape.values]
         if not all(isinstance(d, int) for d in shape):
             return None
         array = compat.constant_array(source)

@@ -30,7 +30,7 @@ class Weights:
     def add(self, constant: compat.Constant) -> int:
         """The number of this constant's content among the weights."""
         array = compat.constant_array(constant)
-        digest = hashlib.blake2b(np.ascontiguousarray(array).reshape(-1).view(np.uint8), digest_size=16).digest()
+        digest = hashlib.blake2b(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, digest_size=16).digest()
         key = (str(array.dtype), array.shape, digest)
         if key not in self._index:
             self._index[key] = len(self.arrays)

@@ -114,9 +114,7 @@ class Artifact:
         index, offset = [], 0
         for name, weight in zip(self.names, self.weights, strict=True):
             offset += -offset % ALIGNMENT
-            index.append(
-                {"name": name, "dtype": weight.dtype.name, "shape": list(weight.shape), "offset": offset, "bytes": weight.nbytes}
-            )
+            index.append({"name": name, "dtype": weight.dtype.name, "shape": list(weight.shape), "offset": offset, "bytes": weight.nbytes})
             offset += weight.nbytes
         manifest = {
             "format": FORMAT,

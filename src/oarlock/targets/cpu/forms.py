@@ -20,7 +20,7 @@ Dims = list[Any]
 Handler = Callable[["Forms", relax.Var, relax.Call], "dict[str, relax.Expr] | None"]
 
 
-def dims(expr: relax.Expr) -> Dims | None:
+def dims(expr: relax.Expr) -> Any:
     """The shape of a tensor expression; static dims as int.  None when it is not known."""
     ty = expr.ty
     if not isinstance(ty, relax.TensorType) or ty.shape is None or not isinstance(ty.shape, relax.ShapeExpr):

@@ -277,7 +277,7 @@ def _ours(data: relax.Expr, out: relax.Var, weight: relax.Expr | None = None) ->
     return weight is None or isinstance(weight, compat.Constant) and str(weight.ty.dtype) == dtype
 
 
-def _ints(values: Any) -> tuple[int, ...]:
+def _ints(values: Any) -> Any:
     return tuple(int(v) for v in values)
 
 
