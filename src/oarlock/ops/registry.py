@@ -29,7 +29,7 @@ import pkgutil
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from typing import Annotated, Any
 
@@ -57,7 +57,6 @@ class Operator:
     parameters: dict[str, Parameter]
     fold: Callable[..., Any] | None = None
     user: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def doc(self) -> str:
@@ -77,12 +76,12 @@ _REGISTRY: dict[str, Operator] = {}
 IGNORED_ATTRIBUTES = frozenset(
     """op_role op_role_var op_namescope op_callstack op_device with_quant_attr use_mkldnn use_cudnn use_quantizer
     mkldnn_data_type is_test stop_gradient persistable struct_name place name col x_data_format y_data_format use_xpu
-    fuse_relu force_fp32_output workspace_size_MB exhaustive_search trainable_statistics is_persistable
+    force_fp32_output workspace_size_MB exhaustive_search trainable_statistics is_persistable
     cudnn_deterministic enable_cache deterministic quantization_type skip_quant use_global_beta_pow""".split()
 )
 
 
-def operator(*names: Any, fold: Callable[..., Any] | None = None, **extra: Any) -> Callable[..., Any]:
+def operator(*names: Any, fold: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Register an operator function under its own name, or under the names given.
 
     ``fold(**same arguments, tensors as numpy arrays)`` computes known contents at import time: shape arithmetic.  It may
@@ -95,11 +94,11 @@ def operator(*names: Any, fold: Callable[..., Any] | None = None, **extra: Any) 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         parameters = _classify(function)
         user = not function.__module__.startswith(__package__ or "oarlock.ops")
-        for name in names or (function.__name__.rstrip("_") if function.__name__ in ("assert_", "if_", "while_") else function.__name__,):
+        for name in names or (function.__name__,):
             known = _REGISTRY.get(name)
             if known and not user and not known.user:
                 raise InternalError(f"the operator {name!r} is registered twice: {known.function.__module__} and {function.__module__}")
-            _REGISTRY[name] = Operator(name, function, parameters, fold, user, extra)
+            _REGISTRY[name] = Operator(name, function, parameters, fold, user)
         return function
 
     return register
