@@ -82,7 +82,7 @@ class _Rules:
         if groups > 1 and i == 1:
             return self._depthwise(f, data, w, o // x[1], window, out)
         width = out[3] if isinstance(out[3], int) else None
-        tile = product_tile(width or UNKNOWN_ROWS, o // groups, self.machine, str(w.dtype))
+        tile = product_tile(width or UNKNOWN_ROWS, o // groups, self.machine, str(w.dtype), x[1] * window.strides[1])
         if groups > 1 and tile.ragged:
             tile = _tile_of(o // groups, width, self.machine, str(w.dtype))
         packed = kernels.pack_columns(w.transpose(2, 3, 1, 0), tile)
@@ -162,7 +162,7 @@ class _Rules:
         m = dims(rows)[0]
         columns = weights.shape[1]
         likely = UNKNOWN_BATCH if isinstance(m, tirx.Var) else UNKNOWN_ROWS  # a lone symbol is a batch, a product is pixels or words
-        tile = product_tile(m if isinstance(m, int) else likely, columns, self.machine, str(weights.dtype))
+        tile = product_tile(m if isinstance(m, int) else likely, columns, self.machine, str(weights.dtype), weights.shape[0])
         packed = kernels.pack_columns(weights, tile)
         return f.te(lambda a, w: kernels.product(a, w, columns, tile), rows, compat.constant(packed), name="product")
 
