@@ -54,13 +54,13 @@ CASES = {  # n, c, h, w, out, kernel, strides, padding, dilation, groups
 }
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+PARALLEL = ("first layer", "depthwise", "weights larger than the cache")  # parallel loops are the same for the other kinds
+
+
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name,threads", [(n, 1) for n in CASES] + [(n, 2) for n in PARALLEL])
 def test_convolution(name: str, dynamic: bool, threads: int) -> None:
     n, c, h, w, o, kernel, strides, padding, dilation, groups = CASES[name]
-    if threads == 2 and name not in ("first layer", "depthwise", "weights larger than the cache"):
-        pytest.skip("parallel loops are the same for all kinds")
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, c, h, w)).astype("float32")
     weight = (rng.standard_normal((o, c // groups, *kernel)) / np.sqrt(c // groups * kernel[0] * kernel[1])).astype("float32")

@@ -14,6 +14,7 @@ import tvm
 from tvm import relax
 
 from ... import compat
+from ...errors import InternalError
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 Dims = list[Any]
@@ -26,6 +27,14 @@ def dims(expr: relax.Expr) -> Any:
     if not isinstance(ty, relax.TensorType) or ty.shape is None or not isinstance(ty.shape, relax.ShapeExpr):
         return None
     return [compat.static(d) for d in ty.shape.values]
+
+
+def known_dims(expr: relax.Expr) -> Dims:
+    """``dims`` of an expression whose shape is known to be known."""
+    shape = dims(expr)
+    if shape is None:
+        raise InternalError(f"a tensor of unknown shape where its shape is needed: {expr.ty}")
+    return shape
 
 
 def same(a: Any, b: Any) -> bool:
@@ -89,7 +98,7 @@ class Forms(relax.PyExprMutator):
             elif form == "rows-1":
                 have[form] = self._rows(self.get(value, "plain"))
             elif "rows1" in have:
-                n, c, h, w = dims(value)
+                n, c, h, w = known_dims(value)
                 have[form] = self.reshape(have["rows1"], (n, h, w, c))
             else:
                 have[form] = self._convert(self.get(value, "plain"), "nhwc")
@@ -137,9 +146,9 @@ class Forms(relax.PyExprMutator):
 
     def _plain(self, value: relax.Var, have: dict[str, relax.Expr]) -> relax.Expr:
         if "rows-1" in have:
-            return self.reshape(have["rows-1"], dims(value))
+            return self.reshape(have["rows-1"], known_dims(value))
         if "nhwc" in have or "rows1" in have:
-            shape = dims(value)
+            shape = known_dims(value)
             source = self.get(value, "nhwc")
             if shape[1] == 1 or shape[2:] == [1, 1]:
                 return self.reshape(source, shape)  # moving a dim of 1 moves no data
@@ -147,7 +156,7 @@ class Forms(relax.PyExprMutator):
         return self.visit_expr(value)
 
     def _rows(self, expr: relax.Expr) -> relax.Expr:
-        shape = dims(expr)
+        shape = known_dims(expr)
         return self.reshape(expr, (product(shape[:-1]), shape[-1]))
 
     def _scalar(self, value: relax.Expr) -> relax.Expr:
@@ -160,7 +169,7 @@ class Forms(relax.PyExprMutator):
             return expr
         if form.startswith("rows"):
             return self._rows(self._convert(expr, "nhwc") if form == "rows1" else expr)
-        shape = dims(expr)
+        shape = known_dims(expr)
         if isinstance(expr, compat.Constant):
             return compat.constant(compat.constant_array(expr).transpose(TO_NHWC))
         if shape[1] == 1 or shape[2:] == [1, 1]:

@@ -14,7 +14,7 @@ from tvm import relax, te, tirx
 
 from ... import compat
 from . import kernels
-from .forms import TO_NHWC, Forms, Handler, dims, same
+from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
 from .kernels import Window
 from .machine import Machine
 from .pointwise import recognise
@@ -68,7 +68,7 @@ class _Rules:
     def conv2d(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """NCHW data, constant OIHW weights: pointwise ones become products, one channel a group goes to the depthwise kernel."""
         data, weight = call.args
-        a, out, x = call.attrs, dims(var), dims(data)
+        a, out, x = call.attrs, known_dims(var), dims(data)
         if not _ours(data, var, weight) or x is None or (str(a.data_layout), str(a.kernel_layout)) != ("NCHW", "OIHW"):
             return None
         w = compat.constant_array(weight)
@@ -111,7 +111,7 @@ class _Rules:
     def conv2d_transpose(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """As one convolution that makes the stride × stride results of a place as channels, and a shuffle that spreads them."""
         data, weight = call.args
-        a, out, x = call.attrs, dims(var), dims(data)
+        a, out, x = call.attrs, known_dims(var), dims(data)
         if not _ours(data, var, weight) or x is None or (str(a.data_layout), str(a.kernel_layout)) != ("NCHW", "IOHW"):
             return None
         w = compat.constant_array(weight)
@@ -151,7 +151,7 @@ class _Rules:
     def matmul(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """Constant [K, N] weights are packed now; any other second operand is packed when the kernel runs."""
         a, b = call.args
-        left, right, out = dims(a), dims(b), dims(var)
+        left, right, out = dims(a), dims(b), known_dims(var)
         if a.ty.dtype != var.ty.dtype or not _ours(a, var) or left is None or right is None or len(left) < 2 or len(right) < 2:
             return None
         if isinstance(b, compat.Constant) and len(right) == 2 and 0 not in right:
@@ -159,7 +159,7 @@ class _Rules:
         return self._batch(f, a, b, out)
 
     def _product(self, f: Forms, rows: relax.Expr, weights: np.ndarray) -> relax.Expr:
-        m = dims(rows)[0]
+        m = known_dims(rows)[0]
         columns = weights.shape[1]
         likely = UNKNOWN_BATCH if isinstance(m, tirx.Var) else UNKNOWN_ROWS  # a lone symbol is a batch, a product is pixels or words
         tile = product_tile(m if isinstance(m, int) else likely, columns, self.machine, str(weights.dtype), weights.shape[0])
@@ -167,7 +167,7 @@ class _Rules:
         return f.te(lambda a, w: kernels.product(a, w, columns, tile), rows, compat.constant(packed), name="product")
 
     def _batch(self, f: Forms, a: relax.Expr, b: relax.Expr, out: list) -> dict[str, relax.Expr] | None:
-        left, right = dims(a), dims(b)
+        left, right = known_dims(a), known_dims(b)
         m, n = out[-2:]
         batch = out[:-2]
         transposed = False
@@ -190,7 +190,7 @@ class _Rules:
 
     def elementwise(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """In the form of the first operand that is as big as the result and there in a form of ours."""
-        out = dims(var)
+        out = known_dims(var)
         tensors = [isinstance(a.ty, relax.TensorType) for a in call.args]
         whole = [
             a
@@ -205,7 +205,7 @@ class _Rules:
 
     def kernel(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """Kernels of the importer's: pointwise ones like elementwise operators; others that keep channels apart in NHWC."""
-        out = dims(var)
+        out = known_dims(var)
         if not isinstance(call.args[1], relax.Tuple) or not isinstance(var.ty, relax.TensorType):
             return None
         operands = [a for a in call.args[1].fields if isinstance(a.ty, relax.TensorType)]
@@ -254,7 +254,7 @@ class _Rules:
     def concat(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """In NHWC when at least half of the parts are there."""
         parts = call.args[0]
-        if not isinstance(parts, relax.Tuple) or len(dims(var)) != 4 or call.attrs.axis is None:
+        if not isinstance(parts, relax.Tuple) or len(known_dims(var)) != 4 or call.attrs.axis is None:
             return None
         if 2 * sum(f.has(p, "nhwc") for p in parts.fields) < len(parts.fields):
             return None
@@ -265,7 +265,7 @@ class _Rules:
         """The model's own move of channels to the end is what is there already."""
         data = call.args[0]
         axes = call.attrs.axes
-        if len(dims(var)) != 4 or axes is None or not f.has(data, "nhwc") or tuple(int(x) % 4 for x in axes) != TO_NHWC:
+        if len(known_dims(var)) != 4 or axes is None or not f.has(data, "nhwc") or tuple(int(x) % 4 for x in axes) != TO_NHWC:
             return None
         return {"plain": f.get(data, "nhwc")}
 

@@ -34,7 +34,8 @@ class Tile:
 def product_tile(rows: int | tuple[int, ...], columns: int, machine: Machine, dtype: str, stride: int = 0) -> Tile:
     """The cheapest tile for a product of ``rows`` × ``columns`` by a model of the core's ports.
 
-    ``rows``: their number, or some likely numbers (UNKNOWN_ROWS, UNKNOWN_BATCH) when it is symbolic.    ``stride``: elements from one row of the first operand to the next (0: unknown).
+    ``rows``: their number, or some likely numbers (UNKNOWN_ROWS, UNKNOWN_BATCH) when it is symbolic.
+    ``stride``: elements from one row of the first operand to the next (0: unknown).
 
     A step of the inner loop costs the larger of its multiply-adds, its loads (two a cycle) and the latency of a multiply-add.
     """
