@@ -324,7 +324,7 @@ def fractional_max_pool(
 
 def _power(value: PrimExpr, exponent: float, dtype: str) -> PrimExpr:
     """value^exponent; by products for small whole exponents, where the value may be negative."""
-    if exponent != int(exponent) or not 1 <= exponent <= 16:
+    if not 1 <= exponent <= 16 or exponent != int(exponent):
         return tirx.pow(value, tirx.const(exponent, dtype))
     out = value
     for _ in range(int(exponent) - 1):

@@ -64,6 +64,7 @@ sample("fractional_max_pool3d", _call("fractional_max_pool3d", output_size=2, ra
 sample("lp_pool2d", _call("lp_pool2d", norm_type=2, kernel_size=3, stride=2, padding=1), x=f32(1, 2, 6, 5))
 sample("lp_pool2d", _call("lp_pool2d", norm_type=3.0, kernel_size=2, ceil_mode=True), x=f32(1, 2, 5, 5, low=0.0))
 sample("lp_pool2d", _call("lp_pool2d", norm_type=float("inf"), kernel_size=[2, 3], padding=1), x=f32(1, 2, 5, 5))
+sample("lp_pool2d", _call("lp_pool2d", norm_type=-float("inf"), kernel_size=2), x=f32(1, 2, 4, 4))
 sample("lp_pool2d", _call("lp_pool1d", norm_type=4, kernel_size=2), x=f32(1, 2, 6, low=0.0))
 
 
