@@ -101,7 +101,8 @@ def write(rows: list[dict[str, Any]], every: int) -> None:
         count = Counter(kind(r) for r in mine)
         imported = sum(r["state"] != "import" for r in mine)
         share = f"{imported} ({100 * imported / len(mine):.1f} %) | {count['matched']} ({100 * count['matched'] / len(mine):.1f} %)"
-        text += f"| {suite} | {len(mine)} | {share} | {count['refused']} | {count['wrong'] + count['explained']} ({count['explained']} explained) | {count['crashed']} |\n"
+        wrong = f"{count['wrong'] + count['explained']}" + (f" ({count['explained']} explained)" if count["explained"] else "")
+        text += f"| {suite} | {len(mine)} | {share} | {count['refused']} | {wrong} | {count['crashed']} |\n"
     text += "\n## What did not match\n"
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
