@@ -36,6 +36,9 @@ shape_option = click.option(
 )
 threads_option = click.option("--threads", type=click.IntRange(1), help="Threads that kernels use (default: the physical cores).")
 target_option = click.option("--target", default="cpu", show_default=True, help="What to compile for.")
+npz_option = click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
+image_option = click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
+seed_option = click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
 model_argument = click.argument("model", type=click.Path(path_type=Path))
 
 
@@ -120,9 +123,9 @@ def compile_command(
 @target_option
 @shape_option
 @threads_option
-@click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
-@click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
-@click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
+@npz_option
+@image_option
+@seed_option
 @click.option("--save", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
 @json_option
 def run(
@@ -159,8 +162,8 @@ def run(
 @target_option
 @shape_option
 @threads_option
-@click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
-@click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
+@npz_option
+@image_option
 @click.option("--runs", default=50, show_default=True, type=click.IntRange(1), help="Timed runs.")
 @click.option("--warmup", default=5, show_default=True, type=click.IntRange(0), help="Runs before the timed ones.")
 @json_option
@@ -198,9 +201,9 @@ def bench(
 @target_option
 @shape_option
 @threads_option
-@click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
-@click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
-@click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
+@npz_option
+@image_option
+@seed_option
 @click.option("--tolerance", default=1e-4, show_default=True, help="Largest difference, as a part of each output's scale.")
 @click.option("--python", help="An interpreter with paddlepaddle (default: this one); Paddle 2.6 runs some legacy files that 3.x cannot.")
 @json_option
