@@ -116,12 +116,17 @@ def det(b: Builder, x: Tensor) -> Tensor:
     return (sign * log_or_value).astype(x.dtype).reshape(x.shape[:-2])
 
 
-@operator("slogdet", "slogdet_v2")
+@operator
+def slogdet_v2(b: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The determinant's sign and the logarithm of its magnitude."""
+    sign, logarithm = _determinant(b, need_square(b, x, "slogdet"), logarithm=True)
+    return sign.astype(x.dtype).reshape(x.shape[:-2]), logarithm.astype(x.dtype).reshape(x.shape[:-2])
+
+
+@operator
 def slogdet(b: Builder, x: Tensor) -> Tensor:
     """The determinant's sign and the logarithm of its magnitude, stacked on a new first axis."""
-    sign, logarithm = _determinant(b, need_square(b, x, "slogdet"), logarithm=True)
-    both = [t.astype(x.dtype).reshape([1, *x.shape[:-2]]) for t in (sign, logarithm)]
-    return b.concat(both, 0)
+    return b.concat([t.reshape([1, *t.shape]) for t in slogdet_v2(b, x)], 0)
 
 
 def _determinant(b: Builder, x: Tensor, *, logarithm: bool) -> tuple[Tensor, Tensor]:

@@ -196,6 +196,13 @@ def fused_rms_norm_ext(b: Builder, x: Tensor, scale: Tensor, epsilon: float = 1e
     return normalise_rms(b, x, scale, epsilon, x.ndim - 1), None
 
 
+def _with_residual(x: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+    """What a fused norm normalises.  Paddle's kernels do not read the bias where there is no residual."""
+    if residual is None:
+        return x
+    return (x if bias is None else x + bias) + residual
+
+
 @operator
 def fused_rms_norm_quant(
     b: Builder,
@@ -211,11 +218,10 @@ def fused_rms_norm_quant(
     quant_max_bound: float = 0.0,
     quant_min_bound: float = 0.0,
 ) -> tuple[Tensor | None, ...]:
-    """rms_norm(x + bias + residual) · norm_weight + norm_bias, and the sum that was normalised."""
+    """rms_norm(x + bias + residual) · norm_weight + norm_bias, and the sum that was normalised; without a residual x alone."""
     if quant_scale > 0:
         raise UnsupportedError("fused_rms_norm_quant with a quantised result")
-    total = x if bias is None else x + bias
-    total = total if residual is None else total + residual
+    total = _with_residual(x, bias, residual)
     begin = begin_norm_axis + x.ndim if begin_norm_axis < 0 else begin_norm_axis
     out = normalise_rms(b, total, norm_weight, epsilon, begin)
     out = out if norm_bias is None else out + norm_bias.reshape(x.shape[begin:])
@@ -238,14 +244,14 @@ def fused_bias_residual_layernorm(
     quant_max_bound: float = 0.0,
     quant_min_bound: float = 0.0,
 ) -> tuple[Tensor | None, ...]:
-    """layer_norm(x + bias + residual_alpha · residual), and the sum that was normalised."""
+    """layer_norm(x + bias + residual_alpha · residual), and the sum that was normalised; without a residual of x alone."""
     if quant_scale > 0:
         raise UnsupportedError("fused_bias_residual_layernorm with a quantised result")
-    total = x if bias is None else x + bias
-    total = total if residual is None else total + residual * residual_alpha
-    if norm_weight is None and norm_bias is None:  # then it is only the sum
-        return total, total, None, None
-    return normalise_layer(b, total, norm_weight, norm_bias, epsilon, begin_norm_axis), total, None, None
+    total = _with_residual(x, bias, None if residual is None else residual * residual_alpha)
+    if residual is not None and norm_weight is None and norm_bias is None:  # then it is only the sum
+        return total, None, None, None
+    out = normalise_layer(b, total, norm_weight, norm_bias, epsilon, begin_norm_axis)
+    return out, total if residual is not None else None, None, None
 
 
 # ---- the others ------------------------------------------------------------------------------------------------------

@@ -174,18 +174,22 @@ def view_dtype(b: Builder, input: Tensor, dtype: str) -> Tensor:
 
 @operator
 def as_strided(b: Builder, input: Tensor, dims: list | None = None, stride: list | None = None, offset: int = 0) -> Tensor:
-    """Elements of the flat tensor at offset (in bytes) + Σ index · stride."""
+    """Elements of the flat tensor at offset (in bytes) + Σ index · stride; a place outside of it is an error, or moved inside."""
     flat = b.reshape(input, [input.size])
     start = offset // numpy_dtype(input.dtype).itemsize
-    steps = list(stride or [])
+    steps, shape, last = list(stride or []), list(dims or []), b.simplify(input.size - 1)
+    reach = [step * (size - 1) for step, size in zip(steps, shape, strict=True)]
+    low, high = start + sum(r for r in reach if r < 0), start + sum(r for r in reach if r > 0)
+    if 0 not in shape and (low < 0 or (isinstance(last, int) and high > last)):
+        raise UnsupportedError(f"as_strided from element {low} to {high} of a tensor of {input.size}")
 
     def element(t: Any, *index: Any) -> PrimExpr:
-        at: Any = tirx.IntImm("int64", start)
+        at: Any = i64(start)
         for i, step in zip(index, steps, strict=True):
             at = at + i * step
-        return t(at)
+        return t(at if isinstance(last, int) else dim_min(at, last))
 
-    return b.compute(list(dims or []), element, flat, name="as_strided")
+    return b.compute(shape, element, flat, name="as_strided")
 
 
 # ---- slicing ---------------------------------------------------------------------------------------------------------
