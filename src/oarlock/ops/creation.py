@@ -12,6 +12,7 @@ from ..errors import UnsupportedError
 from .builder import Builder, cast_expr, dim_max, floordiv
 from .dtypes import is_float, numpy_dtype
 from .registry import Ints, Scalar, operator
+from .serial import i64
 from .shape import axis_of
 from .tensor import Dim, PrimExpr, Tensor
 
@@ -341,21 +342,23 @@ def one_hot(b: Builder, x: Tensor, num_classes: Scalar) -> Tensor:
 
 @operator
 def fill_diagonal(b: Builder, x: Tensor, value: float = 0, offset: int = 0, wrap: bool = False) -> Tensor:
-    """x with a number on its diagonal (of all axes when there are more than two); ``wrap``: again below a tall matrix."""
+    """x with a number on its diagonal (of all axes when there are more than two); ``wrap``: again below a tall matrix.
+
+    As Paddle does it: every step-th element of the flat tensor, moved by the offset where it stays in its row; without wrap
+    only the first width² elements count, which is little of more than two axes (Paddle's own API wraps those).
+    """
+    if x.ndim < 2:
+        raise UnsupportedError(f"fill_diagonal of {x.ndim} axes")
     fresh = tirx.const(value, x.dtype)
-    if x.ndim > 2:
-        if offset:
-            raise UnsupportedError("fill_diagonal of more than two axes with an offset")
+    width = i64(x.shape[1])
+    strides = [i64(b.simplify(math.prod(x.shape[k + 1 :]))) for k in range(x.ndim)]
+    step = sum(strides[1:], strides[0])
 
-        def same(t: Any, *index: Any) -> PrimExpr:
-            return tirx.Select(tirx.all(*[index[0] == i for i in index[1:]]), fresh, t(*index))
-
-        return b.compute(x.shape, same, x, name="fill_diagonal")
-    width = x.shape[1]
-
-    def element(t: Any, i: Any, j: Any) -> PrimExpr:
-        row = tirx.floormod(i, width + 1) if wrap else i
-        return tirx.Select(row + offset == j, fresh, t(i, j))
+    def element(t: Any, *index: Any) -> PrimExpr:
+        place = sum((i * s for i, s in zip(index, strides, strict=True)), i64(-offset))
+        column = tirx.floormod(place, width) + offset
+        hit = tirx.all(place >= 0, tirx.floormod(place, step) == 0, column >= 0, column < width)
+        return tirx.Select(hit if wrap else tirx.all(hit, place < width * width), fresh, t(*index))
 
     return b.compute(x.shape, element, x, name="fill_diagonal")
 

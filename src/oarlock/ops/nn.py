@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
 from .activation import gelu, relu, silu
 from .builder import Builder
 from .conv import convolve
+from .kernels import clamped
 from .linalg import matmul_with_flatten, product
 from .norm import normalise_layer
 from .registry import Scalar, operator
+from .serial import i64
 from .tensor import PrimExpr, Tensor
 
 _LOWEST = -1e30  # what a masked score becomes where −∞ could make 0 · ∞
@@ -127,8 +130,13 @@ def fused_dropout_add(
 # ---- attention -------------------------------------------------------------------------------------------------------
 
 
-def attention(b: Builder, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool) -> Tensor:
-    """softmax(q · kᵀ · scale + mask) · v of (batch, length, heads, depth) tensors; fewer key heads are shared by groups."""
+def attention(
+    b: Builder, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool, from_the_end: bool = True
+) -> Tensor:
+    """softmax(q · kᵀ · scale + mask) · v of (batch, length, heads, depth) tensors; fewer key heads are shared by groups.
+
+    ``causal``: a query sees no later key, where the last query and the last key (else the first ones) are at one time.
+    """
     batch, length, heads, depth = q.shape
     kv_heads = k.shape[2]
     query, key, value = (t.transpose([0, 2, 1, 3]) for t in (q, k, v))
@@ -145,8 +153,8 @@ def attention(b: Builder, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, 
     scores = product(b, query, key.transpose([0, 1, 3, 2])) * scale
     if mask is not None:
         scores = b.where(mask, scores, _LOWEST) if mask.dtype == "bool" else scores + mask.astype(scores.dtype)
-    if causal:  # the last query sees the last key
-        past = b.simplify(key.shape[2] - length)
+    if causal:
+        past = b.simplify(key.shape[2] - length) if from_the_end else 0
         low = te.min_value(scores.dtype)
         scores = b.compute(
             scores.shape, lambda t, n, h, i, j: tirx.if_then_else(j <= i + past, t(n, h, i, j), low), scores, name="causal_mask"
@@ -199,13 +207,13 @@ def memory_efficient_attention(
     scale: float = -1.0,
     is_test: bool = True,
 ) -> tuple[Tensor | None, ...]:
-    """Attention of (batch, length, heads, depth) tensors; a scale ≤ 0 stands for 1 / √depth."""
+    """Attention of (batch, length, heads, depth) tensors; a scale < 0 stands for 1 / √depth."""
     if any(t is not None for t in (cu_seqlens_q, cu_seqlens_k, causal_diagonal, seqlen_k)):
         raise UnsupportedError("memory_efficient_attention over packed sequences")
     if dropout_p and not is_test:
         raise UnsupportedError("attention with dropout in training mode: its result is random", todo="export in evaluation mode")
-    factor = scale if scale > 0 else 1.0 / math.sqrt(_depth(query))
-    return attention(b, query, key, value, bias, factor, causal), None, None
+    factor = scale if scale >= 0 else 1.0 / math.sqrt(_depth(query))
+    return attention(b, query, key, value, bias, factor, causal, from_the_end=False), None, None
 
 
 @operator
@@ -277,10 +285,15 @@ def fused_bias_act(
     quant_max_bound: float = 127.0,
     quant_min_bound: float = -127.0,
 ) -> Tensor:
-    """activation(x + bias)."""
+    """activation(x + bias); geglu, swiglu: activation(first half) · second half of the last axis."""
     if quant_scale > 0 or any(t is not None for t in (dequant_scales, shift, smooth)):
         raise UnsupportedError("fused_bias_act of quantised tensors")
-    return activated(b, x if bias is None else x + bias, act_method)
+    total = x if bias is None else x + bias
+    if act_method not in ("geglu", "swiglu"):
+        return activated(b, total, act_method)
+    half = b.exact_div([total.shape[-1]], [2])
+    gate, value = b.slice(total, x.ndim - 1, 0, half), b.slice(total, x.ndim - 1, half, b.simplify(half * 2))
+    return (gelu(b, gate) if act_method == "geglu" else silu(b, gate)) * value
 
 
 @operator
@@ -373,30 +386,40 @@ def fused_rotary_position_embedding(
     time_major: bool = False,
     rotary_emb_base: float = 10000.0,
 ) -> tuple[Tensor | None, ...]:
-    """Rotate pairs of (batch, length, heads, depth) tensors by angles of their position: pairs are neighbours, or halves."""
-    if sin is None or cos is None:
-        raise UnsupportedError("rotary embedding without tables of sines and cosines")
+    """Rotate pairs of (batch, length, heads, depth) tensors by angles of their position: pairs are neighbours, or halves.
+
+    Without tables of sines and cosines the angles are position / rotary_emb_base^(2k / depth), in either style of pairs the
+    same two for neighbours: that is what Paddle's kernel takes.
+    """
     depth = _depth(q)
-    tables = [
-        t.reshape([t.size // depth if isinstance(t.size, int) else b.simplify(tirx.floordiv(t.size, depth)), depth]) for t in (sin, cos)
-    ]
-    held = [*tables, *([position_ids] if position_ids is not None else [])]
     half = depth // 2
     time_axis, batch_axis = (0, 1) if time_major else (1, 0)
+    if sin is not None and cos is not None:
+        tables = [t.reshape([b.exact_div([t.size], [depth]), depth]) for t in (sin, cos)]
+    else:
+        frequencies = rotary_emb_base ** (-(np.arange(depth) // 2 * 2) / depth)
+        tables = [b.const(frequencies, "float32")] * 2
+    held = [*tables, *([position_ids] if position_ids is not None else [])]
+
+    def turn(table: te.Tensor, row: Any, i: Any, function: Any) -> PrimExpr:
+        if sin is not None and cos is not None:
+            return table(clamped(row, tables[0].shape[0]), i)
+        return function(tirx.Cast("float32", row) * table(i))
 
     def rotated(x: Tensor) -> Tensor:
         def element(t: te.Tensor, s: te.Tensor, c: te.Tensor, *rest: Any) -> PrimExpr:
             places, index = (rest[0], rest[1:]) if position_ids is not None else (None, rest)
             i = index[3]
             row: Any = index[time_axis]
-            row = places(index[batch_axis], row).astype("int64") if places is not None else row
+            row = i64(places(index[batch_axis], row)) if places is not None else row
             if use_neox_rotary_style:
                 partner, negative = i + 1 - 2 * tirx.floormod(i, 2), tirx.floormod(i, 2) == 0
             else:
                 partner, negative = tirx.Select(i < half, i + half, i - half), i < half
             other = t(*index[:3], partner)
             other = tirx.Select(negative, -other, other)
-            return t(*index) * c(row, i).astype(x.dtype) + other * s(row, i).astype(x.dtype)
+            sine, cosine = turn(s, row, i, tirx.sin).astype(x.dtype), turn(c, row, i, tirx.cos).astype(x.dtype)
+            return t(*index) * cosine + other * sine
 
         return b.compute(x.shape, element, x, *held, name="rotary")
 

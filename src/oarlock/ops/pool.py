@@ -12,7 +12,9 @@ from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder, dim_min, floordiv
+from .kernels import inside
 from .registry import Ints, operator
+from .serial import i64, kernel, loop, parallel, when
 from .spatial import Edges, float_min, from_channels_first, ints, is_static, per_axis, resolve_padding, to_channels_first
 from .tensor import Dim, PrimExpr, Tensor
 
@@ -374,16 +376,25 @@ def lp_pool2d(
 def _unpool(b: Builder, x: Tensor, indices: Tensor, sizes: Sequence[Dim]) -> Tensor:
     """Zeros of spatial ``sizes`` with x at the flat places that ``indices`` gives for every channel."""
     batch, channels = x.shape[:2]
-    planes, places, total = b.simplify(batch * channels), 1, 1
+    planes = b.simplify(batch * channels)
+    places: Dim = 1
+    total: Dim = 1
     for d in x.shape[2:]:
         places = places * d
     for d in sizes:
         total = total * d
-    zeros = b.full([planes, b.simplify(total)], 0, x.dtype)
-    index = indices.astype("int64").reshape([planes, b.simplify(places)])
-    index = b.match(index, [planes, b.simplify(places)])
-    out = relax.op.scatter_elements(zeros.expr, index.expr, x.reshape([planes, b.simplify(places)]).expr, axis=1)
-    return b.emit(out).reshape([batch, channels, *sizes])
+    places, total = b.simplify(places), b.simplify(total)
+    index = b.match(indices.reshape([planes, places]), [planes, places])
+
+    def body(value: Any, at: Any, out: Any) -> None:
+        with parallel(planes) as p:
+            with loop(total) as k:
+                out[p, k] = tirx.const(0, x.dtype)
+            with loop(places) as k, when(inside(i64(at[p, k]), total)):
+                out[p, i64(at[p, k])] = value[p, k]
+
+    (out,) = kernel(b, body, [x.reshape([planes, places]), index], [([planes, total], x.dtype)], "unpool")
+    return out.reshape([batch, channels, *sizes])
 
 
 @operator

@@ -186,7 +186,8 @@ def collect_fpn_proposals(
     owner = b.concat([image_of_each(b, r, c, n) for r, c in zip(multi_level_rois, multi_level_rois_num, strict=True)], 0)
     rows = rois.shape[0]
     taken: Dim = b.simplify(dim_min(rows, post_nms_topn))
-    order = sorted_order(b, scores.reshape([1, rows]), descending=True).reshape([rows])
+    rising = sorted_order(b, scores.reshape([1, rows])).reshape([rows])
+    order = b.compute([rows], lambda t, k: t(i64(rows) - 1 - k), rising, name="falling")  # of equal scores the last is first
 
     def body(best: Any, own: Any, out: Any, each: Any) -> None:
         place = cell("int64", 0)
