@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from oarlock.cli import FAILED, USER_ERROR, main
+from oarlock.cli import FAILED, INTERNAL_ERROR, USER_ERROR, main
+from oarlock.inputs import npz_inputs, random_inputs, save_npz
+from oarlock.runtime.signature import TensorSpec
 
 pytest.importorskip("paddle", reason="paddlepaddle makes the model")
 
@@ -106,11 +112,120 @@ def test_operators_lists_pir_and_legacy_names() -> None:
         (["run", "ARTIFACT", "--shape", "x"], "is no shape"),
         (["run", "ARTIFACT", "--shape", "y=1"], "unknown inputs"),
         (["run", "ARTIFACT", "--shape", "x=1,4,8,8"], "expected 3"),
-        (["compile", "ARTIFACT"], "archive"),
+        (["run", "ARTIFACT", "--shape", "x=1,3,,8"], "is no dim"),
+        (["run", "ARTIFACT", "--shape", "x=1,3,8,²"], "is no dim"),
+        (["run", "ARTIFACT", "--shape", "x=1,3,8,8", "--shape", "x=2,3,8,8"], "two shapes"),
+        (["run", "ARTIFACT", "--shape", "x=99999999999,3,8,8"], "too large"),
+        (["run", "ARTIFACT", "--npz", "FOLDER/missing.npz"], "No such file"),
+        (["run", "ARTIFACT", "--npz", "FOLDER/text.oar"], "no .npz"),
+        (["run", "ARTIFACT", "--npz", "FOLDER/empty.npz"], "no .npz"),
+        (["run", "ARTIFACT", "--npz", "FOLDER/one.npy"], "no .npz"),
+        (["run", "ARTIFACT", "--npz", "FOLDER/double.npz"], "is float64, expected float32"),
+        (["run", "ARTIFACT", "--save", "FOLDER/no/such/out.npz"], "cannot be written"),
+        (["run", "FOLDER/half.oar"], "damaged or cut short"),
+        (["run", "FOLDER/text.oar"], "not an Oarlock artifact"),
+        (["compile", "ARTIFACT"], "compiled already"),
+        (["check", "ARTIFACT"], "compiled already"),
         (["compile", "MODEL", "--target", "toaster"], "toaster"),
+        (["compile", "MODEL", "-o", "FOLDER/no/such/model.oar"], "cannot be written there"),
+        (["compile", "MODEL", "-o", "FOLDER"], "cannot be written there"),
+        (["compile", "MODEL", "-o", "FOLDER/x.oar", "--dump", "FOLDER/text.oar"], "cannot be made"),
+        (["compile", "MODEL", "-o", "FOLDER/x.oar", "--shape", "x=1,3,lambda,8"], "'lambda' is no dim"),
+        (["check", "MODEL", "--python", "FOLDER/no-python"], "cannot be started"),
     ],
 )
-def test_user_errors_say_what_is_wrong(arguments: list[str], says: str, model: Path, artifact: Path) -> None:
-    done = invoke(*[{"ARTIFACT": artifact, "MODEL": model}.get(a, a) for a in arguments])
+def test_user_errors_say_what_is_wrong(arguments: list[str], says: str, model: Path, artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.oar").write_text("some text")
+    (tmp_path / "half.oar").write_bytes(artifact.read_bytes()[: artifact.stat().st_size // 2])
+    (tmp_path / "empty.npz").write_bytes(b"")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    np.savez(tmp_path / "double.npz", x=np.zeros((1, 3, 8, 8)))
+    places = {"ARTIFACT": str(artifact), "MODEL": str(model)}
+    done = invoke(*[places.get(a, a).replace("FOLDER", str(tmp_path)) for a in arguments])
     assert done.exit_code == USER_ERROR, done.output
     assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"), [("x=1,3", "has 2 dims"), ("x=1,3,0,8", "cannot be resized"), ("x=1,3,8,8", "cannot be read")], ids=str
+)
+def test_pictures_that_do_not_fit(shape: str, says: str, artifact: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="pictures need Pillow")
+    image.effect_noise((64, 64), 50.0).save(tmp_path / "picture.png")
+    if "read" in says:
+        (tmp_path / "picture.png").write_bytes((tmp_path / "picture.png").read_bytes()[:1000])
+    done = invoke("run", artifact, "--image", tmp_path / "picture.png", "--shape", shape)
+    assert done.exit_code == USER_ERROR, done.output
+    assert says in done.stderr
+
+
+def test_a_fault_of_our_own_has_its_own_exit_status(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by test")
+
+    monkeypatch.setattr("oarlock.runtime.session.Session.run", fail)
+    done = invoke("run", artifact)
+    assert done.exit_code == INTERNAL_ERROR, done.output
+    assert "ZeroDivisionError: by test" in done.stderr
+
+
+def test_the_artifact_is_named_after_the_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "PP-OCRv4.0_infer"
+    shutil.copytree(model, folder)
+    monkeypatch.chdir(folder)
+    assert json.loads(invoke("compile", ".", "--json").stdout)["artifact"] == "PP-OCRv4.0_infer.oar"
+    assert (folder / "PP-OCRv4.0_infer.oar").is_file()
+
+
+def export(folder: Path, call: Callable[..., Any], **inputs: np.ndarray) -> Path:
+    """A model of ``call`` with dynamic dims."""
+    from oarlock.checking.oracle import export_call
+
+    export_call(call, inputs, {}, folder / "inference", dynamic=True)
+    return folder
+
+
+def test_json_has_no_words_that_are_not_json(tmp_path: Path) -> None:
+    done = invoke("run", export(tmp_path, lambda paddle, x: paddle.log(x - 5.0), x=np.zeros(3, "float32")), "--json")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    (fact,) = json.loads(done.stdout, parse_constant=refuse)["outputs"]
+    assert fact["minimum"] is None
+
+
+def test_inspect_supports_control_flow(tmp_path: Path) -> None:
+    call = lambda paddle, x: paddle.static.nn.cond(x.sum() > 0, lambda: x + 1.0, lambda: x * 2.0)  # noqa: E731
+    done = invoke("inspect", export(tmp_path, call, x=np.zeros(3, "float32")), "--json")
+    assert done.exit_code == 0, done.output
+    assert {"name": "pd_op.if", "count": 1, "supported": True} in json.loads(done.stdout)["operators"]
+
+
+def test_inspect_says_why_a_known_operator_is_refused(tmp_path: Path) -> None:
+    model = export(tmp_path, lambda paddle, x: paddle.real(paddle.cast(x, "complex64")), x=np.zeros(3, "float32"))
+    done = invoke("inspect", model)
+    assert done.exit_code == FAILED, done.output
+    assert "complex64" in done.stdout
+
+
+def test_inputs_of_any_name_are_checked_with_sizes_that_agree(tmp_path: Path) -> None:
+    two = {"file": np.zeros((2, 3), "float32"), "输入": np.zeros((2, 3), "float32")}
+    call = lambda paddle, a, b: a + b  # noqa: E731
+    done = invoke("check", export(tmp_path, call, **two), "--shape", "file=n,3", "--shape", "输入=n,3", "--json")
+    assert done.exit_code == 0, done.output
+    done = invoke("run", tmp_path, "--shape", "file=n,3", "--shape", "输入=4,3", "--save", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.output
+
+
+def test_a_size_given_for_one_input_holds_for_the_others() -> None:
+    specs = [TensorSpec("a", "float32", ("n", 2)), TensorSpec("b", "float32", ("n",))]
+    assert {name: array.shape for name, array in random_inputs(specs, {"b": (7,)}).items()} == {"a": (7, 2), "b": (7,)}
+
+
+def test_saved_arrays_keep_names_and_numbers(tmp_path: Path) -> None:
+    arrays = {"file": np.arange(3), "a/b.c": np.float32([1.5]), "half": np.array([0.5], ml_dtypes.bfloat16)}
+    save_npz(tmp_path / "x.npz", arrays)
+    back = npz_inputs(tmp_path / "x.npz")
+    assert set(back) == set(arrays) and back["half"].dtype == np.float32
+    assert all(np.array_equal(back[name], array.astype(back[name].dtype)) for name, array in arrays.items())

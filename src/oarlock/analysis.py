@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tvm import ir, relax, sym
+
+from .compiler import plain_dim
+from .importer.importer import STRUCTURAL, import_program, is_supported
 from .model.program import Program, Value
 from .ops import registry
-
-# what the graph layer itself takes care of
-_STRUCTURAL = frozenset(["builtin.parameter", "builtin.combine", "builtin.split", "pd_op.data", "pd_op.feed", "pd_op.fetch", "cf.yield"])
 
 
 def inspect(program: Program) -> dict[str, Any]:
     """A JSON-able summary of a Program; nothing is compiled."""
     operators = []
     for name, count in sorted(program.op_counts().items(), key=lambda item: (-item[1], item[0])):
-        if name not in _STRUCTURAL:
-            operators.append({"name": name, "count": count, "supported": registry.lookup(name) is not None})
+        if name not in STRUCTURAL:
+            operators.append({"name": name, "count": count, "supported": is_supported(name)})
     stored = [p for p in program.parameters.values() if p.data is not None]
     return {
         "source": {k: v for k, v in program.source.items() if isinstance(v, str | int | float | bool)},
@@ -44,10 +46,6 @@ def count_macs(program: Program, shapes: Mapping[str, Sequence[int | str | None]
 
     Raises UnsupportedOperators when the model cannot be imported.
     """
-    from tvm import ir, relax, tirx
-
-    from .importer import import_program
-
     module = import_program(program, shapes)
     total: Any = 0
 
@@ -63,7 +61,9 @@ def count_macs(program: Program, shapes: Mapping[str, Sequence[int | str | None]
     for function in module.functions.values():
         if isinstance(function, relax.Function):
             relax.analysis.post_order_visit(function, visit)
-    return int(total) if isinstance(total, int | tirx.IntImm) else str(total)
+    if isinstance(total, int):
+        return total
+    return plain_dim(ast.parse(str(sym.Analyzer().simplify(total)), mode="eval").body)
 
 
 def _conv_macs(node: Any) -> Any:

@@ -7,8 +7,8 @@ unsupported operator); 4 an internal error.  With ``--json`` stdout holds one JS
 from __future__ import annotations
 
 import json
+import math
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from .errors import InputError, InternalError, OarlockError
+from .errors import InputError, OarlockError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,15 +48,17 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own: usage, --help, Ctrl-C, a reader of our output that is gone
         except OarlockError as error:
             err.print(f"[bold red]error:[/] {_escape(str(error))}")
             ctx.exit(USER_ERROR)
-        except InternalError as error:
+        except Exception as error:
+            err.print_exception()
             err.print(
-                f"[bold red]internal error:[/] {_escape(str(error))}\n"
+                f"[bold red]internal error:[/] {_escape(f'{type(error).__name__}: {error}')}\n"
                 "  please report it with the model (or `oarlock inspect --json`) and the traceback"
             )
-            err.print_exception()
             ctx.exit(INTERNAL_ERROR)
 
 
@@ -74,6 +76,7 @@ def main() -> None:
 def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> None:
     """Show inputs, outputs, operators with counts and support, parameters, and MACs (for --shape)."""
     from .analysis import count_macs, inspect
+    from .errors import UnsupportedError
     from .inputs import parse_shapes
     from .model.load import load_model
 
@@ -82,10 +85,12 @@ def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> 
         click.echo(str(program))
         return
     facts = inspect(program)
-    if facts["supported"]:
+    try:
         facts["macs"] = count_macs(program, parse_shapes(shapes))
+    except UnsupportedError as error:  # also for attributes, dtypes, … of operators that are there
+        facts |= {"supported": False, "reason": str(error)}
     if as_json:
-        click.echo(json.dumps(facts))
+        _echo_json(facts)
     else:
         _show_facts(facts)
     if not facts["supported"]:
@@ -104,13 +109,15 @@ def compile_command(
     model: Path, output: Path | None, target: str, shapes: tuple[str, ...], threads: int | None, dump: Path | None, as_json: bool
 ) -> None:
     """Compile a model to one file."""
+    output = output or _default_output(model)
+    if output.is_dir() or not output.absolute().parent.is_dir():  # said before minutes of work, not after
+        raise InputError("the artifact cannot be written there", where=str(output), todo="name a file in a folder that exists")
     artifact = _compile(model, target, shapes, threads, dump)
-    output = output or Path(model.stem if model.suffix else model.name).with_suffix(".oar")
     artifact.save(output)
     size = output.stat().st_size
     facts = {"artifact": str(output), "bytes": size, "signature": artifact.signature.to_json(), "manifest": artifact.manifest}
     if as_json:
-        click.echo(json.dumps(facts))
+        _echo_json(facts)
         return
     out.print(f"[bold]{_escape(str(output))}[/]  {size / 1e6:.1f} MB, target {target}")
     for kind, specs in (("input", artifact.signature.inputs), ("output", artifact.signature.outputs)):
@@ -140,15 +147,15 @@ def run(
     as_json: bool,
 ) -> None:
     """Run a model or an artifact once and show its outputs."""
-    import numpy as np
+    from .inputs import save_npz
 
     session = _session(model, target, shapes, threads)
     outputs = session.run(_inputs(session, shapes, npz, image, seed))
     if save:
-        np.savez(save, **outputs)
+        save_npz(save, outputs)
     facts = [_summary(name, array) for name, array in outputs.items()]
     if as_json:
-        click.echo(json.dumps({"outputs": facts}))
+        _echo_json({"outputs": facts})
         return
     table = Table("output", "dtype", "shape", "minimum", "mean", "maximum")
     for fact in facts:
@@ -187,7 +194,7 @@ def bench(
         timing = measure(session.run, inputs, runs=runs, warmup=warmup, progress=lambda done, total: step("running", done, total))
     facts = timing.to_json() | {"threads": session.threads, "inputs": {k: list(v.shape) for k, v in inputs.items()}}
     if as_json:
-        click.echo(json.dumps(facts))
+        _echo_json(facts)
         return
     shown = ", ".join(f"{k} {list(v.shape)}" for k, v in inputs.items())
     out.print(
@@ -225,7 +232,7 @@ def check(
     session = _session(model, target, shapes, threads)
     report = check(model, _inputs(session, shapes, npz, image, seed), tolerance=tolerance, python=python, session=session)
     if as_json:
-        click.echo(json.dumps(report.to_json()))
+        _echo_json(report.to_json())
     else:
         table = Table("output", "shape", "dtype", "max abs", "max rel", "verdict")
         for o in report.outputs:
@@ -244,7 +251,7 @@ def operators(as_json: bool) -> None:
 
     rows = supported_operators()
     if as_json:
-        click.echo(json.dumps(rows))
+        _echo_json(rows)
         return
     table = Table("PIR name", "legacy names", "what it does")
     for row in rows:
@@ -268,9 +275,27 @@ def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | N
     """A session of an artifact file, or of a model compiled in memory."""
     from .runtime.session import Session
 
-    if model.is_file() and zipfile.is_zipfile(model):
+    if _is_artifact(model):
         return Session(model, threads=threads)
     return Session(_compile(model, target, shapes, threads), threads=threads)
+
+
+def _is_artifact(path: Path) -> bool:
+    """Whether a file is an artifact or was one: by its name, or by the first bytes of a zip archive, which no model has."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return path.suffix == ".oar" or file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False  # the reader says why
+
+
+def _default_output(model: Path) -> Path:
+    """``MODEL``'s own name with .oar, in the current folder."""
+    model = model.absolute()
+    name = model.stem if model.suffix in (".json", ".pdmodel") else model.name or "model"
+    return Path(f"{name}.oar")
 
 
 def _inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int) -> dict[str, np.ndarray]:
@@ -287,9 +312,7 @@ def _inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, image: 
             raise InputError(
                 "--image needs a model with one image input", todo=f"the inputs are {', '.join(map(str, session.inputs))}; give --npz"
             )
-        sides = (given.get(pictures[0].name) or (None, None, None, None))[2:]
-        size = (int(sides[0]), int(sides[1])) if all(isinstance(s, int) for s in sides) else None  # type: ignore[arg-type]
-        return image_inputs(pictures[0], image, size)
+        return image_inputs(pictures[0], image, given.get(pictures[0].name))
     return random_inputs(session.inputs, given, seed)
 
 
@@ -308,6 +331,19 @@ def _progress(first: str) -> Iterator[Callable[[str, int, int], None]]:
     with bar:
         task = bar.add_task(first, total=None)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def _echo_json(value: Any) -> None:
+    """One JSON document on stdout; infinities and NaN, which JSON lacks, are null."""
+    click.echo(json.dumps(_finite(value), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _summary(name: str, array: np.ndarray) -> dict[str, Any]:
@@ -329,10 +365,8 @@ def _show_facts(facts: dict[str, Any]) -> None:
         for spec in facts[kind]:
             dims = "…" if spec["shape"] is None else ", ".join("?" if d < 0 else str(d) for d in spec["shape"])
             out.print(f"  {kind[:-1]:6} {_escape(spec['name'])}: {spec['dtype']}\\[{dims}]")
-    out.print(
-        f"  {parameters['count']} parameters, {parameters['elements']:,} elements, "
-        f"{parameters['bytes'] / 1e6:.1f} MB ({', '.join(parameters['dtypes'])})"
-    )
+    dtypes = f" ({', '.join(parameters['dtypes'])})" if parameters["dtypes"] else ""
+    out.print(f"  {parameters['count']} parameters, {parameters['elements']:,} elements, {parameters['bytes'] / 1e6:.1f} MB{dtypes}")
     if "macs" in facts:
         macs = facts["macs"]
         out.print(f"  multiply-accumulates: {f'{macs / 1e6:,.1f} M' if isinstance(macs, int) else _escape(macs)}")
@@ -340,12 +374,8 @@ def _show_facts(facts: dict[str, Any]) -> None:
     for o in facts["operators"]:
         table.add_row(o["name"], str(o["count"]), "yes" if o["supported"] else "[red]no[/]")
     out.print(table)
-    if not facts["supported"]:
-        missing = [o for o in facts["operators"] if not o["supported"]]
-        out.print(
-            f"[red]{sum(o['count'] for o in missing)} operation(s) of {len(missing)} operator(s) are not supported[/]: "
-            "register them with oarlock.operator (CONTRIBUTING.md)"
-        )
+    if "reason" in facts:
+        out.print(f"[red]not supported:[/] {_escape(facts['reason'])}")
 
 
 def _escape(text: str) -> str:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import ast
 import datetime
 import importlib.metadata
-import keyword
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tvm
-from tvm import relax
 
-from . import pipeline, targets
+from . import compat, pipeline, targets
 from ._version import __version__
-from .errors import InputError, InternalError, TargetError
+from .errors import InternalError, TargetError
 from .importer import import_program
 from .model import Program, load_model
 from .runtime.artifact import Artifact
@@ -33,7 +31,7 @@ def compile(
     *,
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-    dump: Path | str | Callable[[str, str], None] | None = None,
+    dump: Path | str | pipeline.Dump | None = None,
 ) -> Artifact:
     """Compile a Paddle model.
 
@@ -45,14 +43,13 @@ def compile(
     threads    how many threads the kernels are made for and run on; by default the physical cores of this machine
     options    more options of the target (the CPU's: mcpu, mtriple, mattr, cxx)
     progress   called with (stage, done, total)
-    dump       a folder for the module after each stage as text, or a function called with (stage, text)
+    dump       a folder for the module after each stage as text, or a function called with (stage, module)
 
     Raises ModelError for a bad file, UnsupportedOperators with all that is missing at once, InputError for shapes that
     do not fit the model, TargetError for an unknown target, wrong options or a missing tool.
     """
     program = model if isinstance(model, Program) else load_model(model)
     chosen = _target(target, threads, options)
-    _check_form(shapes or {})
     report = progress or (lambda stage, done, total: None)
     module = import_program(program, shapes, lambda done, total: report("import", done, total))
     signature = signature_of(module, program)
@@ -70,18 +67,6 @@ def compile(
     return Artifact(built.library, built.weights, signature, manifest)
 
 
-def _check_form(shapes: Any) -> None:
-    """InputError unless ``shapes`` is a mapping to sequences whose strings can name variables in TVM's text."""
-    if not isinstance(shapes, Mapping):
-        raise InputError(f"shapes is a {type(shapes).__name__}", todo='give a dict: {"x": (None, 3, "h", "w")}')
-    for name, dims in shapes.items():
-        if not isinstance(dims, Sequence) or isinstance(dims, str | bytes):
-            raise InputError(f"the shape of {name!r} is {dims!r:.80}", todo='give a tuple of dims: (None, 3, "h", "w")')
-        for dim in dims:
-            if isinstance(dim, str) and (not dim.isidentifier() or keyword.iskeyword(dim)):
-                raise InputError(f"{dim!r} is no name for a dim", where=f"the shape of {name!r}", todo='use a name such as "batch" or "h"')
-
-
 def _target(target: str | targets.Target, threads: int | None, options: Mapping[str, Any] | None) -> targets.Target:
     if isinstance(target, targets.Target):
         if threads is not None or options:
@@ -96,9 +81,8 @@ def _target(target: str | targets.Target, threads: int | None, options: Mapping[
 def signature_of(module: tvm.IRModule, program: Program) -> Signature:
     """The signature of ``main``: the program's names, and types with symbolic dims as text, one name a symbol."""
     main = module["main"]
-    result = main.ret_ty if hasattr(main, "ret_ty") else main.ty.ret
     # TVM's printer gives every symbol a name of its own and writes dims as Python expressions: read those.
-    text = str(relax.FuncType([p.ty for p in main.params], result, True))
+    text = str(compat.function_type(list(main.params), main.ret_ty, True))
     call = ast.parse(text, mode="eval").body
     if not isinstance(call, ast.Call) or not isinstance(call.args[0], ast.Tuple):
         raise InternalError(f"main has an unexpected type: {text}")
@@ -122,7 +106,7 @@ def _spec(name: str, node: ast.expr) -> TensorSpec:
     if "dtype" not in keywords:
         raise InternalError(f"{name!r} has no known element type: {ast.unparse(node)}")
     if node.args and isinstance(node.args[0], ast.Tuple):
-        shape: tuple[Dim, ...] | None = tuple(map(_dim, node.args[0].elts))
+        shape: tuple[Dim, ...] | None = tuple(map(plain_dim, node.args[0].elts))
     else:
         shape = (None,) * keywords["ndim"] if keywords.get("ndim", -1) >= 0 else None
     return TensorSpec(name, keywords["dtype"], shape)
@@ -139,7 +123,8 @@ class _Plain(ast.NodeTransformer):
         return ast.Name(node.attr, ast.Load())
 
 
-def _dim(node: ast.expr) -> Dim:
+def plain_dim(node: ast.expr) -> int | str:
+    """A dim as TVM prints it → an int, or Python's plain text of the expression."""
     plain = _Plain().visit(node)
     return plain.value if isinstance(plain, ast.Constant) and isinstance(plain.value, int) else ast.unparse(plain)
 

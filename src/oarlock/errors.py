@@ -50,7 +50,7 @@ class UnsupportedOperators(UnsupportedError):
         lines = [f"{total} operation(s) of {names} operator(s) are not supported"]
         for o in self.operators:
             places = ", ".join(o["where"][:3]) + (", …" if len(o["where"]) > 3 else "")
-            attrs = ", ".join(f"{k}={v!r}" for k, v in list(o["attributes"].items())[:8])
+            attrs = ", ".join(f"{k}={v!r:.80}" for k, v in list(o["attributes"].items())[:8])
             lines.append(f"    {o['name']} ×{o['count']}: {o['reason']}\n        at {places}; attributes: {attrs or 'none'}")
         super().__init__(
             "\n".join(lines),

@@ -1,7 +1,8 @@
-"""Inputs for a model from the command line: random arrays, .npz files, pictures."""
+"""Arrays for a model from the command line and back: random ones, .npz files, pictures."""
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
-from .runtime.dtypes import numpy_dtype
+from .runtime.dtypes import EXTENDED, numpy_dtype
 from .runtime.signature import TensorSpec
 
 # what a dynamic dim gets when nobody says: a batch of one, a picture's usual side, a short sequence
 _IMAGE_SIDE, _SEQUENCE = 224, 16
+_MOST_ELEMENTS, _MOST_SIDE = 1 << 30, 1 << 14
 
 
 def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int | str | None, ...]]:
@@ -23,11 +25,13 @@ def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int | str | None, ..
         name, found, text = option.rpartition("=")
         if not found or not name:
             raise InputError(f"{option!r} is no shape", todo="write --shape NAME=1,3,224,224 (? for a dynamic dim)")
+        if name in out:
+            raise InputError(f"two shapes were given for {name!r}", todo="give one")
         dims: list[int | str | None] = []
-        for part in filter(None, (p.strip() for p in text.split(","))):
+        for part in (p.strip() for p in text.split(",")) if text.strip() else ():
             if part in ("?", "-1", "None"):
                 dims.append(None)
-            elif part.isdigit():
+            elif part.isdecimal() and len(part) < 19:
                 dims.append(int(part))
             elif part.isidentifier():
                 dims.append(part)
@@ -37,17 +41,14 @@ def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int | str | None, ..
     return out
 
 
-def concrete_shape(spec: TensorSpec, given: Sequence[int | str | None] | None, symbols: dict[str, int]) -> tuple[int, ...]:
+def _concrete_shape(spec: TensorSpec, given: Sequence[int | str | None] | None, symbols: dict[str, int]) -> tuple[int, ...]:
     """A shape to try an input with: the given sizes, then the declared ones, then a usual size for each dynamic dim."""
     declared = spec.shape or ()
-    if given is not None and len(given) != len(declared):
-        raise InputError(f"the shape given for {spec.name!r} has {len(given)} dims, the model has {len(declared)}", where=str(spec))
     out = []
     for axis, dim in enumerate(declared):
         asked = given[axis] if given is not None else None
         if isinstance(asked, int):
             out.append(asked)
-            symbols.setdefault(str(dim), asked)
         elif isinstance(dim, int):
             out.append(dim)
         else:
@@ -65,10 +66,18 @@ def random_inputs(
     unknown = set(shapes or {}) - {s.name for s in specs}
     if unknown:
         raise InputError(f"shapes name unknown inputs: {', '.join(sorted(unknown))}", todo=f"the inputs are {', '.join(map(str, specs))}")
-    symbols: dict[str, int] = {}
+    symbols: dict[str, int] = {}  # a size given for one input holds for every input with the same symbol
+    for spec in specs:
+        declared, given = spec.shape or (), (shapes or {}).get(spec.name)
+        if given is not None and len(given) != len(declared):
+            raise InputError(f"the shape given for {spec.name!r} has {len(given)} dims, the model has {len(declared)}", where=str(spec))
+        pairs = zip(declared, given or (), strict=False)
+        symbols |= {dim: asked for dim, asked in pairs if isinstance(dim, str) and isinstance(asked, int)}
     out = {}
     for spec in specs:
-        shape = concrete_shape(spec, (shapes or {}).get(spec.name), symbols)
+        shape = _concrete_shape(spec, (shapes or {}).get(spec.name), symbols)
+        if math.prod(shape) > _MOST_ELEMENTS:
+            raise InputError(f"{list(shape)} is too large for a random input", where=str(spec), todo="give smaller dims, or --npz")
         if spec.dtype == "bool":
             out[spec.name] = rng.random(shape) > 0.5
         elif "int" in spec.dtype:
@@ -83,35 +92,57 @@ def npz_inputs(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
-        raise InputError(f"the file is no .npz of plain arrays: {error}", where=str(path), todo="save it with numpy.savez") from error
+    except OSError as error:
+        raise InputError(f"the file cannot be read: {error.strerror or error}", where=str(path)) from error
+    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for damaged files
+        raise InputError("the file is no .npz of plain arrays", where=f"{path}: {error}", todo="save it with numpy.savez") from error
+
+
+def save_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name to an .npz file.  bfloat16 and float8, which the format lacks, become float32.
+
+    numpy.savez takes names as keywords, so that it refuses an array called "file".
+    """
+    try:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for name, array in arrays.items():
+                plain = array.astype(np.float32) if array.dtype.name in EXTENDED else array
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(plain), allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"the file cannot be written: {error.strerror or error}", where=str(path)) from error
 
 
 def image_inputs(
     spec: TensorSpec,
     path: str | Path,
-    size: tuple[int, int] | None = None,
+    asked: Sequence[int | str | None] | None = None,
     mean: Sequence[float] = (0.485, 0.456, 0.406),
     std: Sequence[float] = (0.229, 0.224, 0.225),
 ) -> dict[str, np.ndarray]:
     """A picture as the one image input of a model (NCHW float32, one picture): RGB, resized, (x / 255 − mean) / std.
 
-    ``size`` is (height, width); by default the model's own, or the picture's rounded to multiples of 32 where the model's is dynamic.
+    Height and width are those of ``asked`` (a shape of the input), else the model's own, else the picture's rounded to multiples of 32.
     """
     try:
         from PIL import Image
     except ImportError as error:
-        raise InputError("reading a picture needs Pillow", todo="pip install pillow") from error
+        raise InputError("reading a picture needs Pillow", todo="pip install 'oarlock[image]'") from error
     shape = spec.shape or ()
     if len(shape) != 4 or "float" not in spec.dtype or shape[1] not in (1, 3, None) and not isinstance(shape[1], str):
         raise InputError(f"the input {spec} takes no picture", todo="give --npz")
     try:
         with Image.open(path) as opened:
             picture = opened.convert("L" if shape[1] == 1 else "RGB")
-    except (OSError, ValueError) as error:
-        raise InputError(f"the picture cannot be read: {error}", where=str(path)) from error
+    except Exception as error:  # each of Pillow's decoders has errors of its own
+        raise InputError(f"the picture cannot be read: {error}", where=str(path), todo="give a PNG or JPEG file") from error
     rounded = [max(32, round(side / 32) * 32) for side in (picture.height, picture.width)]
-    height, width = size or [d if isinstance(d, int) else r for d, r in zip(shape[2:], rounded, strict=True)]
+    if asked is not None and len(asked) != 4:
+        raise InputError(f"the shape given for {spec.name!r} has {len(asked)} dims, the model has 4", where=str(spec))
+    sides = [next(d for d in dims if isinstance(d, int)) for dims in zip((asked or shape)[2:], shape[2:], rounded, strict=True)]
+    if not all(0 < side <= _MOST_SIDE for side in sides):
+        raise InputError(f"a picture cannot be resized to {sides[0]}×{sides[1]}", todo=f"give sides from 1 to {_MOST_SIDE}")
+    height, width = sides
     pixels = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR), np.float32) / 255.0
     pixels = pixels.reshape(height, width, -1)
     channels = pixels.shape[2]

@@ -17,7 +17,7 @@ import tvm
 from tvm import relax
 
 from . import compat
-from .errors import InternalError, OarlockError, UnsupportedError
+from .errors import InputError, InternalError, OarlockError, UnsupportedError
 from .rules.affine import fold_affine
 from .rules.constants import fold_moves
 from .rules.dataflow import dataflow_blocks
@@ -61,7 +61,7 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
         # after legalisation: calls on constants (reshaped scales, …) may have come up
         Stage("fold-moves", lambda mod, notes: fold_moves(mod)),
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
-        # FuseTIR compares shapes as they are written
+        # FuseTIR compares shapes as they are written: without this, or with name-sizes here, it fails or leaves sums that no tile divides
         Stage("spell-sizes", lambda mod, notes: simplify_sizes(mod)),
         _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()),
         # after fusing, which matches shapes between kernels; before schedules, which reason about extents
@@ -114,11 +114,9 @@ def build(
 def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
     try:
         mod = stage.run(mod, notes)
-    except OarlockError:
+    except (OarlockError, InternalError):
         raise
     except Exception as e:  # whatever TVM throws, the stage's name belongs to it
-        if isinstance(e, InternalError):
-            raise
         raise InternalError(f"stage {stage.name} failed: {type(e).__name__}: {_last_line(e)}") from e
     try:
         compat.well_formed(mod)
@@ -135,13 +133,14 @@ def _passes(name: str, *passes: tvm.transform.Pass) -> Stage:
 def _writer(dump: Path | str | Dump | None) -> Dump | None:
     if dump is None or callable(dump):
         return dump
-    folder = Path(dump)
-    folder.mkdir(parents=True, exist_ok=True)
-
-    count = itertools.count()
+    folder, count = Path(dump), itertools.count()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder for dumps cannot be made: {error.strerror}", where=str(folder)) from error
 
     def write(stage: str, mod: tvm.IRModule) -> None:
-        (folder / f"{next(count):02d}-{stage}.py").write_text(compat.module_text(mod))
+        (folder / f"{next(count):02d}-{stage}.py").write_text(compat.module_text(mod), encoding="utf-8")
 
     return write
 

@@ -59,7 +59,11 @@ MISFITS: list[Any] = [
     {"x": ("lambda", 4)},
     {"x": 3},
     {"x": "ab"},
+    {"x": (True, 4)},
+    {"x": (1 << 31, 4)},
+    {"x": None, 1: (2,)},
     [1],
+    [],
 ]
 
 
@@ -67,6 +71,17 @@ MISFITS: list[Any] = [
 def test_shapes_that_do_not_fit(shapes: Any) -> None:
     with pytest.raises(InputError):
         oarlock.compile(program((-1, 4)), shapes=shapes)
+
+
+def test_dims_that_nobody_named_are_not_shared() -> None:
+    two = program((-1, 4), (-1, 4))
+    two.inputs[0].name, two.inputs[1].name = "a.b", "a_b"
+    first, second = oarlock.compile(two, shapes={"a.b": (None, 4), "a_b": ("a_b_0", 4)}).signature.inputs
+    assert first.shape and second.shape and first.shape[0] != second.shape[0]
+
+
+def test_sizes_computed_by_numpy_are_sizes() -> None:
+    assert oarlock.compile(program((-1, 4)), shapes={"x": (np.int64(2), 4)}).signature.inputs[0].shape == (2, 4)
 
 
 def test_manifest_says_who_what_and_for_which_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, OarlockError, TargetError
-from ..inputs import random_inputs
+from ..inputs import random_inputs, save_npz
 from ..runtime.session import Session
 
 TOLERANCE = 1e-4  # of the output's scale
@@ -74,16 +74,16 @@ def check(
 
     program = load_model(model)
     if session is None:
-        session = Session(compile_model(program, target=target, threads=threads))
+        session = Session(compile_model(program, target=target, shapes=shapes, threads=threads))
     if inputs is None:
         inputs = random_inputs(session.inputs, shapes)
-    expected = run_paddle(Path(program.source["path"]), inputs, python)
+    expected = run_paddle(program.source["path"], program.source["params"], inputs, python)
     got = session.run(inputs)
     if len(expected) != len(got):
         raise OarlockError(
             f"Paddle gives {len(expected)} outputs, Oarlock {len(got)}", where=str(model), todo="please report it with the model"
         )
-    pairs = zip(got.items(), expected.values(), strict=True)
+    pairs = zip(got.items(), expected, strict=True)
     return CheckReport(tuple(compare(name, mine, theirs, tolerance) for (name, mine), theirs in pairs), tolerance)
 
 
@@ -110,26 +110,28 @@ def compare(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float =
     return OutputCheck(name, got.shape, expected.shape, str(got.dtype), str(expected.dtype), max_abs, max_rel, not why, why)
 
 
-def run_paddle(graph: Path, inputs: Mapping[str, np.ndarray], python: str | None = None, timeout_s: float = 600.0) -> dict[str, np.ndarray]:
-    """What Paddle Inference gives for a saved model, by output name in fetch order; it runs in its own process."""
-    params = graph.with_suffix(".pdiparams") if graph.suffix else graph.parent / "__params__"
+def run_paddle(
+    graph: str, params: str, inputs: Mapping[str, np.ndarray], python: str | None = None, timeout_s: float = 600.0
+) -> list[np.ndarray]:
+    """What Paddle Inference gives for a saved model, in fetch order; it runs in its own process.
+
+    ``params`` is the file of the weights, the folder with one file a parameter, or empty.
+    """
     with tempfile.TemporaryDirectory(prefix="oarlock-check-") as scratch:
         fed, fetched = Path(scratch, "inputs.npz"), Path(scratch, "outputs.npz")
-        np.savez(fed, **{k: np.asarray(v) for k, v in inputs.items()})
-        command = [python or sys.executable, str(Path(__file__).with_name("paddle_process.py"))]
-        command += [str(graph), str(params) if params.exists() else "-", str(fed), str(fetched)]
+        save_npz(fed, {name: np.asarray(array) for name, array in inputs.items()})
+        script = str(Path(__file__).with_name("paddle_process.py"))
+        command = [python or sys.executable, script, graph, params or "-", str(fed), str(fetched)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired as error:
-            raise TargetError(f"Paddle did not finish within {timeout_s:.0f} s", where=str(graph)) from error
+            raise TargetError(f"Paddle did not finish within {timeout_s:.0f} s", where=graph) from error
         except OSError as error:
             raise InputError(f"the interpreter cannot be started: {error}", where=command[0]) from error
         if done.returncode or not fetched.exists():
             if "No module named 'paddle'" in done.stderr:
                 raise TargetError("Paddle is not installed, so there is nothing to compare with", todo="pip install 'oarlock[paddle]'")
             last = [line for line in done.stderr.splitlines() if line.strip()]
-            raise TargetError(
-                f"Paddle failed to run the model (exit status {done.returncode}): {last[-1] if last else ''}", where=str(graph)
-            )
+            raise TargetError(f"Paddle failed to run the model (exit status {done.returncode}): {last[-1] if last else ''}", where=graph)
         with np.load(fetched, allow_pickle=False) as archive:
-            return {name.split(":", 1)[1]: archive[name] for name in sorted(archive.files)}
+            return [archive[name] for name in sorted(archive.files)]

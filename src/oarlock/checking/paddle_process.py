@@ -1,7 +1,8 @@
 """Run a saved model with Paddle Inference in a process of its own: python paddle_process.py MODEL PARAMS INPUTS.npz OUTPUTS.npz
 
 Stands alone (no Oarlock), so that any interpreter with any paddlepaddle can run it, and a crash of Paddle stays there.
-PARAMS is "-" when the model has none.  Graph optimisation and oneDNN are off: the plain kernels are the oracle.
+PARAMS is "-" when the model has none, the folder when each is a file of its own.
+Graph optimisation and oneDNN are off: the plain kernels are the oracle.
 """
 
 import os
@@ -17,7 +18,7 @@ def main() -> None:
 
     with np.load(inputs_path, allow_pickle=False) as archive:
         inputs = {name: archive[name] for name in archive.files}
-    config = paddle_infer.Config(model, "" if params == "-" else params)
+    config = paddle_infer.Config(params) if os.path.isdir(params) else paddle_infer.Config(model, "" if params == "-" else params)
     config.disable_gpu()
     config.disable_glog_info()
     config.switch_ir_optim(False)
@@ -29,9 +30,8 @@ def main() -> None:
         handle.reshape(inputs[name].shape)
         handle.copy_from_cpu(np.ascontiguousarray(inputs[name]))
     predictor.run()
-    outputs = [(name, predictor.get_output_handle(name).copy_to_cpu()) for name in predictor.get_output_names()]
-    # the position keeps the fetch order: an archive's names may collide only in case
-    np.savez(outputs_path, **{f"{i:04d}:{name}": array for i, (name, array) in enumerate(outputs)})
+    outputs = [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+    np.savez(outputs_path, **{f"{i:06d}": array for i, array in enumerate(outputs)})  # in fetch order
 
 
 if __name__ == "__main__":

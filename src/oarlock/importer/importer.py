@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import tvm
@@ -19,6 +21,7 @@ from . import control
 Shapes = Mapping[str, Sequence[int | str | None]]
 
 STRUCTURAL = frozenset(["builtin.parameter", "pd_op.data", "pd_op.feed", "pd_op.fetch", "builtin.combine", "builtin.split", "cf.yield"])
+MAX_DIM = (1 << 31) - 1
 CONTROL = {"pd_op.if": control.import_if, "pd_op.while": control.import_while}
 
 
@@ -27,6 +30,11 @@ class Failed:
 
 
 FAILED = Failed()
+
+
+def is_supported(name: str) -> bool:
+    """Whether operations of this name can be imported; attributes and operands may still be refused."""
+    return name in STRUCTURAL or name in CONTROL or registry.lookup(name) is not None
 
 
 def import_program(program: Program, shapes: Shapes | None = None, progress: Callable[[int, int], None] | None = None) -> tvm.IRModule:
@@ -54,18 +62,25 @@ class Importer:
         self._note_unregistered()
         params = self._params()
         with self.bb.function("main", params):
-            self.block(self.program.block)
-            if self.failures:
-                self.bb.emit_func_output(relax.Tuple([]))
-                raise UnsupportedOperators(self.failures.values(), where=str(self.program.source.get("path", "")))
-            outputs = [self._output(name, value) for name, value in self.program.outputs.items()]
+            try:
+                outputs = self._body()
+            except BaseException:
+                self.bb.emit_func_output(relax.Tuple([]))  # TVM prints a warning about a function that is not ended
+                raise
             self.bb.emit_func_output(relax.Tuple(outputs))
         return self.bb.get()
+
+    def _body(self) -> list[relax.Expr]:
+        """Import all operations → the outputs."""
+        self.block(self.program.block)
+        if self.failures:
+            raise UnsupportedOperators(self.failures.values(), where=str(self.program.source.get("path", "")))
+        return [self._output(name, value) for name, value in self.program.outputs.items()]
 
     def _note_unregistered(self) -> None:
         """Also in regions that are never imported because something before them failed."""
         for op in self.program.walk():
-            if op.name not in STRUCTURAL and op.name not in CONTROL and registry.lookup(op.name) is None:
+            if not is_supported(op.name):
                 self.fail(op, "no operator of that name is registered")
 
     def _params(self) -> list[relax.Var]:
@@ -81,10 +96,11 @@ class Importer:
             for axis, d in enumerate(self.shapes[value.name]):
                 if isinstance(d, int):
                     dims.append(tirx.IntImm("int64", d))
-                else:
-                    name = d or f"{_identifier(value.name)}_{axis}"
-                    dims.append(named.setdefault(name, tirx.Var(name, "int64")))
-                    self.b.assume_positive(named[name])
+                    continue
+                # only a name that the user gave is shared; TVM's printer tells variables of one name apart
+                dim = tirx.Var(f"{_identifier(value.name)}_{axis}", "int64") if d is None else named.setdefault(d, tirx.Var(d, "int64"))
+                self.b.assume_positive(dim)
+                dims.append(dim)
             var = relax.Var(_identifier(value.name), relax.TensorType(relax.ShapeExpr(dims), value.type.dtype))
             params.append(var)
             self.env[value] = self.b.tensor(var)
@@ -92,7 +108,7 @@ class Importer:
 
     def _output(self, name: str, value: Value) -> relax.Expr:
         tensor = self.env[value]
-        if tensor is FAILED:
+        if tensor is FAILED or tensor is None:
             raise UnsupportedError(
                 f"the output {name!r} needs what inference does not compute (a mask, saved statistics) or a parameter that is not stored",
                 where=str(self.program.source.get("path", "")),
@@ -153,7 +169,8 @@ class Importer:
 
     def _structural(self, op: Op) -> None:
         if op.name == "builtin.combine":
-            self.env[op.results[0]] = [FAILED if v is None else self.env.get(v, FAILED) for v in op.operands.values()]
+            members = [None if v is None else self.env.get(v) for v in op.operands.values()]
+            self.env[op.results[0]] = [FAILED if m is None else m for m in members]
         elif op.name == "builtin.split":
             (source,) = op.operands.values()
             items = self.env.get(source, FAILED) if source else FAILED
@@ -165,10 +182,8 @@ class Importer:
     def _parameter(self, op: Op) -> None:
         for value in op.results:
             parameter = self.program.parameters[value.name]
-            if parameter.data is None:
-                self.env[value] = FAILED
-            else:
-                self.env[value] = self.b.const(parameter.data, parameter.type.dtype)
+            # one that is declared but not stored (an LSTM's dropout state) is an absent operand
+            self.env[value] = None if parameter.data is None else self.b.const(parameter.data, parameter.type.dtype)
 
     def fail(self, op: Op, reason: str) -> None:
         """Note that an operation cannot be imported; the same operator and reason are counted together."""
@@ -180,27 +195,42 @@ class Importer:
 
 
 def check_shapes(program: Program, shapes: Shapes | None) -> dict[str, list[int | str | None]]:
-    """Full shape of every input: what the user gave, else what the program declares (−1 → None)."""
-    shapes = dict(shapes or {})
+    """Full shape of every input: what the user gave, else what the program declares (−1 → None).
+
+    InputError unless ``shapes`` is a mapping of names of inputs to as many dims as the input has, each of them an int from 0
+    to 2³¹ − 1, None or an identifier.
+    """
+    given = {} if shapes is None else shapes
+    if not isinstance(given, Mapping):
+        raise InputError(f"shapes is a {type(given).__name__}", todo='give a dict: {"x": (None, 3, "h", "w")}')
     known = {v.name for v in program.inputs}
-    unknown = set(shapes) - known
-    if unknown:
+    if unknown := [str(name) for name in given if name not in known]:
         raise InputError(
-            f"shapes name unknown inputs: {', '.join(sorted(unknown))}", todo=f"the model's inputs are {', '.join(sorted(known))}"
+            f"shapes name unknown inputs: {', '.join(unknown)}", todo=f"the model's inputs are {', '.join(sorted(known)) or 'none'}"
         )
-    out: dict[str, list[int | str | None]] = {}
-    for value in program.inputs:
-        if not isinstance(value.type, TensorType):
-            raise UnsupportedError(f"the input {value.name!r} is a {value.type}, not a tensor")
-        declared = [None if d < 0 else d for d in value.type.shape]
-        given = shapes.get(value.name)
-        if given is not None and len(given) != len(declared):
-            raise InputError(f"the shape given for {value.name!r} has {len(given)} dims, the model has {len(declared)}", where=value.name)
-        for d in given or ():
-            if not (d is None or isinstance(d, str) or (isinstance(d, int) and d >= 0)):
-                raise InputError(f"{d!r} is no dim", where=value.name, todo="give an int ≥ 0, None (dynamic) or a name")
-        out[value.name] = list(given) if given is not None else list(declared)
-    return out
+    return {value.name: _full_shape(value, given.get(value.name)) for value in program.inputs}
+
+
+def _full_shape(value: Value, given: Any) -> list[int | str | None]:
+    if not isinstance(value.type, TensorType):
+        raise UnsupportedError(f"the input {value.name!r} is a {value.type}, not a tensor")
+    declared = [None if d < 0 else d for d in value.type.shape]
+    if given is None:
+        return list(declared)
+    where = f"the shape of {value.name!r}"
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise InputError(f"{given!r:.80} is no shape", where=where, todo='give a tuple of dims: (None, 3, "h", "w")')
+    if len(given) != len(declared):
+        raise InputError(f"the shape given for {value.name!r} has {len(given)} dims, the model has {len(declared)}", where=where)
+    return [_checked_dim(d, where) for d in given]
+
+
+def _checked_dim(dim: Any, where: str) -> int | str | None:
+    if dim is None or (isinstance(dim, str) and dim.isidentifier() and not keyword.iskeyword(dim)):
+        return dim
+    if isinstance(dim, Integral) and not isinstance(dim, bool) and 0 <= int(dim) <= MAX_DIM:
+        return int(dim)
+    raise InputError(f"{dim!r:.80} is no dim", where=where, todo='give an int from 0, None (dynamic), or a name such as "batch"')
 
 
 def _identifier(name: str) -> str:

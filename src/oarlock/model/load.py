@@ -54,8 +54,8 @@ def _from_path(path: Path) -> Program:
     graph = map_file(graph_path)
     program = _read_graph(graph, str(graph_path))
     names = _stored(program)
-    size = _bind(program, names, graph_path) if names else 0
-    return _finish(program, graph, {"path": str(graph_path), "params_size": size})
+    bound = _bind(program, names, graph_path) if names else {"params": "", "params_size": 0}
+    return _finish(program, graph, {"path": str(graph_path), **bound})
 
 
 def _finish(program: Program, graph: memoryview, source: dict[str, Any]) -> Program:
@@ -72,6 +72,10 @@ def _read_graph(graph: memoryview, where: str) -> Program:
     # A legacy program begins with a newline's byte and a length, which may be that of "{": JSON goes on with a key.
     if text[:1] == b"{" and (start[:1] != b"\n" or text[1:].lstrip()[:1] in (b"", b'"', b"}")):
         return pir.read_program(graph, where)
+    if start.startswith(b"PK") and b"manifest.json" in start:
+        raise ModelError(
+            "this is an Oarlock artifact, which is compiled already", where=where, todo="give the Paddle model that it was made from"
+        )
     if start.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")):
         raise ModelError(
             "this is a pickle or an archive (.pdparams, .pdopt?), not a program",
@@ -140,8 +144,8 @@ def _looks_like_pir(path: Path) -> bool:
         return False
 
 
-def _bind(program: Program, names: list[str], graph: Path) -> int:
-    """Bind the weights beside ``graph``; bytes of the weight files.
+def _bind(program: Program, names: list[str], graph: Path) -> dict[str, str | int]:
+    """Bind the weights beside ``graph``; where they are (a file, or the folder of one file a parameter) and their bytes.
 
     ``x.json`` and ``x.pdmodel`` have ``x.pdiparams``; ``__model__`` has ``__params__``, or one file a parameter.
     """
@@ -153,10 +157,10 @@ def _bind(program: Program, names: list[str], graph: Path) -> int:
             inside(folder, path.name, graph)
             data = map_file(path)
             bind_combined(program.parameters, names, data, str(path))
-            return len(data)
+            return {"params": str(path), "params_size": len(data)}
     if any(os.path.isfile(inside(folder, name)) for name in names):
         bind_separate(program.parameters, names, folder)
-        return sum(inside(folder, name).stat().st_size for name in names)
+        return {"params": str(folder), "params_size": sum(inside(folder, name).stat().st_size for name in names)}
     raise ModelError(
         f"the weights are missing: the program has {len(names)} parameters",
         where=str(combined[0]),
