@@ -1,0 +1,1 @@
+"""Speed on the CPU beside OpenVINO, ONNX Runtime and Paddle Inference (python -m benchmarks.cpu)."""

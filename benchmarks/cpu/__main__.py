@@ -1,0 +1,120 @@
+"""Time Oarlock beside OpenVINO, ONNX Runtime and Paddle Inference on the CPU.
+
+    python -m benchmarks.cpu [--only REGEX] [--threads 1,2] [--engines oarlock,openvino] [--rounds N] [--again] [--write]
+
+Every contender has a process of its own, and they take turns, so that a change of the machine's speed meets all of them.
+What was measured is kept in WORK/times.json, so a stopped run goes on where it was (--again forgets the models selected).
+--write puts docs/benchmarks.md and benchmarks/results/cpu.json from all that is kept.  An engine that is not installed is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import models, report
+from .engines import ENGINES
+from .measure import ROOT, alternate
+
+# contender → (engine, precision)
+CONTENDERS = {
+    "oarlock": ("oarlock", "float32"),
+    "openvino": ("openvino", "float32"),
+    "onnxruntime": ("onnxruntime", "float32"),
+    "paddle": ("paddle", "float32"),
+    "openvino bf16": ("openvino", "bfloat16"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="a regular expression that the model's name must match")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--contenders", default=",".join(CONTENDERS))
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--block-ms", type=float, default=200)
+    parser.add_argument("--work", type=Path, default=ROOT / "build/bench")
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and benchmarks/results/cpu.json")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    kept = options.work / "times.json"
+    results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    wanted = [c for c in options.contenders.split(",") if installed(CONTENDERS[c][0])]
+    for name in models.names():
+        for threads in map(int, options.threads.split(",")):
+            key = f"{name}/{threads}"
+            if not re.search(options.only, name) or key in results and not options.again:
+                continue
+            results[key] = run(name, threads, wanted, options)
+            print(report.line(key, results[key]), flush=True)
+            kept.write_text(json.dumps(results, indent=1))
+    if options.write:
+        report.write(results, ROOT)
+
+
+def installed(engine: str) -> bool:
+    assert engine in ENGINES
+    return importlib.util.find_spec(engine) is not None
+
+
+def run(name: str, threads: int, wanted: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Time one model on one number of threads: {"times": {contender: {…}}, "failed": {contender: why}}."""
+    model = models.make(name, options.work)
+    folder = options.work / name
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "input.npy", model.data())
+    onnx = models.onnx_of(model, options.work)
+    artifact = folder / f"oarlock-{threads}.oar"
+    start = time.perf_counter()
+    code = f"import oarlock; oarlock.compile({str(model.graph)!r}, shapes={{{model.input!r}: {model.shape}}}, threads={threads}).save({str(artifact)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    compiled = time.perf_counter() - start
+    jobs = {}
+    for contender in wanted:
+        engine, precision = CONTENDERS[contender]
+        if engine in ("openvino", "onnxruntime") and onnx is None:
+            continue
+        job = {
+            "threads": threads, "precision": precision, "data": str(folder / "input.npy"), "artifact": str(artifact), "onnx": str(onnx),
+            "graph": str(model.graph), "parameters": str(model.parameters), "dump": str(folder / f"{contender}.npz"),
+        }  # fmt: skip
+        jobs[contender] = engine, job
+    times, failed = alternate(jobs, options.rounds, options.block_ms)
+    return {
+        "times": {
+            c: {"median_ms": t.quantile(0.5), "p10_ms": t.quantile(0.1), "p90_ms": t.quantile(0.9), "min_ms": min(t.all), **t.ready}
+            for c, t in times.items()
+        },
+        "failed": failed,
+        "compile_s": compiled,
+        "difference": differences(folder, list(times)),
+    }
+
+
+def differences(folder: Path, contenders: list[str]) -> dict[str, float]:
+    """Contender → its largest difference from Paddle's outputs, as a part of their scale."""
+    if "paddle" not in contenders:
+        return {}
+    right = np.load(folder / "paddle.npz")
+    out = {}
+    for contender in contenders:
+        mine = np.load(folder / f"{contender}.npz")
+        parts = [
+            float(np.abs(mine[k].astype("float64") - right[k]).max() / max(np.abs(right[k]).max(), 1e-30)) for k in right.files if right[k].size
+        ]
+        out[contender] = max(parts)
+    return out
+
+
+if __name__ == "__main__":
+    main()
