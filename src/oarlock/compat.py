@@ -132,7 +132,7 @@ def _tir_builder() -> types.SimpleNamespace:
     from tvm.script import ir_builder
     from tvm.script.ir_builder import tirx as t
 
-    names = ("If", "Then", "Else", "While", "seq_scope", "serial", "parallel", "alloc_buffer", "buffer_proxy", "bind")
+    names = ("If", "Then", "Assert", "Else", "While", "seq_scope", "serial", "parallel", "alloc_buffer", "buffer_proxy", "bind")
     return types.SimpleNamespace(IRBuilder=ir_builder.IRBuilder, **{name: getattr(t, name) for name in names})
 
 

@@ -12,6 +12,7 @@ from tvm import te, tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder, dim_max
+from .kernels import clamped
 from .registry import Ints, operator
 from .serial import i64, select
 from .shape import clamp_index
@@ -52,15 +53,13 @@ class TensorArray:
         return b.concat([t.reshape([1, *t.shape]) for t in self.items], 0)
 
     def read(self, b: Builder, index: Dim) -> Tensor:
-        """Element ``index``, counted from the end when negative."""
+        """Element ``index``, counted from the end when negative; at run time a wrong one is kept inside."""
         if self.items is not None and isinstance(index, int):
             if not -len(self.items) <= index < len(self.items):
                 raise UnsupportedError(f"element {index} of a tensor array of {len(self.items)}")
             return self.items[index]
         data = self.stacked(b)
-        at = index + self.length if isinstance(index, int) and index < 0 else index
-        if isinstance(index, PrimExpr):
-            at = tirx.Select(index < 0, index + i64(self.length), index)
+        at = clamped(i64(index), self.length)
         return b.compute(data.shape[1:], lambda t, *i: t(at, *i), data, name="array_read")
 
     def write(self, b: Builder, index: Dim, x: Tensor) -> TensorArray:
@@ -85,7 +84,10 @@ def _write(b: Builder, data: Tensor, index: Dim, x: Tensor) -> Tensor:
     new_length = b.simplify(length + 1) if b.equal(index, length) else b.simplify(dim_max(length, index + 1))
 
     def element(t: te.Tensor, new: te.Tensor, k: tirx.Var, *i: tirx.Var) -> PrimExpr:
-        return select(k == i64(index), new(*i), t(k, *i))
+        old = t(k, *i)
+        if not b.prove(new_length <= length + 1):  # written past its end: zeros between
+            old = select(k < i64(length), old, tirx.const(0, data.dtype))
+        return select(k == i64(index), new(*i), old)
 
     return b.compute([new_length, *agreed], element, data, x, name="array_write")
 

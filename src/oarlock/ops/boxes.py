@@ -10,6 +10,7 @@ from tvm import te, tirx
 from ..errors import UnsupportedError
 from .builder import Builder
 from .registry import operator
+from .scalar import sigmoid
 from .serial import both, i64, select
 from .tensor import Dim, PrimExpr, Tensor
 
@@ -18,11 +19,6 @@ F32 = np.float32
 
 def _const(value: float, dtype: str) -> PrimExpr:
     return tirx.const(value, dtype)
-
-
-def _sigmoid(v: PrimExpr) -> PrimExpr:
-    one = _const(1.0, str(v.ty))
-    return one / (one + tirx.exp(-v))
 
 
 def _filled(b: Builder, height: Dim, width: Dim, count: int, values: list[float], dtype: str) -> Tensor:
@@ -222,10 +218,10 @@ def yolo_box(
 
     def confidence(v: te.Tensor, n: PrimExpr, i: PrimExpr) -> PrimExpr:
         a, y, z = place(i)
-        own = _sigmoid(v(n, first + a * (5 + class_num) + 4, y, z))
+        own = sigmoid(v(n, first + a * (5 + class_num) + 4, y, z))
         if not iou_aware:
             return own
-        overlap = _sigmoid(v(n, a, y, z))
+        overlap = sigmoid(v(n, a, y, z))
         return tirx.power(own, _const(1.0 - iou_aware_factor, t)) * tirx.power(overlap, _const(iou_aware_factor, t))
 
     # a confidence of its own: it decides, and the two results must decide alike
@@ -238,7 +234,7 @@ def yolo_box(
 
         def corner(k: int, at: PrimExpr, grid: Dim) -> tuple[PrimExpr, PrimExpr]:
             extent = tirx.Cast(t, size(n, 1 - k))
-            centre = (tirx.Cast(t, at) + _sigmoid(v(n, channel + k, y, z)) * scale + bias) * extent / tirx.Cast(t, i64(grid))
+            centre = (tirx.Cast(t, at) + sigmoid(v(n, channel + k, y, z)) * scale + bias) * extent / tirx.Cast(t, i64(grid))
             full = tirx.exp(v(n, channel + 2 + k, y, z)) * anchor(a * 2 + k) * extent / tirx.Cast(t, i64(grid) * downsample_ratio)
             low, high = centre - full / _const(2.0, t), centre + full / _const(2.0, t)
             if clip_bbox:
@@ -251,7 +247,7 @@ def yolo_box(
 
     def score(v: te.Tensor, conf: te.Tensor, n: PrimExpr, i: PrimExpr, c: PrimExpr) -> PrimExpr:
         a, y, z = place(i)
-        value = conf(n, i) * _sigmoid(v(n, first + a * (5 + class_num) + 5 + c, y, z))
+        value = conf(n, i) * sigmoid(v(n, first + a * (5 + class_num) + 5 + c, y, z))
         return select(conf(n, i) < _const(conf_thresh, t), _const(0.0, t), value)
 
     rows = [x.shape[0], sure.shape[1]]
@@ -267,7 +263,7 @@ def yolo_box_head(b: Builder, x: Tensor, anchors: list, class_num: int) -> Tenso
     def element(v: te.Tensor, n: PrimExpr, c: PrimExpr, y: PrimExpr, z: PrimExpr) -> PrimExpr:
         entry = tirx.floormod(c, 5 + class_num)
         value = v(n, c, y, z)
-        return select(both(entry >= 2, entry <= 3), tirx.exp(value), _sigmoid(value))
+        return select(both(entry >= 2, entry <= 3), tirx.exp(value), sigmoid(value))
 
     if isinstance(x.shape[1], int) and x.shape[1] != number * (5 + class_num):
         raise UnsupportedError(f"yolo_box_head: {x.shape[1]} channels for {number} anchors of {class_num} classes")

@@ -219,7 +219,12 @@ class Builder:
             numerator = numerator * s
         for s in below:
             denominator = denominator * s
-        return self.simplify(numerator if _is(denominator, 1) else floordiv(numerator, denominator))
+        if isinstance(denominator, int):
+            return self.simplify(floordiv(numerator, denominator))
+        quotient = self.simplify(floordiv(numerator, denominator))
+        if self.equal(quotient * denominator, numerator):
+            return quotient
+        return self.simplify(floordiv(numerator, dim_max(denominator, 1)))  # a division by a size of 0 would trap
 
     # ---- shapes --------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from tvm import relax, te, tirx
 from ..errors import UnsupportedError
 from .builder import Builder, floordiv
 from .registry import Ints, operator
-from .spatial import Edges, from_channels_first, is_static, pad, per_axis, resolve_padding, to_channels_first
+from .spatial import Edges, along, channel_axis, from_channels_first, is_static, pad, per_axis, resolve_padding, to_channels_first
 from .tensor import Dim, PrimExpr, Tensor
 
 _LAYOUTS = {1: ("NCW", "OIW", "IOW"), 2: ("NCHW", "OIHW", "IOHW"), 3: ("NCDHW", "OIDHW", "IODHW")}
@@ -26,105 +26,63 @@ def _flat(edges: Edges) -> list[int]:
     return [e[0] for e in edges] + [e[1] for e in edges]  # type: ignore[misc]
 
 
+@operator("conv2d", "depthwise_conv2d", "conv3d")
 def convolve(
     b: Builder,
-    x: Tensor,
-    w: Tensor,
-    strides: Sequence[int],
-    paddings: Sequence[int],
-    padding_algorithm: str,
-    dilations: Sequence[int],
-    groups: int,
-    data_format: str,
+    input: Tensor,
+    filter: Tensor,
+    strides: list = [1],  # noqa: B006 - never changed
+    paddings: list = [0],  # noqa: B006
+    padding_algorithm: str = "EXPLICIT",
+    dilations: list = [1],  # noqa: B006
+    groups: int = 1,
+    data_format: str = "NCHW",
 ) -> Tensor:
-    """A convolution of any rank; x (N, C, …) or (N, …, C), w (O, C / groups, …)."""
-    rank = x.ndim - 2
+    """Convolution of an input (N, C, …) or (N, …, C) with a filter (out, in / groups, …)."""
+    rank = input.ndim - 2
     strides, dilations = per_axis(strides, rank), per_axis(dilations, rank)
     groups = max(int(groups), 1)
-    x = to_channels_first(x, data_format)
-    x = _with_channels(b, x, w.shape[1] * groups)
-    edges, dilations = resolve_padding(padding_algorithm, paddings, x.shape[2:], w.shape[2:], strides, dilations)
+    x = _with_channels(b, to_channels_first(input, data_format), filter.shape[1] * groups)
+    edges, dilations = resolve_padding(padding_algorithm, paddings, x.shape[2:], filter.shape[2:], strides, dilations)
     if not is_static(edges):
         x, edges = pad(b, x, edges), [(0, 0)] * rank
     data, kernel, _ = _LAYOUTS[rank]
     conv = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}[rank]
-    out = conv(x.expr, w.expr, strides, _flat(edges), dilations, groups, data, kernel)
+    out = conv(x.expr, filter.expr, strides, _flat(edges), dilations, groups, data, kernel)
     return from_channels_first(b.emit(out), data_format)
 
 
-@operator
-def conv2d(
-    b: Builder,
-    input: Tensor,
-    filter: Tensor,
-    strides: list = [1, 1],  # noqa: B006 - never changed
-    paddings: list = [0, 0],  # noqa: B006
-    padding_algorithm: str = "EXPLICIT",
-    dilations: list = [1, 1],  # noqa: B006
-    groups: int = 1,
-    data_format: str = "NCHW",
-) -> Tensor:
-    """2-D convolution with a filter (out, in / groups, height, width)."""
-    return convolve(b, input, filter, strides, paddings, padding_algorithm, dilations, groups, data_format)
-
-
-@operator
-def depthwise_conv2d(
-    b: Builder,
-    input: Tensor,
-    filter: Tensor,
-    strides: list = [1, 1],  # noqa: B006
-    paddings: list = [0, 0],  # noqa: B006
-    padding_algorithm: str = "EXPLICIT",
-    groups: int = 1,
-    dilations: list = [1, 1],  # noqa: B006
-    data_format: str = "NCHW",
-) -> Tensor:
-    """2-D convolution with one input channel a group."""
-    return convolve(b, input, filter, strides, paddings, padding_algorithm, dilations, groups, data_format)
-
-
-@operator
-def conv3d(
-    b: Builder,
-    input: Tensor,
-    filter: Tensor,
-    strides: list = [1, 1, 1],  # noqa: B006
-    paddings: list = [0, 0, 0],  # noqa: B006
-    padding_algorithm: str = "EXPLICIT",
-    groups: int = 1,
-    dilations: list = [1, 1, 1],  # noqa: B006
-    data_format: str = "NCDHW",
-) -> Tensor:
-    """3-D convolution with a filter (out, in / groups, depth, height, width)."""
-    return convolve(b, input, filter, strides, paddings, padding_algorithm, dilations, groups, data_format)
+def add_channels(x: Tensor, bias: Tensor, data_format: str) -> Tensor:
+    """x plus one number a channel."""
+    return x + along(bias, channel_axis(data_format, x.ndim), x.ndim)
 
 
 # ---- transposed ------------------------------------------------------------------------------------------------------
 
 
+@operator("conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose")
 def transposed(
     b: Builder,
     x: Tensor,
-    w: Tensor,
-    strides: Sequence[int],
-    paddings: Sequence[int],
-    output_padding: Sequence[int],
-    output_size: Sequence[Dim],
-    padding_algorithm: str,
-    groups: int,
-    dilations: Sequence[int],
-    data_format: str,
+    filter: Tensor,
+    output_size: Ints = [],  # noqa: B006
+    strides: list = [1],  # noqa: B006
+    paddings: list = [0],  # noqa: B006
+    output_padding: list = [],  # noqa: B006
+    padding_algorithm: str = "EXPLICIT",
+    groups: int = 1,
+    dilations: list = [1],  # noqa: B006
+    data_format: str = "NCHW",
 ) -> Tensor:
-    """A transposed convolution; x (N, C, …) or (N, …, C), w (C, O / groups, …).
+    """Transposed convolution of an input (N, C, …) or (N, …, C) with a filter (in, out / groups, …).
 
     The result has (size − 1) · stride − padding + extent of the filter places, plus output_padding, or exactly output_size.
     """
     rank = x.ndim - 2
     strides, dilations = per_axis(strides, rank), per_axis(dilations, rank)
     groups = max(int(groups), 1)
-    x = _with_channels(b, to_channels_first(x, data_format), w.shape[0])
-    kernel = w.shape[2:]
+    x = _with_channels(b, to_channels_first(x, data_format), filter.shape[0])
+    kernel = filter.shape[2:]
     edges, dilations = resolve_padding(padding_algorithm, paddings, x.shape[2:], kernel, strides, dilations)
     natural = [
         b.simplify((size - 1) * s - before - after + d * (k - 1) + 1)
@@ -137,10 +95,10 @@ def transposed(
     if plain and all(e < s for e, s in zip(extra, strides, strict=True)):  # type: ignore[operator]
         data, _, layout = _LAYOUTS[rank]
         conv = {1: relax.op.nn.conv1d_transpose, 2: relax.op.nn.conv2d_transpose, 3: relax.op.nn.conv3d_transpose}[rank]
-        out = b.emit(conv(x.expr, w.expr, strides, _flat(edges), extra, dilations, groups, data, layout))
+        out = b.emit(conv(x.expr, filter.expr, strides, _flat(edges), extra, dilations, groups, data, layout))
     else:
         sizes = [b.simplify(n + e) for n, e in zip(natural, extra, strict=True)]
-        out = _gathered(b, x, w, strides, [e[0] for e in edges], sizes, groups, dilations)
+        out = _gathered(b, x, filter, strides, [e[0] for e in edges], sizes, groups, dilations)
     return from_channels_first(out, data_format)
 
 
@@ -170,24 +128,6 @@ def _gathered(
     return b.te(body, x, w, name="conv_transpose")
 
 
-@operator("conv2d_transpose", "depthwise_conv2d_transpose")
-def conv2d_transpose(
-    b: Builder,
-    x: Tensor,
-    filter: Tensor,
-    output_size: Ints = [],  # noqa: B006
-    strides: list = [1, 1],  # noqa: B006
-    paddings: list = [0, 0],  # noqa: B006
-    output_padding: list = [],  # noqa: B006
-    padding_algorithm: str = "EXPLICIT",
-    groups: int = 1,
-    dilations: list = [1, 1],  # noqa: B006
-    data_format: str = "NCHW",
-) -> Tensor:
-    """2-D transposed convolution with a filter (in, out / groups, height, width)."""
-    return transposed(b, x, filter, strides, paddings, output_padding, output_size, padding_algorithm, groups, dilations, data_format)
-
-
 @operator
 def conv2d_transpose_bias(
     b: Builder,
@@ -204,27 +144,8 @@ def conv2d_transpose_bias(
     data_format: str = "NCHW",
 ) -> Tensor:
     """conv2d_transpose, plus one number an output channel."""
-    out = transposed(b, x, filter, strides, paddings, output_padding, output_size, padding_algorithm, groups, dilations, data_format)
-    last = data_format.endswith("C")
-    return out + bias.reshape([1, 1, 1, bias.size] if last else [1, bias.size, 1, 1])
-
-
-@operator
-def conv3d_transpose(
-    b: Builder,
-    x: Tensor,
-    filter: Tensor,
-    strides: list = [1, 1, 1],  # noqa: B006
-    paddings: list = [0, 0, 0],  # noqa: B006
-    output_padding: list = [],  # noqa: B006
-    output_size: list = [],  # noqa: B006
-    padding_algorithm: str = "EXPLICIT",
-    groups: int = 1,
-    dilations: list = [1, 1, 1],  # noqa: B006
-    data_format: str = "NCDHW",
-) -> Tensor:
-    """3-D transposed convolution with a filter (in, out / groups, depth, height, width)."""
-    return transposed(b, x, filter, strides, paddings, output_padding, output_size, padding_algorithm, groups, dilations, data_format)
+    out = transposed(b, x, filter, output_size, strides, paddings, output_padding, padding_algorithm, groups, dilations, data_format)
+    return add_channels(out, bias, data_format)
 
 
 # ---- deformable ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from tvm import relax
 
 from ..errors import UnsupportedError
 from .builder import Builder
-from .linalg import diagonal_of, product
+from .creation import diagonal
+from .linalg import product
 from .registry import operator
 from .tensor import Tensor
 
@@ -64,7 +65,7 @@ def _diagonals(b: Builder, x: Tensor, labels: list[Label]) -> tuple[Tensor, list
         while labels.count(label) > 1:
             first = labels.index(label)
             second = labels.index(label, first + 1)
-            x = diagonal_of(b, x, 0, first, second)
+            x = diagonal(b, x, 0, first, second)
             labels = [*(name for i, name in enumerate(labels) if i not in (first, second)), label]
     return x, labels
 

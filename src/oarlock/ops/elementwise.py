@@ -255,10 +255,10 @@ def fmin(b: Builder, x: Tensor, y: Tensor) -> Tensor:
 
 @operator
 def heaviside(b: Builder, x: Tensor, y: Tensor) -> Tensor:
-    """0 where x < 0, y where x = 0, else 1."""
+    """1 where x > 0, y where x = 0, else 0 (also for NaN)."""
 
     def formula(u: PrimExpr, v: PrimExpr) -> PrimExpr:
-        return select(u == num(u, 0), v, select(u < num(u, 0), num(u, 0), num(u, 1)))
+        return select(u == num(u, 0), v, select(u > num(u, 0), num(u, 1), num(u, 0)))
 
     return binary_formula(b, "heaviside", formula, x, y)
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
-from .builder import Builder, dim_max, dim_min
+from .builder import Builder
+from .creation import diagonal
 from .registry import operator
 from .tensor import Dim, Tensor
 
@@ -231,31 +232,13 @@ def kron(b: Builder, x: Tensor, y: Tensor) -> Tensor:
     return b.compute([b.simplify(p * q) for p, q in zip(xs, ys, strict=True)], element, x, y, name="kron")
 
 
-def diagonal_of(b: Builder, x: Tensor, offset: int, axis1: int, axis2: int) -> Tensor:
-    """The diagonal of two axes as the last axis."""
-    axis1 += x.ndim if axis1 < 0 else 0
-    axis2 += x.ndim if axis2 < 0 else 0
-    rows, columns = x.shape[axis1], x.shape[axis2]
-    length = b.simplify(dim_max(dim_min(rows - max(-offset, 0), columns - max(offset, 0)), 0))
-    rest = [i for i in range(x.ndim) if i not in (axis1, axis2)]
-
-    def element(t: te.Tensor, *i: tirx.Var) -> tirx.Expr:
-        index: list = [None] * x.ndim
-        for axis, k in zip(rest, i, strict=False):
-            index[axis] = k
-        index[axis1], index[axis2] = i[-1] + max(-offset, 0), i[-1] + max(offset, 0)
-        return t(*index)
-
-    return b.compute([*(x.shape[i] for i in rest), length], element, x, name="diagonal")
-
-
 @operator
 def trace(b: Builder, x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of a diagonal of two axes."""
-    diagonal = diagonal_of(b, x, offset, axis1, axis2)
-    if diagonal.shape[-1] == 0:
-        return b.full(diagonal.shape[:-1], 0, x.dtype)
-    return b.emit(relax.op.sum(diagonal.expr, axis=[-1]))
+    along = diagonal(b, x, offset, axis1, axis2)
+    if along.shape[-1] == 0:
+        return b.full(along.shape[:-1], 0, x.dtype)
+    return b.emit(relax.op.sum(along.expr, axis=[-1]))
 
 
 @operator

@@ -8,10 +8,11 @@ from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder
+from .kernels import clamped
 from .nn import softmax_of
 from .registry import operator
-from .serial import both, cell, i64, kernel, loop, parallel, when
-from .tensor import PrimExpr, Tensor
+from .serial import bind, both, cell, i64, kernel, loop, parallel, when
+from .tensor import Dim, PrimExpr, Tensor
 
 
 def _log(b: Builder, x: Tensor) -> Tensor:
@@ -218,29 +219,30 @@ def warpctc(
     """
     if logits_length is None or labels_length is None:
         raise UnsupportedError("warpctc without lengths")
-    dtype = logits.dtype
-    batch = logits.shape[1]
+    (steps, batch, classes), dtype = logits.shape, logits.dtype
     width = b.simplify(label.shape[1] * 2 + 1)
     logs = softmax_of(b, logits, 2, log=True)
 
     def body(p: Any, c: Any, times: Any, lengths: Any, loss: Any, paths: Any) -> None:
-        with parallel(batch) as n:
-            _ctc(p, c, i64(times[n]), i64(lengths[n]), loss, paths, n, blank, dtype)
+        with parallel(batch) as n:  # lengths are kept inside, so that wrong ones read nothing else
+            time, length = (bind(tirx.max(tirx.min(i64(v[n]), i64(d)), i64(0))) for v, d in ((times, steps), (lengths, label.shape[1])))
+            _ctc(p, c, classes, time, length, loss, paths, n, blank)
 
     outputs: list[Any] = [([batch, 1], dtype), ([2, batch, width], dtype)]
     inputs = [logs, label, logits_length.reshape([batch]), labels_length.reshape([batch])]
     return kernel(b, body, inputs, outputs, "warpctc")[0], None
 
 
-def _ctc(p: Any, c: Any, times: PrimExpr, length: PrimExpr, loss: Any, paths: Any, n: Any, blank: int, dtype: str) -> None:
+def _ctc(p: Any, c: Any, classes: Dim, times: PrimExpr, length: PrimExpr, loss: Any, paths: Any, n: Any, blank: int) -> None:
     """The forward recursion of one sequence in logarithms; ``paths`` holds two rows of path ends, blanks between labels."""
+    dtype = str(p.dtype)
     never = tirx.const(-1e30, dtype)
     zero = tirx.const(0, dtype)
     ends = length * 2 + 1
 
     def symbol(s: Any) -> PrimExpr:
         place = tirx.max(tirx.min(tirx.floordiv(s, 2), length - 1), 0)
-        return tirx.if_then_else(tirx.floormod(s, 2) == 0, tirx.const(blank, "int64"), i64(c[n, place]))
+        return tirx.if_then_else(tirx.floormod(s, 2) == 0, tirx.const(blank, "int64"), clamped(c[n, place], classes))
 
     def joined(x: PrimExpr, y: PrimExpr) -> PrimExpr:
         return tirx.max(x, y) + tirx.log(tirx.const(1, dtype) + tirx.exp(-tirx.abs(x - y)))

@@ -5,6 +5,7 @@ Results whose size depends on the data are computed into a padded buffer with a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tvm import tirx
@@ -14,7 +15,7 @@ from .builder import Builder, dim_min
 from .kernels import cut, sorted_order
 from .registry import operator
 from .roi import image_of_each
-from .serial import bind, both, cell, either, i64, kernel, loop, parallel, select, when, while_
+from .serial import Cell, bind, both, cell, either, i64, kernel, loop, parallel, select, when, while_
 from .tensor import PrimExpr, Tensor
 
 Corner = Any  # a function of 0 … 3 that gives a coordinate of a box
@@ -91,6 +92,18 @@ def greedy(
                     adaptive.v = adaptive.v * tirx.const(eta, dtype)
 
 
+def row_of(buffer: Any, *lead: Any) -> Callable[..., Any]:
+    """A function that reads element k of a buffer's row (k), or writes it (k, value)."""
+
+    def element(k: Any, value: Any = None) -> Any:
+        if value is None:
+            return buffer[(*lead, k)]
+        buffer[(*lead, k)] = value
+        return None
+
+    return element
+
+
 @operator("multiclass_nms3")
 def multiclass_nms3(
     b: Builder,
@@ -128,14 +141,8 @@ def multiclass_nms3(
             with when(allowed), loop(room) as k, when(score[i, c, sequence[i, c, k]] > tirx.const(score_threshold, t)):
                 limit.v = i64(k) + 1
 
-            def entry(k: Any, value: Any = None) -> Any:
-                if value is None:
-                    return kept[i, c, k]
-                kept[i, c, k] = value
-                return None
-
             greedy(
-                lambda s: sequence[i, c, s], limit.v, lambda k, a: box[i, k, a], entry, found,
+                lambda s: sequence[i, c, s], limit.v, lambda k, a: box[i, k, a], row_of(kept, i, c), found,
                 threshold=nms_threshold, eta=nms_eta, dtype=t, normalized=normalized,
             )  # fmt: skip
             count[i, c] = found.v
@@ -151,12 +158,7 @@ def multiclass_nms3(
             start = bind(row.v)
             with loop(classes) as c, loop(number[i, c]) as k:
                 at = bind(keep[i, c, k])
-                out[row.v, 0] = tirx.Cast(t, c)
-                out[row.v, 1] = score[i, c, at]
-                for a in range(4):
-                    out[row.v, a + 2] = box[i, at, a]
-                index[row.v, 0] = tirx.Cast("int32", i64(i) * i64(m) + at)
-                row.v = row.v + 1
+                _write(out, index, row, c, score[i, c, at], lambda a, i=i, at=at: box[i, at, a], i64(i) * i64(m) + at)
             each[i] = tirx.Cast("int32", row.v - start)
         total[0] = row.v
 
@@ -165,6 +167,16 @@ def multiclass_nms3(
     out, index, each, total = kernel(b, output, [bboxes, scores, kept, count], outputs, "nms_output")
     out, index = cut_all(b, [out, index], total)
     return out, index, each
+
+
+def _write(out: Any, index: Any, row: Cell, label: Any, score: Any, corner: Corner, place: Any) -> None:
+    """Emit: write the next row, [label, score, box], and the place that the box had."""
+    out[row.v, 0] = tirx.Cast(str(score.ty), label)
+    out[row.v, 1] = score
+    for a in range(4):
+        out[row.v, a + 2] = corner(a)
+    index[row.v, 0] = tirx.Cast("int32", place)
+    row.v = row.v + 1
 
 
 def _need_four(boxes: Tensor) -> None:
@@ -227,14 +239,8 @@ def _multiclass_nms_of_rois(
                     work[limit.v] = at
                     limit.v = limit.v + 1
 
-            def entry(k: Any, value: Any = None) -> Any:
-                if value is None:
-                    return kept[i, c, k]
-                kept[i, c, k] = value
-                return None
-
             greedy(
-                lambda s: work[s], limit.v, lambda k, a: box[k, c, a], entry, found,
+                lambda s: work[s], limit.v, lambda k, a: box[k, c, a], row_of(kept, i, c), found,
                 threshold=nms_threshold, eta=eta, dtype=t, normalized=normalized,
             )  # fmt: skip
             count[i, c] = found.v
@@ -253,12 +259,7 @@ def _multiclass_nms_of_rois(
                 with loop(number[i, c]) as k:
                     work[keep[i, c, k]] = tirx.const(1, "int8")
                 with loop(r) as at, when(work[at] == 1):
-                    out[row.v, 0] = tirx.Cast(t, c)
-                    out[row.v, 1] = score[at, c]
-                    for a in range(4):
-                        out[row.v, a + 2] = box[at, c, a]
-                    index[row.v, 0] = tirx.Cast("int32", i64(at) * i64(classes) + c)
-                    row.v = row.v + 1
+                    _write(out, index, row, c, score[at, c], lambda a, c=c, at=at: box[at, c, a], i64(at) * i64(classes) + c)
             each[i] = tirx.Cast("int32", row.v - start)
         total[0] = row.v
 
@@ -328,12 +329,7 @@ def matrix_nms(
                 with when(value[i, slot] > tirx.min_value(t)):
                     c = bind(tirx.floordiv(slot, i64(room)))
                     at = bind(sequence[i, c, tirx.floormod(slot, i64(room))])
-                    out[row.v, 0] = tirx.Cast(t, c)
-                    out[row.v, 1] = value[i, slot]
-                    for a in range(4):
-                        out[row.v, a + 2] = box[i, at, a]
-                    index[row.v, 0] = tirx.Cast("int32", i64(i) * i64(m) + at)
-                    row.v = row.v + 1
+                    _write(out, index, row, c, value[i, slot], lambda a, i=i, at=at: box[i, at, a], i64(i) * i64(m) + at)
             each[i] = tirx.Cast("int32", row.v - start)
         total[0] = row.v
 

@@ -11,7 +11,8 @@ from tvm import relax, te, tirx
 from ..errors import UnsupportedError
 from .activation import gelu, relu, silu
 from .builder import Builder
-from .conv import convolve
+from .conv import add_channels, convolve
+from .index import embedding
 from .kernels import clamped
 from .linalg import matmul_with_flatten, product
 from .norm import normalise_layer
@@ -317,8 +318,7 @@ def fused_conv2d_add_act(
     if split_channels:
         raise UnsupportedError("fused_conv2d_add_act with split channels")
     out = convolve(b, input, filter, strides, paddings, padding_algorithm, dilations, groups, data_format)
-    if bias is not None:
-        out = out + bias.reshape([1, 1, 1, bias.size] if data_format.endswith("C") else [1, bias.size, 1, 1])
+    out = out if bias is None else add_channels(out, bias, data_format)
     return activated(b, out if residual_data is None else out + residual_data, activation, fuse_alpha), None
 
 
@@ -337,7 +337,7 @@ def depthwise_conv2d_bias(
 ) -> Tensor:
     """conv2d of one channel a group, plus one number an output channel."""
     out = convolve(b, input, filter, strides, paddings, padding_algorithm, dilations, groups, data_format)
-    return out if bias is None else out + bias.reshape([1, 1, 1, bias.size] if data_format.endswith("C") else [1, bias.size, 1, 1])
+    return out if bias is None else add_channels(out, bias, data_format)
 
 
 @operator
@@ -367,7 +367,7 @@ def fused_embedding_eltwise_layernorm(
     total: Tensor | None = None
     for places, table in zip(ids, embs, strict=True):
         index = places.reshape(places.shape[:2]) if places.ndim == 3 else places
-        rows = b.emit(relax.op.take(table.expr, index.astype("int64").expr, axis=0, mode="fast"))
+        rows = embedding(b, index, table)
         total = rows if total is None else total + rows
     assert total is not None
     return normalise_layer(b, total, scale, bias, epsilon, total.ndim - 1)

@@ -12,10 +12,15 @@ from .registry import Ints, Scalar, operator
 from .serial import i64
 from .tensor import Dim, PrimExpr, Tensor
 
+
+def _inside(index: PrimExpr, size: PrimExpr) -> PrimExpr:
+    return tirx.max(tirx.min(index, size - 1), i64(0))
+
+
 _INDEX = {
-    "reflect": lambda j, size: tirx.Select(j < 0, -j, tirx.Select(j >= size, 2 * (size - 1) - j, j)),
-    "replicate": lambda j, size: tirx.max(tirx.min(j, size - 1), i64(0)),
-    "circular": lambda j, size: tirx.floormod(j, size),
+    "reflect": lambda j, size: _inside(tirx.Select(j < 0, -j, tirx.Select(j >= size, 2 * (size - 1) - j, j)), size),
+    "replicate": lambda j, size: _inside(j, size),
+    "circular": lambda j, size: tirx.floormod(j, tirx.max(size, i64(1))),  # never a division by 0, which would trap
 }
 
 

@@ -35,17 +35,11 @@ class Window:
     def place(self, index: PrimExpr, k: PrimExpr) -> tuple[PrimExpr, PrimExpr]:
         """(the input's place of step k in window ``index``, whether it is one)."""
         at = self.begin(index) + k
-        return at, tirx.all(at >= 0, at < dim_min_expr(self.end(index), self.length))
+        return at, tirx.all(at >= 0, at < tirx.min(self.end(index), i64(self.length)))
 
     def count(self, index: PrimExpr) -> PrimExpr:
         """How many places of the input window ``index`` has."""
-        return dim_min_expr(self.end(index), self.length) - tirx.max(self.begin(index), tirx.const(0, "int64"))
-
-
-def dim_min_expr(a: Any, b: Any) -> PrimExpr:
-    """The smaller of two dims, as an expression."""
-    a, b = (tirx.IntImm("int64", v) if isinstance(v, int) else v for v in (a, b))
-    return tirx.min(a, b)
+        return tirx.min(self.end(index), i64(self.length)) - tirx.max(self.begin(index), i64(0))
 
 
 def sliding(b: Builder, length: Dim, kernel: int, stride: int, edge: tuple[Dim, Dim], ceil_mode: bool) -> Window:
@@ -54,9 +48,8 @@ def sliding(b: Builder, length: Dim, kernel: int, stride: int, edge: tuple[Dim, 
     room = length + before + after - kernel + (stride - 1 if ceil_mode else 0)
     size = b.simplify(floordiv(room, stride) + 1)
     # Paddle counts padding up to the *leading* amount behind the end
-    return Window(
-        size, kernel, length, lambda i: i * stride - before, lambda i: dim_min_expr(i * stride - before + kernel, length + before)
-    )  # fmt: skip
+    last = i64(length + before)
+    return Window(size, kernel, length, lambda i: i * stride - before, lambda i: tirx.min(i * stride - before + kernel, last))
 
 
 def adaptive_window(b: Builder, length: Dim, size: Dim) -> Window:
@@ -127,50 +120,38 @@ def _plain(
     return b.emit(pool(x.expr, kernel, strides, flat, [1] * rank, ceil_mode, padded and not exclusive))
 
 
-def _pool(
+def _windows(
     b: Builder,
-    x: Tensor,
-    kernel_size: Sequence[Dim],
-    strides: list,
-    paddings: list,
+    sizes: Sequence[Dim],
+    kernel: Sequence[Dim],
+    strides: Sequence[int],
+    paddings: Sequence[int],
     ceil_mode: bool,
-    exclusive: bool,
-    data_format: str,
-    pooling_type: str,
     global_pooling: bool,
     adaptive: bool,
-    padding_algorithm: str,
-) -> Tensor:
-    if pooling_type not in ("max", "avg"):
-        raise UnsupportedError(f"pooling_type={pooling_type!r}")
-    x = to_channels_first(x, data_format)
-    rank = x.ndim - 2
-    sizes = x.shape[2:]
-    kernel = list(kernel_size) * rank if len(kernel_size) == 1 else list(kernel_size)
-    if global_pooling or (adaptive and all(isinstance(k, int) and k == 1 for k in kernel)):
-        reduce = relax.op.mean if pooling_type == "avg" else relax.op.max
-        out = b.emit(reduce(x.expr, list(range(2, x.ndim)), keepdims=True))
-    elif adaptive:
-        if all(isinstance(k, int) and k == d for k, d in zip(kernel, sizes, strict=True)):
-            out = x
-        else:
-            out = pool_windows(b, x, [adaptive_window(b, d, k) for d, k in zip(sizes, kernel, strict=True)], pooling_type, True)
-    else:
-        fixed, steps = ints(kernel, "the kernel size of a pooling"), per_axis(strides, rank)
-        edges, _ = resolve_padding(padding_algorithm, paddings, sizes, fixed, steps, [1] * rank)
-        plain = _plain(b, x, pooling_type, fixed, steps, edges, ceil_mode, exclusive)
-        windows = [sliding(b, d, k, s, e, ceil_mode) for d, k, s, e in zip(sizes, fixed, steps, edges, strict=True)]
-        out = plain if plain is not None else pool_windows(b, x, windows, pooling_type, exclusive)
-    return from_channels_first(out, data_format)
+    padding_algorithm: str = "EXPLICIT",
+) -> list[Window]:
+    """The windows along each axis: one over all, as many as ``kernel`` says (adaptive), or sliding ones."""
+    if global_pooling:
+        return [adaptive_window(b, d, 1) for d in sizes]
+    if adaptive:
+        return [adaptive_window(b, d, k) for d, k in zip(sizes, kernel, strict=True)]
+    fixed, steps = ints(kernel, "the kernel size of a pooling"), per_axis(strides, len(sizes))
+    edges, _ = resolve_padding(padding_algorithm, paddings, sizes, fixed, steps, [1] * len(sizes))
+    return [sliding(b, d, k, s, e, ceil_mode) for d, k, s, e in zip(sizes, fixed, steps, edges, strict=True)]
 
 
-@operator
-def pool2d(
+def _per_axis(kernel: Sequence[Dim], rank: int) -> list[Dim]:
+    return list(kernel) * rank if len(kernel) == 1 else list(kernel)
+
+
+@operator("pool2d", "pool3d")
+def pool(
     b: Builder,
     x: Tensor,
     kernel_size: Ints,
-    strides: list = [1, 1],  # noqa: B006 - never changed
-    paddings: list = [0, 0],  # noqa: B006
+    strides: list = [1],  # noqa: B006 - never changed
+    paddings: list = [0],  # noqa: B006
     ceil_mode: bool = False,
     exclusive: bool = True,
     data_format: str = "NCHW",
@@ -179,31 +160,25 @@ def pool2d(
     adaptive: bool = False,
     padding_algorithm: str = "EXPLICIT",
 ) -> Tensor:
-    """Max or average pooling over height and width; adaptive: kernel_size is the output's size."""
-    return _pool(
-        b, x, kernel_size, strides, paddings, ceil_mode, exclusive, data_format, pooling_type, global_pooling, adaptive, padding_algorithm
-    )
-
-
-@operator
-def pool3d(
-    b: Builder,
-    x: Tensor,
-    kernel_size: list,
-    strides: list = [1, 1, 1],  # noqa: B006
-    paddings: list = [0, 0, 0],  # noqa: B006
-    ceil_mode: bool = False,
-    exclusive: bool = True,
-    data_format: str = "NCDHW",
-    pooling_type: str = "max",
-    global_pooling: bool = False,
-    adaptive: bool = False,
-    padding_algorithm: str = "EXPLICIT",
-) -> Tensor:
-    """Max or average pooling over depth, height and width."""
-    return _pool(
-        b, x, kernel_size, strides, paddings, ceil_mode, exclusive, data_format, pooling_type, global_pooling, adaptive, padding_algorithm
-    )
+    """Max or average pooling over the spatial axes; adaptive: kernel_size is the output's size."""
+    if pooling_type not in ("max", "avg"):
+        raise UnsupportedError(f"pooling_type={pooling_type!r}")
+    x = to_channels_first(x, data_format)
+    sizes = x.shape[2:]
+    kernel = _per_axis(kernel_size, len(sizes))
+    if global_pooling or (adaptive and all(isinstance(k, int) and k == 1 for k in kernel)):
+        reduce = relax.op.mean if pooling_type == "avg" else relax.op.max
+        out: Tensor | None = b.emit(reduce(x.expr, list(range(2, x.ndim)), keepdims=True))
+    elif adaptive:
+        out = x if all(isinstance(k, int) and k == d for k, d in zip(kernel, sizes, strict=True)) else None
+    else:
+        fixed, steps = ints(kernel, "the kernel size of a pooling"), per_axis(strides, len(sizes))
+        edges, _ = resolve_padding(padding_algorithm, paddings, sizes, fixed, steps, [1] * len(sizes))
+        out = _plain(b, x, pooling_type, fixed, steps, edges, ceil_mode, exclusive)
+    if out is None:
+        windows = _windows(b, sizes, kernel, strides, paddings, ceil_mode, False, adaptive, padding_algorithm)
+        out = pool_windows(b, x, windows, pooling_type, exclusive or adaptive)
+    return from_channels_first(out, data_format)
 
 
 # ---- with index ------------------------------------------------------------------------------------------------------
@@ -255,17 +230,8 @@ def max_pool_with_index(
     ceil_mode: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Max pooling and the flat position of each maximum."""
-    rank = x.ndim - 2
     sizes = x.shape[2:]
-    kernel = per_axis(kernel_size, rank)
-    if global_pooling:
-        windows = [adaptive_window(b, d, 1) for d in sizes]
-    elif adaptive:
-        windows = [adaptive_window(b, d, k) for d, k in zip(sizes, kernel, strict=True)]
-    else:
-        steps = per_axis(strides, rank)
-        edges, _ = resolve_padding("EXPLICIT", paddings, sizes, kernel, steps, [1] * rank)
-        windows = [sliding(b, d, k, s, e, ceil_mode) for d, k, s, e in zip(sizes, kernel, steps, edges, strict=True)]
+    windows = _windows(b, sizes, _per_axis(kernel_size, len(sizes)), strides, paddings, ceil_mode, global_pooling, adaptive)
     return max_with_index(b, x, windows)
 
 
@@ -351,17 +317,10 @@ def lp_pool2d(
     norm_type: float = 0.0,
 ) -> Tensor:
     """(Σ xᵖ)^(1/p) over windows, p = norm_type; the maximum for p = ∞."""
+    if norm_type == 0:
+        raise UnsupportedError("lp_pool2d of the norm 0")
     x = to_channels_first(x, data_format)
-    rank = x.ndim - 2
-    sizes = x.shape[2:]
-    if global_pooling:
-        windows = [adaptive_window(b, d, 1) for d in sizes]
-    elif adaptive:
-        windows = [adaptive_window(b, d, k) for d, k in zip(sizes, kernel_size, strict=True)]
-    else:
-        fixed, steps = ints(kernel_size, "the kernel size of a pooling"), per_axis(strides, rank)
-        edges, _ = resolve_padding(padding_algorithm, paddings, sizes, fixed, steps, [1] * rank)
-        windows = [sliding(b, d, k, s, e, ceil_mode) for d, k, s, e in zip(sizes, fixed, steps, edges, strict=True)]
+    windows = _windows(b, x.shape[2:], kernel_size, strides, paddings, ceil_mode, global_pooling, adaptive, padding_algorithm)
     if norm_type == math.inf:
         return from_channels_first(_reduced(b, x, windows, te.max, float_min(x.dtype), lambda v: v), data_format)
     total = _reduced(b, x, windows, te.sum, tirx.const(0, x.dtype), lambda v: _power(v, norm_type, x.dtype))

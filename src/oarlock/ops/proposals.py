@@ -11,7 +11,7 @@ from tvm import te, tirx
 from ..errors import UnsupportedError
 from .builder import Builder, dim_min
 from .kernels import sorted_order, take_rows
-from .nms import box_area, cut_all, greedy
+from .nms import box_area, cut_all, greedy, row_of
 from .registry import operator
 from .roi import image_of_each
 from .serial import bind, both, cell, i64, kernel, loop, parallel, select, when
@@ -59,15 +59,9 @@ def generate_proposals(
                     work[i, limit.v] = at
                     limit.v = limit.v + 1
 
-            def entry(k: Any, value: Any = None) -> Any:
-                if value is None:
-                    return all_kept[i, k]
-                all_kept[i, k] = value
-                return None
-
             if nms_thresh > 0:
                 greedy(
-                    lambda s: work[i, s], limit.v, lambda k, c: box[i, k, c], entry, found,
+                    lambda s: work[i, s], limit.v, lambda k, c: box[i, k, c], row_of(all_kept, i), found,
                     threshold=nms_thresh, eta=eta, dtype=t, normalized=not pixel_offset,
                 )  # fmt: skip
             else:
@@ -138,7 +132,7 @@ def distribute_fpn_proposals(
     rows, t, levels = fpn_rois.shape[0], fpn_rois.dtype, max_level - min_level + 1
     counts = rois_num if rois_num is not None else b.full([1], 0, "int32")
     n = counts.shape[0]
-    owner = image_of_each(b, fpn_rois, rois_num, 1)
+    owner = image_of_each(b, fpn_rois, rois_num, n)
 
     def body(box: Any, own: Any, order: Any, restore: Any, number: Any, each: Any, level: Any) -> None:
         with loop(rows) as r:

@@ -10,8 +10,10 @@ from typing import Any
 from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
+from ..model.program import Op
 from .builder import Builder
 from .registry import operator
+from .scalar import round_away
 from .spatial import along
 from .tensor import PrimExpr, Tensor
 
@@ -29,14 +31,6 @@ def _inverse(scale: PrimExpr, dtype: str) -> PrimExpr:
     return tirx.Select(scale <= tiny, one / (scale + tiny), one / scale)
 
 
-def _round_away(value: PrimExpr, dtype: str) -> PrimExpr:
-    """To the nearest integer, ties away from zero (TVM's round takes them to even)."""
-    whole = tirx.trunc(value)
-    one, zero = tirx.const(1.0, dtype), tirx.const(0.0, dtype)
-    away = tirx.abs(value - whole) >= tirx.const(0.5, dtype)
-    return whole + tirx.Select(away, tirx.Select(value < zero, -one, one), zero)
-
-
 def quantised(value: PrimExpr, scale: PrimExpr, qmax: int, round_type: int, dtype: str) -> PrimExpr:
     """The integer (as a float) of one value: ties to even are clipped after rounding, ties away before."""
     top = tirx.const(float(qmax), dtype)
@@ -44,31 +38,22 @@ def quantised(value: PrimExpr, scale: PrimExpr, qmax: int, round_type: int, dtyp
         whole = tirx.nearbyint(top * _inverse(scale, dtype) * value)
         return tirx.max(tirx.min(whole, top), tirx.const(-float(qmax) - 1.0, dtype))
     clipped = tirx.max(tirx.min(value, scale), -scale)
-    return _round_away(top * _inverse(scale, dtype) * clipped, dtype)
+    return round_away(top * _inverse(scale, dtype) * clipped)
 
 
-def _scale_at(scale: Any, index: Any, axis: int) -> PrimExpr:
-    """The scale of an element: one for all (axis < 0), or its channel's."""
-    return scale(index[axis]) if axis >= 0 else scale(0)
+def quantise(b: Builder, x: Tensor, scale: Tensor, qmax: int, round_type: int, axis: int = -1, back: bool = False) -> Tensor:
+    """Integers of x, held in x's dtype; ``scale`` has one number (axis < 0), or one for every channel of ``axis``.
 
-
-def quantise(b: Builder, x: Tensor, scale: Tensor, qmax: int, round_type: int, axis: int = -1) -> Tensor:
-    """Integers of x, held in x's dtype; ``scale`` has one number, or one for every channel of ``axis``."""
+    ``back``: those integers as numbers again, which is x rounded to what integers can say.
+    """
 
     def element(t: te.Tensor, s: te.Tensor, *index: Any) -> PrimExpr:
-        return quantised(t(*index), _scale_at(s, index, axis), qmax, round_type, x.dtype)
+        own = s(index[axis] if axis >= 0 else 0)
+        whole = quantised(t(*index), own, qmax, round_type, x.dtype)
+        return whole * own / tirx.const(float(qmax), x.dtype) if back else whole
 
-    return b.compute(x.shape, element, x, scale.astype(x.dtype).reshape([scale.size]), name="quantize_linear")
-
-
-def quantise_dequantise(b: Builder, x: Tensor, scale: Tensor, qmax: int, round_type: int, axis: int = -1) -> Tensor:
-    """x, rounded to what integers can say."""
-
-    def element(t: te.Tensor, s: te.Tensor, *index: Any) -> PrimExpr:
-        own = _scale_at(s, index, axis)
-        return quantised(t(*index), own, qmax, round_type, x.dtype) * own / tirx.const(float(qmax), x.dtype)
-
-    return b.compute(x.shape, element, x, scale.astype(x.dtype).reshape([scale.size]), name="quantize_dequantize")
+    name = "quantize_dequantize" if back else "quantize_linear"
+    return b.compute(x.shape, element, x, scale.astype(x.dtype).reshape([scale.size]), name=name)
 
 
 def _largest(b: Builder, x: Tensor, axis: int = -1) -> Tensor:
@@ -143,26 +128,15 @@ def dequantise(b: Builder, x: Tensor, scale: Tensor, max_range: float, axis: int
 # ---- simulated -------------------------------------------------------------------------------------------------------
 
 
-@operator
-def fake_quantize_dequantize_moving_average_abs_max(
-    b: Builder,
-    x: Tensor,
-    in_scale: Tensor,
-    in_accum: Tensor | None = None,
-    in_state: Tensor | None = None,
-    moving_rate: float = 0.9,
-    bit_length: int = 8,
-    is_test: bool = False,
-    round_type: int = 1,
-) -> tuple[Tensor | None, ...]:
-    """x rounded to what integers of the recorded scale can say."""
-    scale, state, accum = _moving_average(b, x, in_scale, in_accum, in_state, moving_rate, is_test)
-    return quantise_dequantise(b, x, scale, _qmax(bit_length), round_type), scale, state, accum
+def _simulates(op: Op) -> bool:
+    """Whether an operator gives numbers again, not the integers."""
+    return "dequantize" in op.short_name
 
 
-@operator
+@operator("fake_quantize_moving_average_abs_max", "fake_quantize_dequantize_moving_average_abs_max")
 def fake_quantize_moving_average_abs_max(
     b: Builder,
+    op: Op,
     x: Tensor,
     in_scale: Tensor,
     in_accum: Tensor | None = None,
@@ -172,9 +146,9 @@ def fake_quantize_moving_average_abs_max(
     is_test: bool = False,
     round_type: int = 1,
 ) -> tuple[Tensor | None, ...]:
-    """Integers of x by the recorded scale."""
+    """Integers of x by the recorded scale (…_dequantize_…: as numbers again)."""
     scale, state, accum = _moving_average(b, x, in_scale, in_accum, in_state, moving_rate, is_test)
-    return quantise(b, x, scale, _qmax(bit_length), round_type), scale, state, accum
+    return quantise(b, x, scale, _qmax(bit_length), round_type, back=_simulates(op)), scale, state, accum
 
 
 def _moving_average(
@@ -207,36 +181,20 @@ def fake_quantize_range_abs_max(
     return quantise(b, x, in_scale, _qmax(bit_length), round_type), in_scale, None
 
 
-@operator
-def fake_quantize_abs_max(b: Builder, x: Tensor, bit_length: int = 8, round_type: int = 1) -> tuple[Tensor, Tensor]:
-    """Integers of x by its own largest magnitude, and that."""
+@operator("fake_quantize_abs_max", "fake_quantize_dequantize_abs_max")
+def fake_quantize_abs_max(b: Builder, op: Op, x: Tensor, bit_length: int = 8, round_type: int = 1) -> tuple[Tensor, Tensor]:
+    """Integers of x by its own largest magnitude (…_dequantize_…: as numbers again), and that."""
     scale = _largest(b, x)
-    return quantise(b, x, scale, _qmax(bit_length), round_type), scale
+    return quantise(b, x, scale, _qmax(bit_length), round_type, back=_simulates(op)), scale
 
 
-@operator
-def fake_quantize_dequantize_abs_max(b: Builder, x: Tensor, bit_length: int = 8, round_type: int = 1) -> tuple[Tensor, Tensor]:
-    """x rounded to what integers of its own largest magnitude can say, and that."""
-    scale = _largest(b, x)
-    return quantise_dequantise(b, x, scale, _qmax(bit_length), round_type), scale
-
-
-@operator
+@operator("fake_channel_wise_quantize_abs_max", "fake_channel_wise_quantize_dequantize_abs_max")
 def fake_channel_wise_quantize_abs_max(
-    b: Builder, x: Tensor, bit_length: int = 8, round_type: int = 1, quant_axis: int = 0, is_test: bool = False
+    b: Builder, op: Op, x: Tensor, bit_length: int = 8, round_type: int = 1, quant_axis: int = 0, is_test: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Integers of x by the largest magnitude of every channel, and those."""
+    """Integers of x by the largest magnitude of every channel (…_dequantize_…: as numbers again), and those."""
     scale = _largest(b, x, quant_axis)
-    return quantise(b, x, scale, _qmax(bit_length), round_type, quant_axis), scale
-
-
-@operator
-def fake_channel_wise_quantize_dequantize_abs_max(
-    b: Builder, x: Tensor, bit_length: int = 8, round_type: int = 1, quant_axis: int = 0
-) -> tuple[Tensor, Tensor]:
-    """x rounded to what integers of every channel's largest magnitude can say, and those."""
-    scale = _largest(b, x, quant_axis)
-    return quantise_dequantise(b, x, scale, _qmax(bit_length), round_type, quant_axis), scale
+    return quantise(b, x, scale, _qmax(bit_length), round_type, quant_axis, back=_simulates(op)), scale
 
 
 @operator("fake_dequantize_max_abs", "dequantize_abs_max")

@@ -22,11 +22,6 @@ from .tensor import Dim, PrimExpr, Tensor
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 
-def _sigmoid(x: PrimExpr) -> PrimExpr:
-    one = tirx.const(1.0, str(x.ty))
-    return one / (one + tirx.exp(-x))
-
-
 def _relu(x: PrimExpr) -> PrimExpr:
     return tirx.max(x, tirx.const(0, str(x.ty)))
 
@@ -36,10 +31,10 @@ def _step(mode: str, xs: list[PrimExpr], hs: list[PrimExpr], hidden: PrimExpr, c
     if mode == "LSTM":
         i, f, g, o = (x + h for x, h in zip(xs, hs, strict=True))
         assert cell is not None
-        new = _sigmoid(f) * cell + _sigmoid(i) * scalar.tanh(g)
-        return _sigmoid(o) * scalar.tanh(new), new
+        new = scalar.sigmoid(f) * cell + scalar.sigmoid(i) * scalar.tanh(g)
+        return scalar.sigmoid(o) * scalar.tanh(new), new
     if mode == "GRU":
-        reset, update = _sigmoid(xs[0] + hs[0]), _sigmoid(xs[1] + hs[1])
+        reset, update = scalar.sigmoid(xs[0] + hs[0]), scalar.sigmoid(xs[1] + hs[1])
         candidate = scalar.tanh(xs[2] + reset * hs[2])
         return (hidden - candidate) * update + candidate, None
     act: Callable[[PrimExpr], PrimExpr] = scalar.tanh if mode == "RNN_TANH" else _relu

@@ -9,6 +9,7 @@ from tvm import tirx
 from ..errors import UnsupportedError
 from .builder import Builder
 from .registry import operator
+from .scalar import round_away
 from .serial import both, cell, i64, kernel, loop, parallel, select, when
 from .tensor import PrimExpr, Tensor
 
@@ -20,13 +21,13 @@ def image_of_each(b: Builder, boxes: Tensor, boxes_num: Tensor | None, images: A
         if images != 1:
             raise UnsupportedError("regions of several images without their number for each image", todo="export the model with boxes_num")
         return b.full([rows], 0, "int64")
-    n = boxes_num.shape[0]
+    boxes_num = b.match(boxes_num, [images])
 
     def body(count: Any, out: Any) -> None:
         row = cell("int64", 0)
         with loop(rows) as i:
             out[i] = i64(0)
-        with loop(n) as k, loop(i64(count[k])), when(row.v < i64(rows)):
+        with loop(images) as k, loop(i64(count[k])), when(row.v < i64(rows)):
             out[row.v] = i64(k)
             row.v = row.v + 1
 
@@ -98,12 +99,6 @@ def _bilinear(image: Any, n: Any, c: Any, y: Any, z: Any, height: Any, width: An
     return top + fy * (one - fx) * image[n, c, y1, x0] + fy * fx * image[n, c, y1, x1]
 
 
-def _round_away(value: Any, dtype: str) -> PrimExpr:
-    """C's round: halves away from zero."""
-    half = tirx.const(0.5, dtype)
-    return select(value >= tirx.const(0.0, dtype), tirx.floor(value + half), tirx.ceil(value - half))
-
-
 def _clamp(value: Any, size: Any) -> PrimExpr:
     return tirx.min(tirx.max(value, i64(0)), i64(size))
 
@@ -124,7 +119,7 @@ def roi_pool(
 
     def body(image: Any, box: Any, own: Any, out: Any) -> None:
         with parallel(rows) as r:
-            left, top, right, bottom = (cell("int64", i64(_round_away(box[r, k] * _number(t, spatial_scale), t))) for k in range(4))
+            left, top, right, bottom = (cell("int64", i64(round_away(box[r, k] * _number(t, spatial_scale)))) for k in range(4))
             bin_h = cell("float32", tirx.Cast("float32", tirx.max(bottom.v - top.v + 1, i64(1))) / _number("float32", pooled_height))
             bin_w = cell("float32", tirx.Cast("float32", tirx.max(right.v - left.v + 1, i64(1))) / _number("float32", pooled_width))
 
@@ -158,14 +153,15 @@ def psroi_pool(
     spatial_scale: float = 1.0,
 ) -> Tensor:
     """The mean of each bin of each box, every bin from input channels of its own."""
+    x = b.match(x, [x.shape[0], output_channels * pooled_height * pooled_width, *x.shape[2:]])
     owner = image_of_each(b, boxes, boxes_num, x.shape[0])
     rows, (height, width), t = boxes.shape[0], x.shape[2:], x.dtype
 
     def body(image: Any, box: Any, own: Any, out: Any) -> None:
         scale = _number(t, spatial_scale)
         with parallel(rows) as r:
-            left, top = (cell(t, _round_away(box[r, k], t) * scale) for k in range(2))
-            right, bottom = (cell(t, (_round_away(box[r, k], t) + _number(t, 1.0)) * scale) for k in (2, 3))
+            left, top = (cell(t, round_away(box[r, k]) * scale) for k in range(2))
+            right, bottom = (cell(t, (round_away(box[r, k]) + _number(t, 1.0)) * scale) for k in (2, 3))
             bin_h = cell(t, tirx.max(bottom.v - top.v, _number(t, 0.1)) / _number(t, pooled_height))
             bin_w = cell(t, tirx.max(right.v - left.v, _number(t, 0.1)) / _number(t, pooled_width))
             with loop(pooled_height) as ph, loop(pooled_width) as pw:

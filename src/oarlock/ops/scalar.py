@@ -88,10 +88,6 @@ def polynomial(x: PrimExpr, coefficients: Sequence[float]) -> PrimExpr:
     return out
 
 
-def either(*conditions: PrimExpr) -> PrimExpr:
-    return tirx.any(*conditions)
-
-
 def select(condition: PrimExpr, x: PrimExpr, y: PrimExpr) -> PrimExpr:
     return tirx.Select(condition, x, y)
 
@@ -133,7 +129,14 @@ def atanh(x: PrimExpr) -> PrimExpr:
     return tirx.copysign(num(x, 0.5) * tirx.log1p(num(x, 2.0) * y / (num(x, 1.0) - y)), x)
 
 
+def round_away(x: PrimExpr) -> PrimExpr:
+    """To the nearest integer, ties away from zero as C's round (TVM's takes them to even); no sum that could round itself."""
+    whole = tirx.trunc(x)
+    return whole + select(tirx.abs(x - whole) >= num(x, 0.5), select(x < num(x, 0.0), num(x, -1.0), num(x, 1.0)), num(x, 0.0))
+
+
 def sigmoid(x: PrimExpr) -> PrimExpr:
+    """1 / (1 + exp(−x))."""
     return num(x, 1.0) / (num(x, 1.0) + tirx.exp(-x))
 
 

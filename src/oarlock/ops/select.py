@@ -15,7 +15,7 @@ from tvm import tirx
 
 from .builder import Builder
 from .kernels import earlier
-from .serial import Cell, both, cell, i64, kernel, loop, parallel, scratch, when, while_
+from .serial import Cell, both, cell, i64, kernel, loop, parallel, require, scratch, when, while_
 from .tensor import Dim, PrimExpr, Tensor
 
 SMALL = 16  # ranges that are left to insertion sort
@@ -215,7 +215,8 @@ def first_in_order(b: Builder, x: Tensor, k: Dim, descending: bool, in_order: bo
     heap = k * HEAP_FACTOR < n
 
     def body(keys: Any, order: Any) -> None:
-        with parallel(rows) as r:
+        enough = both(i64(k) >= 0, i64(k) <= i64(n))
+        with require(enough, f"topk of {k} along an axis of {n}"), parallel(rows) as r:
             with loop(n) as i:
                 order[r, i] = i64(i)
             row = _Row(keys, order, r, x.dtype, descending)

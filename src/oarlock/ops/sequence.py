@@ -1,4 +1,7 @@
-"""Sequences: decoding by dynamic programming, distances between token sequences."""
+"""Sequences: decoding by dynamic programming, distances between token sequences.
+
+A length that is more than a sequence has room for counts as that room: nothing outside is read or written.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 from tvm import relax, tirx
 
 from ..errors import UnsupportedError
-from .builder import Builder
+from .builder import Builder, dim_min
 from .registry import operator
 from .serial import bind, both, cell, down, i64, kernel, loop, parallel, select, when
 from .tensor import Tensor
@@ -22,10 +25,11 @@ def viterbi_decode(
     """The best tag path of each sequence: scores [N] and paths [N, longest length] (0 behind a sequence's end)."""
     (n, steps, tags), t = potentials.shape, potentials.dtype
     longest = b.dims(b.emit(relax.op.max(lengths.expr)).astype("int64"))[0] if n != 0 else 0
+    longest = b.simplify(dim_min(longest, steps))
 
     def body(emit: Any, trans: Any, size: Any, score: Any, path: Any, alpha: Any, step_best: Any, back: Any) -> None:
         with parallel(n) as s:
-            length = bind(i64(size[s]))
+            length = bind(tirx.min(i64(size[s]), i64(steps)))
             with loop(tags) as c:
                 # with begin and end tags, the last row starts a sequence and the second last column ends it
                 alpha[s, c] = emit[s, 0, c] + (trans[tags - 1, c] if include_bos_eos_tag else tirx.const(0, t))
@@ -70,7 +74,7 @@ def crf_decoding(b: Builder, emission: Tensor, transition: Tensor, label: Tensor
 
     def body(emit: Any, trans: Any, size: Any, path: Any, alpha: Any, back: Any) -> None:
         with parallel(n) as s:
-            count = bind(i64(size[s]))
+            count = bind(tirx.min(i64(size[s]), i64(steps)))
             with loop(tags) as c:
                 alpha[s, 0, c] = trans[0, c] + emit[s, 0, c]
             with loop(steps, 1) as k, when(k < count), loop(tags) as c:
@@ -135,12 +139,12 @@ def edit_distance(
     """The number of sequences, int64 [1], and Levenshtein's distance of each pair, float32 [N, 1]."""
     if hypslength is None or refslength is None:
         raise UnsupportedError("edit_distance of sequences told by LoD", todo="export the model with the lengths")
-    n, width = hyps.shape[0], refs.shape[1]
-    hyps, refs = hyps.reshape([n, hyps.shape[1]]), refs.reshape([n, width])
+    n, height, width = hyps.shape[0], hyps.shape[1], refs.shape[1]
+    hyps, refs = hyps.reshape([n, height]), refs.reshape([n, width])
 
     def body(p: Any, q: Any, np_: Any, nq: Any, out: Any, row: Any) -> None:
         with parallel(n) as s:
-            rows, columns = bind(i64(np_[s])), bind(i64(nq[s]))
+            rows, columns = (bind(tirx.max(tirx.min(i64(v[s]), i64(w)), i64(0))) for v, w in ((np_, height), (nq, width)))
             with loop(columns + 1) as j:
                 row[s, j] = i64(j)
             with loop(rows) as i:

@@ -127,6 +127,13 @@ def when(condition: Any) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def require(condition: Any, message: str) -> Iterator[None]:
+    """Fail the kernel with a message unless the condition holds; not inside parallel()."""
+    with tir_builder().Assert(condition, message, "ValueError"):
+        yield
+
+
 def select(condition: Any, x: Any, y: Any) -> Any:
     """x where the condition holds, else y; only that one is evaluated."""
     return tirx.if_then_else(condition, x, y)

@@ -16,11 +16,34 @@ from .shape import axes_of, clamp_index, no_symbols, strided_range
 from .tensor import Dim, PrimExpr, Tensor
 
 
-def _assign(
-    b: Builder, x: Tensor, value: Tensor, starts: Any, ends: Any, steps: Any, axes: Any, decrease_axes: Any, none_axes: Any
+def _known(x: Any, values: Any, starts: Any, ends: Any, steps: Any, axes: Any, decrease_axes: Any = (), none_axes: Any = ()) -> np.ndarray:
+    no_symbols(starts, ends, steps)
+    if none_axes:
+        raise NotKnown
+    index: list[Any] = [slice(None)] * x.ndim
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        index[axis] = start if axis in (decrease_axes or ()) else slice(start, end, step)
+    out = x.astype(object) if values.dtype.kind == "O" else x.copy()
+    out[tuple(index)] = values
+    return out
+
+
+@operator(fold=_known)
+def set_value_with_tensor(
+    b: Builder,
+    x: Tensor,
+    values: Tensor,
+    starts: Ints,
+    ends: Ints,
+    steps: Ints,
+    axes: list,
+    decrease_axes: list | None = None,
+    none_axes: list | None = None,
 ) -> Tensor:
-    """x with value (broadcast) at start:end:step of some axes.  The shape of what is written drops the axes in decrease_axes
-    and has axes of size 1 in front of the axes of x in none_axes."""
+    """x[slices] = a tensor, broadcast to start:end:step of some axes.
+
+    The shape of what is written drops the axes in decrease_axes and has axes of size 1 in front of the axes of x in none_axes.
+    """
     single = set(axes_of(decrease_axes or (), x.ndim))
     spans: dict[int, tuple[Dim, Dim, int]] = {}
     for axis, start, end, step in zip(axes_of(axes, x.ndim), starts, ends, steps, strict=True):
@@ -40,7 +63,7 @@ def _assign(
         layout += [] if axis in single else [axis]
     layout += [None] * len(new)
     sizes = [1 if a is None else spans[a][1] if a in spans else x.shape[a] for a in layout]
-    value = value.astype(x.dtype)
+    value = values.astype(x.dtype)
     if value.ndim > len(layout):
         value = b.reshape(value, value.shape[value.ndim - len(layout) :])
     value = b.broadcast_to(value, sizes)
@@ -65,31 +88,11 @@ def _assign(
     return b.compute(x.shape, element, x, value, name="set_value")
 
 
-def _known(x: Any, value: Any, starts: Any, ends: Any, steps: Any, axes: Any, decrease_axes: Any, none_axes: Any) -> np.ndarray:
-    no_symbols(starts, ends, steps)
-    if none_axes:
-        raise NotKnown
-    index: list[Any] = [slice(None)] * x.ndim
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        index[axis] = start if axis in (decrease_axes or ()) else slice(start, end, step)
-    out = x.astype(object) if value.dtype.kind == "O" else x.copy()
-    out[tuple(index)] = value
-    return out
+def _known_values(x: Any, *, shape: Any = (), values: Any = (), **slices: Any) -> np.ndarray:
+    return _known(x, np.asarray(values).reshape(shape), **slices)
 
 
-def _fold_values(
-    x: Any, starts: Any, ends: Any, steps: Any, axes: Any, decrease_axes: Any = (), none_axes: Any = (), shape: Any = (), values: Any = ()
-) -> np.ndarray:
-    return _known(x, np.asarray(values).reshape(shape), starts, ends, steps, axes, decrease_axes, none_axes)
-
-
-def _fold_tensor(
-    x: Any, values: Any, starts: Any, ends: Any, steps: Any, axes: Any, decrease_axes: Any = (), none_axes: Any = ()
-) -> np.ndarray:
-    return _known(x, values, starts, ends, steps, axes, decrease_axes, none_axes)
-
-
-@operator(fold=_fold_values)
+@operator(fold=_known_values)
 def set_value(
     b: Builder,
     x: Tensor,
@@ -104,20 +107,4 @@ def set_value(
 ) -> Tensor:
     """x[slices] = a constant."""
     value = b.const(np.asarray(values).reshape(shape or []).astype(numpy_dtype(x.dtype)), x.dtype)
-    return _assign(b, x, value, starts, ends, steps, axes, decrease_axes, none_axes)
-
-
-@operator(fold=_fold_tensor)
-def set_value_with_tensor(
-    b: Builder,
-    x: Tensor,
-    values: Tensor,
-    starts: Ints,
-    ends: Ints,
-    steps: Ints,
-    axes: list,
-    decrease_axes: list | None = None,
-    none_axes: list | None = None,
-) -> Tensor:
-    """x[slices] = a tensor, broadcast."""
-    return _assign(b, x, values, starts, ends, steps, axes, decrease_axes, none_axes)
+    return set_value_with_tensor(b, x, value, starts, ends, steps, axes, decrease_axes, none_axes)

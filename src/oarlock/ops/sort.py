@@ -10,8 +10,9 @@ from ..errors import UnsupportedError
 from .builder import Builder, cast_expr
 from .kernels import earlier, flat, last_axis, put_back, sort_rows, sorted_order, take_rows
 from .registry import Scalar, operator
+from .scalar import is_nan
 from .select import first_in_order, sorted_as_paddle
-from .serial import both, cell, i64, kernel, loop, parallel, when, while_
+from .serial import both, cell, either, i64, kernel, loop, parallel, when, while_
 from .shape import axis_of
 from .tensor import Dim, Tensor
 
@@ -119,6 +120,11 @@ def _row_order(b: Builder, rows: Tensor) -> Tensor:
     return sort_rows(b, 1, n, [rows], before, "sort_rows")
 
 
+def _differ(x: Any, y: Any, is_float: bool) -> Any:
+    """Whether two elements are not equal; no NaN is equal to another (TVM's own comparison is false then)."""
+    return either(x != y, is_nan(x), is_nan(y)) if is_float else x != y
+
+
 def _groups(b: Builder, rows: Tensor, order: Tensor | None, by_value: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Equal rows (in an order, or side by side) → first row of each group, group of each row, size of each group.
 
@@ -136,7 +142,7 @@ def _groups(b: Builder, rows: Tensor, order: Tensor | None, by_value: bool) -> t
             last.v = place[0, tirx.max(i64(p) - 1, i64(0))] if place is not None else tirx.max(i64(p) - 1, i64(0))
             new = cell("bool", False)
             new.v = i64(p) == 0
-            with loop(width) as j, when(key[row.v, j] != key[last.v, j]):
+            with loop(width) as j, when(_differ(key[row.v, j], key[last.v, j], rows.is_float)):
                 new.v = tirx.const(True, "bool")
             with when(new.v):
                 at.v = at.v + 1

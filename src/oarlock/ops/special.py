@@ -80,12 +80,13 @@ def _digamma(v: PrimExpr) -> PrimExpr:
     turn = v - tirx.floor(v + num(v, 0.5))
     reflected = out - num(v, math.pi) / tirx.tan(num(v, math.pi) * turn)
     pole = tirx.all(v <= num(v, 0.0), v == tirx.floor(v))
-    return select(pole, num(v, np.nan), select(left, reflected, out))
+    at_pole = select(v == num(v, 0.0), tirx.copysign(num(v, np.inf), -v), num(v, np.nan))
+    return select(pole, at_pole, select(left, reflected, out))
 
 
 @operator
 def digamma(b: Builder, x: Tensor) -> Tensor:
-    """ψ(x), the derivative of log Γ; NaN at the poles 0, −1, −2, …"""
+    """ψ(x), the derivative of log Γ; ∓inf at ±0, NaN at the poles −1, −2, …"""
     return elementwise(b, "digamma", _wide(_digamma), floating(x))
 
 

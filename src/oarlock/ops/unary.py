@@ -137,7 +137,7 @@ def logit(b: Builder, x: Tensor, eps: float = 1e-6) -> Tensor:
         if eps > 0:
             v = s.clamp(v, num(v, eps), one - num(v, eps))
             return tirx.log(v / (one - v))
-        return select(s.either(v < num(v, 0.0), v > one), num(v, float("nan")), tirx.log(v / (one - v)))
+        return select(tirx.any(v < num(v, 0.0), v > one), num(v, float("nan")), tirx.log(v / (one - v)))
 
     return elementwise(b, "logit", element, floating(x))
 
