@@ -8,9 +8,10 @@ from tvm import tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder, dim_min
+from .kernels import inside
 from .linalg import identity_like, swap_last
 from .registry import operator
-from .serial import bind, cell, down, i64, kernel, loop, parallel, select, when
+from .serial import bind, both, cell, down, i64, kernel, loop, parallel, select, when
 from .tensor import Dim, Tensor
 
 
@@ -228,7 +229,7 @@ def _permutation(b: Builder, x: Tensor, pivots: Tensor) -> Tensor:
                 out[s, i, j] = tirx.Cast(x.dtype, i == j)
             with down(steps) as k:
                 row = bind(i64(p[s, k]) - 1)
-                with when(row != k), loop(rows) as j:
+                with when(both(row != k, inside(row, rows))), loop(rows) as j:
                     held = bind(out[s, k, j])
                     out[s, k, j] = out[s, row, j]
                     out[s, row, j] = held

@@ -9,10 +9,11 @@ from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder, cast_expr, dim_max
+from .kernels import clamped
 from .reduce import extreme_index, reduced, resolve_axes
 from .registry import Scalar, operator
 from .scalar import HALF, elementwise, is_number, num, scalar_tensor, select
-from .serial import bind, cell, kernel, loop, parallel, when
+from .serial import bind, cell, i64, kernel, loop, parallel, when
 from .tensor import Dim, PrimExpr, Tensor
 
 
@@ -111,8 +112,12 @@ def kthvalue(b: Builder, x: Tensor, k: int = 1, axis: int = -1, keepdim: bool = 
         return x, b.full([], 0, "int64")
     axes = resolve_axes(x, axis)
     rows = _last(x, axes)
+    n = rows.shape[-1]
+    if k < 1 or (isinstance(n, int) and k > n):
+        raise UnsupportedError(f"kthvalue of the number {k} along an axis of {n}")
     _, order = _sorted(b, rows)
-    index = b.compute(rows.shape[:-1], lambda o, *i: o(*i, k - 1), order, name="kth_place")
+    # of a row that is shorter at run time, the last one
+    index = b.compute(rows.shape[:-1], lambda o, *i: o(*i, clamped(i64(k - 1), n)), order, name="kth_place")
     values = b.compute(rows.shape[:-1], lambda t, j, *i: t(*i, j(*i)), rows, index, name="kth_value")
     return _kept(values, x, axes, keepdim), _kept(index, x, axes, keepdim)
 

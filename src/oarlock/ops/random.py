@@ -19,6 +19,7 @@ from .builder import Builder, cast_expr
 from .kernels import flat, put_back, sorted_order
 from .registry import Ints, Scalar, operator
 from .serial import both, cell, i64, kernel, loop, parallel, when, while_
+from .special import erfinv
 from .tensor import Dim, PrimExpr, Tensor
 
 TINY = 2.0**-53
@@ -150,19 +151,13 @@ def gaussian_inplace(b: Builder, op: Op, x: Tensor, mean: float = 0.0, std: floa
 def truncated_gaussian_random(
     b: Builder, op: Op, shape: list, mean: float, std: float, seed: int = 0, a: float = -2.0, b_: float = 2.0, dtype: str = "float32"
 ) -> Tensor:
-    """Normal numbers between a and b, drawn again until they are."""
-    key, size = _key(op, seed), math.prod(shape)
-    low, high = tirx.const(a, "float64"), tirx.const(b_, "float64")
-
-    def body(out: Any) -> None:
-        with loop(size) as i:
-            value, draw = cell("float64", math.inf), cell("int64", 0)
-            with while_(tirx.any(value.v < low, value.v > high)):
-                value.v = normal(i, draw.v, key) * tirx.const(std, "float64") + tirx.const(mean, "float64")
-                draw.v = draw.v + 1
-            out[i] = tirx.Cast(dtype, value.v)
-
-    return b.reshape(kernel(b, body, [], [([size], dtype)], "truncated_gaussian")[0], shape)
+    """Normal numbers between a and b, by the inverse of the distribution's own integral."""
+    if std <= 0:
+        raise UnsupportedError(f"truncated_gaussian_random with std={std}")
+    first, last = (math.erf((limit - mean) / (std * math.sqrt(2))) for limit in (a, b_))
+    share = _uniform(b, op, list(shape), first, last, seed, "float64")
+    value = erfinv(b, share) * (std * math.sqrt(2)) + mean
+    return b.emit(relax.op.clip(value.expr, a, b_)).astype(dtype)
 
 
 @operator
@@ -284,7 +279,10 @@ def _gamma(b: Builder, op: Op, alpha: Tensor) -> Tensor:
             with when(a.v < one):  # gamma(a) = gamma(a + 1) · u^(1/a)
                 boost.v = tirx.exp(tirx.log(one - draw01(i, 0, key)) / a.v)
                 a.v = a.v + one
-            d, result, draw = cell("float64", 0.0), cell("float64", -1.0), cell("int64", 1)
+            # no gamma number has another shape: NaN, and no search without end
+            possible = tirx.all(shape_of[i] > tirx.const(0.0, alpha.dtype), tirx.isfinite(a.v))
+            first = tirx.Select(possible, tirx.const(-1.0, "float64"), tirx.const(math.nan, "float64"))
+            d, result, draw = cell("float64", 0.0), cell("float64", first), cell("int64", 1)
             d.v = a.v - tirx.const(1.0 / 3.0, "float64")
             with while_(result.v < tirx.const(0.0, "float64")):
                 z, v = cell("float64", 0.0), cell("float64", 0.0)

@@ -13,6 +13,7 @@ from . import scalar as s
 from .builder import Builder
 from .registry import Ints, NotKnown, Scalar, operator
 from .scalar import HALF, elementwise, num, select
+from .serial import i64
 from .tensor import PrimExpr, Tensor
 
 Axes = Sequence[Any] | int | None
@@ -177,31 +178,25 @@ def _truth(b: Builder, op: Callable[..., relax.Expr], x: Tensor, axis: Any, keep
 
 
 def extreme_index(b: Builder, x: Tensor, axis: int, largest: bool, dtype: str) -> Tensor:
-    """Where the first extreme along an axis stands (NaN counts as one), the axis dropped."""
+    """Where the first extreme along an axis stands, the axis dropped; NaN is passed over (0 where all are)."""
     n = x.shape[axis]
     shape = [d for i, d in enumerate(x.shape) if i != axis]
     bound = tirx.min_value(x.dtype) if largest else tirx.max_value(x.dtype)
     if x.is_float:
         bound = tirx.const(-np.inf if largest else np.inf, x.dtype)
 
-    def better(u: PrimExpr, v: PrimExpr) -> PrimExpr:
-        return u > v if largest else u < v
-
     def combine(left: Any, right: Any) -> Any:
-        wins = better(left[1], right[1])
-        tie = left[1] == right[1]
-        if x.is_float:
-            nan, other = tirx.isnan(left[1]), tirx.isnan(right[1])
-            wins, tie = tirx.any(tirx.all(nan, tirx.Not(other)), wins), tirx.any(tie, tirx.all(nan, other))
-        keep = tirx.any(wins, tirx.all(tie, left[0] < right[0]))
-        return select(keep, left[0], right[0]), select(keep, left[1], right[1])
+        better = right[1] > left[1] if largest else right[1] < left[1]
+        take = tirx.any(better, tirx.all(right[1] == left[1], right[0] < left[0]))
+        return select(take, right[0], left[0]), select(take, right[1], left[1])
 
     reducer = te.comm_reducer(combine, lambda t0, t1: (tirx.max_value(t0), bound), name="arg_extreme")
 
     def build(t: te.Tensor) -> te.Tensor:
         k = te.reduce_axis((0, n), name="k")
         both = te.compute(shape, lambda *i: reducer((tirx.Cast("int64", k), t(*i[:axis], k, *i[axis:])), axis=k), name="arg_extreme")
-        return te.compute(shape, lambda *i: tirx.Cast(dtype, both[0](*i)), name="index")
+        none = tirx.max_value("int64")
+        return te.compute(shape, lambda *i: tirx.Cast(dtype, select(both[0](*i) == none, i64(0), both[0](*i))), name="index")
 
     return b.te(build, x, name="argmax" if largest else "argmin")
 
