@@ -2,7 +2,7 @@
 #
 #   make test     set up, then all tests but the slow ones
 #   make demo     read the text of a picture with compiled PP-OCR models
-#   make lint     ruff, its formatter's import order, and mypy
+#   make lint     ruff, its formatter, and mypy
 #   make zoo      compile and check the model corpus        (slow; writes docs/models.md)
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
 #   make fuzz     mutated model files through the readers   (slow)
@@ -37,6 +37,7 @@ demo: $(VENV)/.demo
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 zoo: $(VENV)/.test $(VENV)/.demo

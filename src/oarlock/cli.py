@@ -369,7 +369,8 @@ def _show_facts(facts: dict[str, Any]) -> None:
     out.print(f"  {parameters['count']} parameters, {parameters['elements']:,} elements, {parameters['bytes'] / 1e6:.1f} MB{dtypes}")
     if "macs" in facts:
         macs = facts["macs"]
-        out.print(f"  multiply-accumulates: {f'{macs / 1e6:,.1f} M' if isinstance(macs, int) else _escape(macs)}")
+        shown = macs if isinstance(macs, str) else f"{macs:,}" if macs < 1e6 else f"{macs / 1e6:,.1f} M"
+        out.print(f"  multiply-accumulates: {_escape(shown)}")
     table = Table("operator", "count", "supported")
     for o in facts["operators"]:
         table.add_row(o["name"], str(o["count"]), "yes" if o["supported"] else "[red]no[/]")

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 import oarlock
+from oarlock.errors import UnsupportedOperators
+from oarlock.importer import import_program
+from oarlock.model import Block, ListType, Op, Program, TensorType, Value
 
 pytest.importorskip("paddle", reason="paddlepaddle is the oracle")
 
@@ -44,3 +47,35 @@ def test_growing_loop_of_run_time_shape(tmp_path: Path) -> None:
     session = _session(call, {"x": x, "n": np.array(3, "int64")}, tmp_path)
     for n in (0, 1, 5):
         np.testing.assert_array_equal(_run(session, x=x, n=np.array(n, "int64")), np.concatenate([x, *(x * i for i in range(n))]))
+
+
+def _nested(depth: int) -> Program:
+    """Loops inside one another, each of which doubles x: every level takes two trials to find out that dim 0 changes."""
+    vector, scalar = TensorType("float32", (-1,)), TensorType("bool", ())
+    x, c = Value("x", vector), Value("c", scalar)
+
+    def loop(carried: Value, level: int) -> Op:
+        argument = last = Value(f"argument_{level}", vector)
+        body = Block([argument], [])
+        if level > 1:
+            body.ops.append(loop(argument, level - 1))
+            last = body.ops[0].results[0]
+        axis, both, doubled = Value("axis", TensorType("int32", (1,))), Value("both", ListType((vector, vector))), Value("doubled", vector)
+        body.ops += [
+            Op("pd_op.full", {}, {"shape": [1], "value": 0.0, "dtype": "int32"}, [axis], ["out"]),
+            Op("builtin.combine", {"operand_0": last, "operand_1": last}, {}, [both], ["out"]),
+            Op("pd_op.concat", {"x": both, "axis": axis}, {}, [doubled], ["out"]),
+            Op("cf.yield", {"operand_0": c, "operand_1": doubled}),
+        ]
+        return Op("pd_op.while", {"cond": c, "operand_1": carried}, {}, [Value(f"loop_{level}", vector)], ["result_0"], [body])
+
+    ops = [Op("pd_op.data", {}, {"name": v.name}, [v], ["out"]) for v in (x, c)]
+    ops.append(loop(x, depth))
+    return Program(Block([], ops), [x, c], {"out": ops[-1].results[0]}, {}).verify()
+
+
+@pytest.mark.timeout(240)
+def test_loops_nested_too_deeply_are_refused_not_tried_for_ever() -> None:
+    import_program(_nested(3))
+    with pytest.raises(UnsupportedOperators, match="nested too deeply"):
+        import_program(_nested(20))

@@ -63,6 +63,12 @@ def test_the_content_says_the_format(folder):
         load_model(pickle.dumps({"a": 1}, protocol=4))
 
 
+@pytest.mark.parametrize("content", [b"#!/bin/sh", b"[1, 2]", b"\x89PNG\r\n", b"<html>"])
+def test_files_of_other_kinds_are_called_so(content):
+    with pytest.raises(ModelError, match="no Paddle program"):
+        load_model(content)
+
+
 def test_other_json_files_are_not_programs(folder):
     path = folder(config__dot__json=b'{"a": 1}', odd_name__dot__json=PIR, odd_name__dot__pdiparams=WEIGHTS)
     check(load_model(path), "pir")

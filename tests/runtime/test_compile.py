@@ -73,6 +73,11 @@ def test_shapes_that_do_not_fit(shapes: Any) -> None:
         oarlock.compile(program((-1, 4)), shapes=shapes)
 
 
+def test_shapes_that_no_operator_takes_are_not_called_a_gap() -> None:
+    with pytest.raises(UnsupportedOperators, match="check that the shapes given fit"):
+        oarlock.compile(program((-1, 4), (-1, 4)), shapes={"x": (2, 4), "y": (2, 5)})
+
+
 def test_dims_that_nobody_named_are_not_shared() -> None:
     two = program((-1, 4), (-1, 4))
     two.inputs[0].name, two.inputs[1].name = "a.b", "a_b"

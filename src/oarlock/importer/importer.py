@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -22,6 +23,7 @@ Shapes = Mapping[str, Sequence[int | str | None]]
 
 STRUCTURAL = frozenset(["builtin.parameter", "pd_op.data", "pd_op.feed", "pd_op.fetch", "builtin.combine", "builtin.split", "cf.yield"])
 MAX_DIM = (1 << 31) - 1
+MOST_TRIALS = 64  # imports of an operation, on average: a loop in a loop in a loop is tried 2³ times and more
 CONTROL = {"pd_op.if": control.import_if, "pd_op.while": control.import_while}
 
 
@@ -51,11 +53,13 @@ class Importer:
     def __init__(self, program: Program, shapes: Shapes | None, progress: Callable[[int, int], None] | None = None) -> None:
         self.program = program
         self.shapes = check_shapes(program, shapes)
+        self.reshaped = any(self.shapes[v.name] != _declared(v) for v in program.inputs)
         self.bb = relax.BlockBuilder()
         self.b = Builder(self.bb)
         self.env: dict[Value, Any] = {}
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
         self.progress = progress
+        self._imported = 0
         self._done, self._total = 0, sum(1 for _ in program.walk())
 
     def run(self) -> tvm.IRModule:
@@ -74,7 +78,8 @@ class Importer:
         """Import all operations → the outputs."""
         self.block(self.program.block)
         if self.failures:
-            raise UnsupportedOperators(self.failures.values(), where=str(self.program.source.get("path", "")))
+            todo = "check that the shapes given fit the model" if self.reshaped else ""
+            raise UnsupportedOperators(self.failures.values(), where=str(self.program.source.get("path", "")), todo=todo)
         return [self._output(name, value) for name, value in self.program.outputs.items()]
 
     def _note_unregistered(self) -> None:
@@ -129,6 +134,9 @@ class Importer:
                 self.progress(self._done, self._total)
 
     def operation(self, op: Op) -> None:
+        self._imported += 1
+        if self._imported > 1000 + MOST_TRIALS * self._total:
+            raise UnsupportedError("the loops are nested too deeply to find out which dims they change", where=f"{op.name} ({op.handle})")
         if op.name in STRUCTURAL:
             self._structural(op)
             return
@@ -155,7 +163,7 @@ class Importer:
         except OarlockError as error:
             raise error.at(f"{op.name} ({op.handle})") from None
         except Exception as error:  # an operator that TVM rejects is a user's problem with a place, not a bare traceback
-            self.fail(op, f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}")
+            self.fail(op, _reason(error))
             self._bind_results(op, ())
 
     def _bind_results(self, op: Op, results: tuple[Any, ...]) -> None:
@@ -194,6 +202,12 @@ class Importer:
         entry["where"].append(op.handle)
 
 
+def _reason(error: Exception) -> str:
+    """TVM's last line, its numbers as people write them."""
+    lines = str(error).strip().splitlines() or [""]
+    return re.sub(r"T\.int64\((-?\d+)\)", r"\1", f"{type(error).__name__}: {lines[-1]}")
+
+
 def check_shapes(program: Program, shapes: Shapes | None) -> dict[str, list[int | str | None]]:
     """Full shape of every input: what the user gave, else what the program declares (−1 → None).
 
@@ -214,15 +228,19 @@ def check_shapes(program: Program, shapes: Shapes | None) -> dict[str, list[int 
 def _full_shape(value: Value, given: Any) -> list[int | str | None]:
     if not isinstance(value.type, TensorType):
         raise UnsupportedError(f"the input {value.name!r} is a {value.type}, not a tensor")
-    declared = [None if d < 0 else d for d in value.type.shape]
+    declared = _declared(value)
     if given is None:
-        return list(declared)
+        return declared
     where = f"the shape of {value.name!r}"
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise InputError(f"{given!r:.80} is no shape", where=where, todo='give a tuple of dims: (None, 3, "h", "w")')
     if len(given) != len(declared):
         raise InputError(f"the shape given for {value.name!r} has {len(given)} dims, the model has {len(declared)}", where=where)
     return [_checked_dim(d, where) for d in given]
+
+
+def _declared(value: Value) -> list[int | str | None]:
+    return [None if d < 0 else d for d in value.type.shape] if isinstance(value.type, TensorType) else []
 
 
 def _checked_dim(dim: Any, where: str) -> int | str | None:

@@ -16,6 +16,8 @@ from .program import Program
 _GRAPHS = (".json", ".pdmodel")
 _PREFERRED = ("inference", "model", "__model__")
 _FEW = 10
+_FIRST_BYTES = b"\x0a\x22\x2a"
+"""Protobuf's keys of the fields of a legacy program: blocks, version, versions of operators."""
 
 
 def load_model(
@@ -81,6 +83,12 @@ def _read_graph(graph: memoryview, where: str) -> Program:
             "this is a pickle or an archive (.pdparams, .pdopt?), not a program",
             where=where,
             todo="export the model with paddle.jit.save and give the .json or .pdmodel file",
+        )
+    if start[0] not in _FIRST_BYTES:
+        raise ModelError(
+            "this is no Paddle program: neither PIR's JSON nor a legacy program",
+            where=where,
+            todo="give a .json or .pdmodel file that paddle.jit.save wrote, or __model__",
         )
     from . import legacy
 
