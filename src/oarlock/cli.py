@@ -103,16 +103,26 @@ def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> 
 @target_option
 @shape_option
 @threads_option
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the target: mcpu=x86-64-v3 for machines of that kind."
+)
 @click.option("--dump", type=click.Path(path_type=Path), help="Write the module after every stage into this folder.")
 @json_option
 def compile_command(
-    model: Path, output: Path | None, target: str, shapes: tuple[str, ...], threads: int | None, dump: Path | None, as_json: bool
+    model: Path,
+    output: Path | None,
+    target: str,
+    shapes: tuple[str, ...],
+    threads: int | None,
+    options: tuple[str, ...],
+    dump: Path | None,
+    as_json: bool,
 ) -> None:
     """Compile a model to one file."""
     output = output or _default_output(model)
     if output.is_dir() or not output.absolute().parent.is_dir():  # said before minutes of work, not after
         raise InputError("the artifact cannot be written there", where=str(output), todo="name a file in a folder that exists")
-    artifact = _compile(model, target, shapes, threads, dump)
+    artifact = _compile(model, target, shapes, threads, options, dump)
     artifact.save(output)
     size = output.stat().st_size
     facts = {"artifact": str(output), "bytes": size, "signature": artifact.signature.to_json(), "manifest": artifact.manifest}
@@ -263,12 +273,25 @@ def operators(as_json: bool) -> None:
 # ---- shared by the commands ------------------------------------------------------------------------------------------
 
 
-def _compile(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, dump: Path | None = None) -> Artifact:
+def _compile(
+    model: Path,
+    target: str,
+    shapes: tuple[str, ...],
+    threads: int | None,
+    options: tuple[str, ...] = (),
+    dump: Path | None = None,
+) -> Artifact:
     from .compiler import compile as compile_model
     from .inputs import parse_shapes
 
+    named = {}
+    for option in options:
+        name, found, value = option.partition("=")
+        if not found or name == "threads":
+            raise InputError(f"{option!r} is no option", todo="write --option NAME=VALUE (threads have --threads)")
+        named[name] = value
     with _progress("reading") as step:
-        return compile_model(model, target=target, shapes=parse_shapes(shapes), threads=threads, progress=step, dump=dump)
+        return compile_model(model, target=target, shapes=parse_shapes(shapes), threads=threads, options=named, progress=step, dump=dump)
 
 
 def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | None) -> Session:

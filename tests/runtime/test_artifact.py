@@ -216,3 +216,9 @@ def test_damaged_weights_pass_only_unverified(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="weights.bin is damaged"):
         Artifact.load(path)
     assert Artifact.load(path, verify=False).weights[0][0, 0] != 0
+
+
+@pytest.mark.parametrize("path", ["", "/"])
+def test_a_path_that_names_no_file(path: str) -> None:
+    with pytest.raises(ArtifactError, match="names no file"):
+        sample().save(path)

@@ -120,6 +120,10 @@ def test_code_for_an_older_cpu_says_what_it_needs() -> None:
     assert not any("avx512" in name for name in runtime["features"])
 
 
+def test_cpu_features_are_a_text_or_a_tuple() -> None:
+    assert targets.get("cpu", mattr="+avx2,+fma").options["mattr"] == targets.get("cpu", mattr=("+avx2", "+fma")).options["mattr"]
+
+
 def test_progress_and_dumps(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     oarlock.compile(program((2, 2)), progress=lambda *step: seen.append(step), dump=tmp_path)

@@ -130,7 +130,7 @@ def test_empty_gives_memory_that_is_used_in_place(session: Session, x: np.ndarra
     array[:] = x
     assert close_to_product(session.run({"x": array})["y"], x)
     assert not session._staging
-    for wrong in (("z", (1, 16)), ("x", (1, 17))):
+    for wrong in (("z", (1, 16)), ("x", (1, 17)), ("x", (-1, 16))):
         with pytest.raises(InputError):
             session.empty(*wrong)
 

@@ -54,6 +54,7 @@ class Artifact:
     signature  names, element types and dims of the inputs and outputs
     manifest   facts about the compilation (versions, target, options, runtime, source, …), JSON values only
     names      a name for each weight, for people
+    path       the file that it was read from, for messages; empty when it was compiled in this process
     """
 
     library: bytes
@@ -91,6 +92,8 @@ class Artifact:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the artifact to ``path`` (replaced in one step: no reader sees half a file).  Returns the path."""
         path = Path(path)
+        if not path.name:
+            raise ArtifactError("the artifact cannot be written: that names no file", where=str(path))
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

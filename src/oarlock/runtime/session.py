@@ -93,6 +93,8 @@ class Session:
         """An uninitialised array for the input ``name`` that ``run`` uses without a copy."""
         for spec in self.inputs:
             if spec.name == name:
+                if any(d < 0 for d in shape):
+                    raise InputError(f"{list(shape)} is no shape", where=str(spec), todo="give sizes of at least 0")
                 check_shape(spec, shape, {})
                 return aligned_empty(shape, dtypes.numpy_dtype(spec.dtype))
         raise InputError(f"the model has no input {name!r}", todo=f"its inputs: {', '.join(map(str, self.inputs)) or 'none'}")

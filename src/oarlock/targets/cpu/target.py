@@ -13,6 +13,7 @@ import tvm
 
 from ... import compat
 from ...errors import TargetError
+from ...kernels import Choices
 from ...runtime.machine import default_threads
 from ..base import Notes, Refusal, Stage, Target
 from .layout import rewrite_layouts
@@ -51,14 +52,14 @@ class CpuTarget(Target):
 
     ``threads``: kernels are made for this many threads (1 = no parallel loops); default: the physical cores of this process.
     ``mcpu``: an LLVM CPU name ("x86-64-v3", "znver4", "cortex-a76"), or "native" for the machine that compiles.
-    ``mtriple``: an LLVM triple for cross compilation; default: this machine's.  ``mattr``: extra LLVM features ("+avx2").
+    ``mtriple``: an LLVM triple for cross compilation; default: this machine's.  ``mattr``: more LLVM features ("+avx2,+fma", or a tuple).
     ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found in PATH.
     """
 
     name = "cpu"
 
     def __init__(
-        self, *, threads: int | None = None, mcpu: str = "native", mtriple: str = "", mattr: tuple[str, ...] = (), cxx: str = ""
+        self, *, threads: int | None = None, mcpu: str = "native", mtriple: str = "", mattr: tuple[str, ...] | str = (), cxx: str = ""
     ) -> None:
         if threads is None:
             threads = default_threads()
@@ -73,12 +74,13 @@ class CpuTarget(Target):
                 where="target cpu, option mcpu",
                 todo='use "native", "x86-64-v2", "x86-64-v3", or another name of `clang --print-supported-cpus`',
             )
-        self.mcpu, self.mtriple, self.mattr, self.cxx = cpu, triple, tuple(mattr), cxx
+        features = tuple(filter(None, mattr.split(","))) if isinstance(mattr, str) else tuple(mattr)
+        self.mcpu, self.mtriple, self.mattr, self.cxx = cpu, triple, features, cxx
         spec: dict[str, Any] = {"kind": "llvm", "mcpu": cpu, "num-cores": threads}
         if mtriple:
             spec["mtriple"] = mtriple
-        if mattr:
-            spec["mattr"] = list(mattr)
+        if features:
+            spec["mattr"] = list(features)
         self._tvm_target = tvm.target.Target(spec)
         self.machine = Machine.of(self._tvm_target, threads)
 
@@ -100,9 +102,16 @@ class CpuTarget(Target):
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         return []  # everything that Relax can say compiles for a CPU; packed functions are checked by the pipeline
 
-    def graph_stages(self) -> list[Stage]:
+    @property
+    def record_key(self) -> tuple[str, str]:
+        features = "".join(f" {feature}" for feature in self.mattr)
+        machine, way = self.machine, "serial" if self.threads == 1 else "parallel"
+        family = f"{self.name} {machine.vector_bits} bits x {machine.registers} {way}"
+        return f"{self.name} {self.mcpu}{features} threads={self.threads}", family
+
+    def graph_stages(self, choices: Choices) -> list[Stage]:
         def layouts(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-            return rewrite_layouts(mod, self.machine)
+            return rewrite_layouts(mod, self.machine, choices)
 
         def row_kernels(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
             return rewrite_rows(mod, self.machine)
@@ -110,9 +119,9 @@ class CpuTarget(Target):
         # layouts first: they decide which axes of a reduction are the trailing ones
         return [Stage("cpu-layouts", layouts), Stage("cpu-rows", row_kernels)]
 
-    def kernel_stages(self) -> list[Stage]:
+    def kernel_stages(self, choices: Choices) -> list[Stage]:
         def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-            return schedule_module(mod, self.machine, notes)
+            return schedule_module(mod, self.machine, choices, notes)
 
         return [Stage("cpu-schedule", schedule)]
 
