@@ -13,6 +13,8 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, te, tirx
 
+from ... import compat
+
 Expr = Any
 
 
@@ -37,8 +39,10 @@ class Element:
         def element(*i: Expr) -> Expr:
             def load(old: tvm.ir.TensorLoad) -> Expr:
                 tensor = table[old.source]
-                mine = i[len(i) - len(tensor.shape) :]
-                return tensor[tuple(0 if _one(d) else j for d, j in zip(tensor.shape, mine, strict=True))]
+                first = len(i) - len(tensor.shape)
+                # a dim of 1 that the result has too is read in step with it: else TVM takes the kernel for no elementwise one
+                at = zip(tensor.shape, shape[first:], i[first:], strict=True)
+                return tensor[tuple(0 if _one(d) and not _one(out) else j for d, out, j in at)]
 
             return tvm_ffi.structural_map(self.value, (tvm.ir.TensorLoad, load))
 
@@ -81,7 +85,8 @@ class Element:
 
 
 def _one(dim: Any) -> bool:
-    return isinstance(dim, tirx.IntImm) and int(dim.value) == 1
+    size = compat.static(dim)
+    return isinstance(size, int) and size == 1
 
 
 def recognise(function: tirx.PrimFunc) -> Element | None:
