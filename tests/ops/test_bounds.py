@@ -103,3 +103,13 @@ def test_reshape_to_no_rows_and_the_rest(tmp_path: Path) -> None:
     session = _session(call, {"x": _whole(4, 3), "like": _whole(2)}, tmp_path, dynamic=True)
     (out,) = session.run({"x": np.zeros((0, 3), F), "like": np.zeros(0, F)}).values()
     assert out.size == 0
+
+
+def test_sizes_that_do_not_broadcast(tmp_path: Path) -> None:
+    session = _session(lambda paddle, x, y: x + y, {"x": _whole(4, 3), "y": _whole(4, 3)}, tmp_path, dynamic=True)
+    for rows in (1, 4):
+        (out,) = session.run({"x": _whole(4, 3), "y": _whole(rows, 3)}).values()
+        np.testing.assert_array_equal(out, _whole(4, 3) + _whole(rows, 3))
+    for rows in (2, 5):
+        with pytest.raises(oarlock.OarlockError, match="sizes do not broadcast"):
+            session.run({"x": _whole(4, 3), "y": _whole(rows, 3)})

@@ -31,6 +31,7 @@ class Builder:
         self.analyzer = sym.Analyzer()
         self._positive = sym.Analyzer()  # knows that the dims of the model's inputs are not 0
         self.scope: object = object()
+        self._checked: set[tuple[object, str]] = set()
         self._names = itertools.count()
         self.fresh: list[tirx.Var] = []  # every symbolic dim made so far: which ones a branch made tells what must not leave it
 
@@ -250,14 +251,18 @@ class Builder:
             if isinstance(a, int) and isinstance(d, int):
                 raise UnsupportedError(f"a tensor of shape {x.shape} should be {list(shape)}", todo="check the shapes given to compile")
 
-        def compare(_: Any, outs: Any) -> Any:
-            wrong = f"sizes that must be equal differ: {', '.join(f'{a} and {d}' for a, d in pairs)}"
-            checks = [assertion(_i64(a) == _i64(d), wrong) for a, d in pairs]
-            return tirx.SeqStmt([*checks, outs[0].vstore([0], tirx.const(1, "int8"))])
-
-        checked = self.te(lambda: te.extern((_i64(1),), [], compare, dtype="int8", name="check_sizes"), name="check_sizes")
+        wrong = f"sizes that must be equal differ: {', '.join(f'{a} and {d}' for a, d in pairs)}"
+        checked = self._check([_i64(a) == _i64(d) for a, d in pairs], wrong)
         dims = _exprs(shape)
         return self.te(lambda t, _: te.compute(dims, lambda *i: t(*i), name="match"), x, checked, name="match")
+
+    def _check(self, conditions: Sequence[PrimExpr], message: str) -> Tensor:
+        """A kernel that fails with a message unless the conditions hold; its result must be used, or it is dropped as dead code."""
+
+        def assertions(_: Any, outs: Any) -> Any:
+            return tirx.SeqStmt([*(assertion(c, message) for c in conditions), outs[0].vstore([0], tirx.const(1, "int8"))])
+
+        return self.te(lambda: te.extern((_i64(1),), [], assertions, dtype="int8", name="check_sizes"), name="check_sizes")
 
     def broadcast_shape(self, *shapes: Sequence[Dim]) -> list[Dim]:
         """Numpy's common shape; dims that cannot be compared give a run-time choice."""
@@ -285,7 +290,7 @@ class Builder:
         return tirx.Select(a == 1, b, a)
 
     def broadcast_to(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
-        """Numpy's broadcast_to; a dim that may be 1 at run time is indexed with a guard."""
+        """Numpy's broadcast_to; a dim that may be 1 at run time is indexed with a guard, and checked at run time."""
         shape = [as_dim(d) for d in shape]
         lead = len(shape) - x.ndim
         if lead == 0 and all(self.equal(a, b) for a, b in zip(x.shape, shape, strict=True)):
@@ -294,8 +299,12 @@ class Builder:
         if not any(unsure):
             return self.emit(relax.op.broadcast_to(x.expr, relax.ShapeExpr(shape)))
 
+        pairs = [(d, _i64(shape[lead + i])) for i, (d, u) in enumerate(zip(x.shape, unsure, strict=True)) if u]
+        wrong = f"sizes do not broadcast: {', '.join(f'{d} and {to}' for d, to in pairs)}"
+        checks = [self._check([tirx.any(_i64(d) == 1, _i64(d) == to) for d, to in pairs], wrong)] if self._first_time(wrong) else []
+
         def guarded(t: te.Tensor, *index: Any) -> PrimExpr:
-            own = index[lead:]
+            own = index[len(checks) :][lead:]
             return t(
                 *[
                     tirx.Select(d == 1, tirx.IntImm("int64", 0), i) if u else (0 if _is(d, 1) else i)
@@ -303,7 +312,13 @@ class Builder:
                 ]
             )
 
-        return self.compute(shape, guarded, x, name="broadcast_to")
+        return self.compute(shape, guarded, x, *checks, name="broadcast_to")
+
+    def _first_time(self, check: str) -> bool:
+        """Whether a check was not made yet in this scope."""
+        known = (self.scope, check) in self._checked
+        self._checked.add((self.scope, check))
+        return not known
 
     def broadcast(self, *xs: Tensor) -> list[Tensor]:
         """Tensors made fit for a Relax elementwise operator: comparable dims are left to Relax, the others are resolved."""
