@@ -117,6 +117,18 @@ def has_root_block(function: tvm.tirx.PrimFunc) -> bool:
     return isinstance(body, s_tir.SBlockRealize) and body.block.name_hint == "root"
 
 
+def has_parallel_loops(function: tvm.tirx.PrimFunc) -> bool:
+    """Whether a loop of a kernel runs on several threads."""
+    found: list[bool] = []
+    tvm_ffi.structural_walk(function.body, (tvm.tirx.For, lambda loop: found.append(loop.kind == tvm.tirx.ForKind.PARALLEL)))
+    return any(found)
+
+
+def structural_name(function: tvm.tirx.PrimFunc) -> str:
+    """A short name for what a kernel computes: equal for equal kernels, whatever their variables are called, in any process."""
+    return f"{tvm_ffi.structural_hash(function) & 0xFFFFFFFFFFFFFFFF:016x}"
+
+
 def block_values(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> list[tvm.ir.Expr]:
     """What the iterators of a block are bound to, in order."""
     return list(tvm_ffi.get_global_func("s_tir.schedule.GetSBlockRealize")(sch, block).iter_values)

@@ -16,6 +16,9 @@ from . import compat, pipeline, targets
 from ._version import __version__
 from .errors import InternalError, TargetError
 from .importer import import_program
+from .kernels import Choices, Records
+from .kernels.records import chooser as records_chooser
+from .kernels.records import shipped, user_path
 from .model import Program, load_model
 from .runtime.artifact import Artifact
 from .runtime.signature import Dim, Signature, TensorSpec
@@ -30,6 +33,7 @@ def compile(
     threads: int | None = None,
     *,
     options: Mapping[str, Any] | None = None,
+    records: str | os.PathLike[str] | bool = True,
     progress: Progress | None = None,
     dump: Path | str | pipeline.Dump | None = None,
 ) -> Artifact:
@@ -42,6 +46,8 @@ def compile(
                keep the shape that the model declares (−1 is dynamic)
     threads    how many threads the kernels are made for and run on; by default the physical cores of this machine
     options    more options of the target (the CPU's: mcpu, mtriple, mattr, cxx)
+    records    kernels are chosen by these measurements: True for those of ``oarlock.tune`` on this machine and then those that come
+               with the package, a file's path in place of the former, False for the target's own defaults
     progress   called with (stage, done, total)
     dump       a folder for the module after each stage as text, or a function called with (stage, module)
 
@@ -49,25 +55,47 @@ def compile(
     do not fit the model, TargetError for an unknown target, wrong options or a missing tool.
     """
     program = model if isinstance(model, Program) else load_model(model)
-    chosen = _target(target, threads, options)
+    chosen = make_target(target, threads, options)
+    choices = Choices(None if records is False else records_chooser(databases(records), *chosen.record_key))
+    return compile_program(program, chosen, shapes, choices, progress=progress, dump=dump)
+
+
+def databases(records: str | os.PathLike[str] | bool) -> list[Records]:
+    """The databases to look into, in order.  A path's file must be there."""
+    own = Records.load(user_path(), missing_ok=True) if isinstance(records, bool) else Records.load(records)
+    return [own, shipped()]
+
+
+def compile_program(
+    program: Program,
+    target: targets.Target,
+    shapes: Mapping[str, Sequence[int | str | None]] | None,
+    choices: Choices,
+    *,
+    progress: Progress | None = None,
+    dump: Path | str | pipeline.Dump | None = None,
+) -> Artifact:
+    """``compile`` for a program and a target that are there already, with kernels by ``choices``."""
     report = progress or (lambda stage, done, total: None)
     module = import_program(program, shapes, lambda done, total: report("import", done, total))
     signature = signature_of(module, program)
-    built = pipeline.build(module, chosen, dump=dump, progress=report)
+    built = pipeline.build(module, target, choices=choices, dump=dump, progress=report)
     report("done", 1, 1)
     manifest = {
         **_versions(),
         "created": _now(),
-        "target": chosen.name,
-        "options": dict(chosen.options),
-        "runtime": dict(chosen.runtime),
+        "target": target.name,
+        "options": dict(target.options),
+        "runtime": dict(target.runtime),
         "source": {key: value for key, value in program.source.items() if isinstance(value, str | int | float | bool)},
         "notes": built.notes,
+        "kernels": built.kernels,
     }
     return Artifact(built.library, built.weights, signature, manifest)
 
 
-def _target(target: str | targets.Target, threads: int | None, options: Mapping[str, Any] | None) -> targets.Target:
+def make_target(target: str | targets.Target, threads: int | None, options: Mapping[str, Any] | None) -> targets.Target:
+    """A target by its name and options."""
     if isinstance(target, targets.Target):
         if threads is not None or options:
             raise TargetError("threads and options go with a target's name", todo="give them to the Target itself")

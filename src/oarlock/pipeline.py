@@ -18,6 +18,8 @@ from tvm import relax
 
 from . import compat
 from .errors import InputError, InternalError, OarlockError, UnsupportedError
+from .kernels import Choices
+from .kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
 from .rules.affine import fold_affine
 from .rules.constants import fold_moves
 from .rules.dataflow import dataflow_blocks
@@ -29,6 +31,7 @@ from .rules.weights import Weights, lift_weights
 from .targets import Notes, Stage, Target
 
 Dump = Callable[[str, tvm.IRModule], None]
+Kernels = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,17 @@ class Built:
     """``library``: a shared object whose Relax VM function ``main`` takes (inputs…, weights…) and returns a tuple.
 
     ``weights``: what to pass after the inputs, in order.  ``notes``: what the stages had to tell (schedules that fell back, …).
+    ``kernels``: function name → its schedule, and its workload and candidate where there was a choice.
     """
 
     library: bytes
     weights: list[np.ndarray]
     notes: list[str] = field(default_factory=list)
+    kernels: Kernels = field(default_factory=dict)
 
 
-def stages(target: Target, weights: Weights) -> list[Stage]:
-    """All stages for ``target``; the lifted weights are put into ``weights``."""
+def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels) -> list[Stage]:
+    """All stages for ``target``; the lifted weights are put into ``weights``, what the kernels are into ``kernels``."""
     t = relax.transform
     return [
         _passes("canonicalise", t.Normalize(), t.DecomposeOpsForInference()),
@@ -55,7 +60,7 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
         Stage("fold-shapes", lambda mod, notes: fold_moves(mod)),
         # before layouts: the rule reads weights as the model has them
         Stage("fold-affine", lambda mod, notes: fold_affine(mod)),
-        *target.graph_stages(),
+        *target.graph_stages(choices),
         # sort, scan and sampling have no plain legalisation on every device: dispatch first
         _passes("dispatch", relax.backend.DispatchSampling(), relax.backend.DispatchSortScan()),
         # reshape is left alone: the VM makes it a view, which costs nothing, where a kernel would copy
@@ -69,7 +74,8 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
         # after fusing, which matches shapes between kernels; before schedules, which reason about extents
         Stage("name-sizes", lambda mod, notes: name_sizes(mod)),
         # schedules see whole fused kernels
-        *target.kernel_stages(),
+        *target.kernel_stages(choices),
+        Stage("note-kernels", lambda mod, notes: _note_kernels(mod, kernels)),
         # weights leave the module only now: every rule above may look into constants
         Stage("lift-weights", lambda mod, notes: lift_weights(mod, weights)),
         _passes("lower-dataflow", t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
@@ -81,22 +87,29 @@ def stages(target: Target, weights: Weights) -> list[Stage]:
 
 
 def build(
-    mod: tvm.IRModule, target: Target, *, dump: Path | str | Dump | None = None, progress: Callable[[str, int, int], None] | None = None
+    mod: tvm.IRModule,
+    target: Target,
+    *,
+    choices: Choices | None = None,
+    dump: Path | str | Dump | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Built:
     """Compile ``mod`` (one public function ``main``, weights as constants) for ``target``.
 
+    ``choices``: says which candidate each kernel is made by; default: the target's first.
     ``dump``: a folder that gets one text file a stage, or a function called with (stage name, module).
     ``progress``: called with (stage name, stages done, stages in all) before each stage.
     Raises UnsupportedError for what the target cannot do, TargetError for a missing tool, InternalError for our own faults.
     """
     weights, notes, write = Weights(), Notes(), _writer(dump)
+    kernels: Kernels = {}
     if refusals := target.refusals(mod):
         raise UnsupportedError(
             f"target {target.name} cannot run this model:\n" + "\n".join(f"    {r.what}: {r.why}" for r in refusals),
             where=f"target {target.name}",
         )
     with target.tvm_target, tvm.transform.PassContext(opt_level=3):
-        every = [Stage("imported", lambda mod, notes: mod), *stages(target, weights)]
+        every = [Stage("imported", lambda mod, notes: mod), *stages(target, weights, choices or Choices(), kernels)]
         report = progress or (lambda stage, done, total: None)
         for number, stage in enumerate(every):
             report(stage.name, number, len(every) + 1)
@@ -110,7 +123,7 @@ def build(
             raise InternalError(f"TVM failed to build the lowered module: {_last_line(e)}") from e
         with tempfile.TemporaryDirectory(prefix="oarlock-") as scratch:
             library = target.build(executable, Path(scratch))
-    return Built(library, weights.arrays, notes.lines)
+    return Built(library, weights.arrays, notes.lines, kernels)
 
 
 def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
@@ -124,6 +137,15 @@ def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
         compat.well_formed(mod)
     except (RuntimeError, ValueError, TypeError) as e:
         raise InternalError(f"stage {stage.name} left a module that is not well-formed: {_last_line(e)}") from e
+    return mod
+
+
+def _note_kernels(mod: tvm.IRModule, kernels: Kernels) -> tvm.IRModule:
+    """What each scheduled kernel is, by its attributes; the module stays as it is."""
+    names = {SCHEDULE: "schedule", WORKLOAD: "workload", CANDIDATE: "candidate"}
+    for gv, function in mod.functions.items():
+        if SCHEDULE in (function.attrs or {}):
+            kernels[gv.name_hint] = {name: str(function.attrs[key]) for key, name in names.items() if key in function.attrs}
     return mod
 
 

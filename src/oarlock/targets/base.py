@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..kernels import Choices
+
 if TYPE_CHECKING:
     import tvm
 
@@ -64,13 +66,25 @@ class Target(ABC):
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         """What of ``mod`` (after the shared front stages) this target cannot do; empty when it can do everything."""
 
+    @property
     @abstractmethod
-    def graph_stages(self) -> list[Stage]:
-        """Relax → Relax rules of this target: layouts, packed weights, library kernels.  They run before legalisation."""
+    def record_key(self) -> tuple[str, str]:
+        """What records of measurements go by: a key that equal machines and options share, and a family of those that are alike."""
 
     @abstractmethod
-    def kernel_stages(self) -> list[Stage]:
-        """Schedules of this target: they run on the fused module and leave only kernels that can be built."""
+    def graph_stages(self, choices: Choices) -> list[Stage]:
+        """Relax → Relax rules of this target: layouts, packed weights, library kernels.  They run before legalisation.
+
+        Where there are several ways to make a kernel, ``choices.pick`` says which to take.
+        """
+
+    @abstractmethod
+    def kernel_stages(self, choices: Choices) -> list[Stage]:
+        """Schedules of this target: they run on the fused module and leave only kernels that can be built.
+
+        A scheduled kernel has the attributes of kernels/choice.py (SCHEDULE, and WORKLOAD and CANDIDATE where it was chosen), by
+        which its time in a model is known for a record.
+        """
 
     @abstractmethod
     def build(self, executable: Any, directory: Path) -> bytes:

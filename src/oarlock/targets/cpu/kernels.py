@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tvm import ir, sym, te, tirx
 
+from ...kernels.choice import CANDIDATE, WORKLOAD
 from .tiles import ATTRIBUTE, Tile
 
 Dim = Any  # int or a TIR expression
@@ -42,11 +43,11 @@ def _tiles(extent: Dim, tile: int) -> Dim:
     return (extent + (tile - 1)) // tile
 
 
-def _note(kind: str, tile: Tile, *more: int) -> dict[str, Any]:
-    return {ATTRIBUTE: [kind, tile.rows, tile.columns, tile.lanes, *more]}
+def _note(kind: str, tile: Tile, workload: str) -> dict[str, Any]:
+    return {ATTRIBUTE: tile.annotation(kind), WORKLOAD: workload, CANDIDATE: tile.name}
 
 
-def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile) -> te.Tensor:
+def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, workload: str) -> te.Tensor:
     """a [M, K] × packed [N/columns, K, columns] → [M, N]."""
     m, depth = a.shape
     k = te.reduce_axis((0, depth), name="k")
@@ -54,12 +55,12 @@ def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile) -> te.Ten
         (_tiles(m, tile.rows), packed.shape[0], tile.rows, tile.columns),
         lambda mt, nt, mi, ni: te.sum(a[_clamp(mt * tile.rows + mi, m, tile.rows), k] * packed[nt, k, ni], axis=k),
         name="tile_acc",
-        attrs=_note("product", tile),
+        attrs=_note("product", tile, workload),
     )
     return te.compute((m, columns), lambda i, j: acc[i // tile.rows, j // tile.columns, i % tile.rows, j % tile.columns], name="tile_out")
 
 
-def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool) -> te.Tensor:
+def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool, workload: str) -> te.Tensor:
     """a […, M, K] × b […, K, N] (``transposed``: […, N, K]) → […, M, N]; b, of a's batch dims or alone, is packed when the kernel runs."""
     *batch, m, depth = a.shape
     n = b.shape[-2] if transposed else b.shape[-1]
@@ -87,7 +88,7 @@ def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool) -> t
         (*batch, _tiles(m, tile.rows), _tiles(n, tile.columns), tile.rows, tile.columns),
         step,
         name="tile_acc",
-        attrs=_note("batch_product", tile),
+        attrs=_note("batch_product", tile, workload),
     )
 
     def result(*i: Dim) -> Dim:
@@ -146,7 +147,9 @@ def _padded(x: te.Tensor, window: Window) -> te.Tensor:
     return te.compute((n, h + (top + bottom), w + (left + right), c), element, name="tile_pad")
 
 
-def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, window: Window, tile: Tile) -> te.Tensor:
+def convolution(
+    x: te.Tensor, packed: te.Tensor, channels: int, groups: int, window: Window, tile: Tile, workload: str
+) -> te.Tensor:
     """x [N, H, W, C] * packed [O/columns, KH, KW, C/groups, columns] → [N, OH, OW, O]; a tile of columns lies in one group."""
     n, h, w, _ = x.shape
     oh, ow = window.out(h, w)
@@ -166,7 +169,7 @@ def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, win
             axis=[r, s, c],
         ),
         name="tile_acc",
-        attrs=_note("convolution", tile),
+        attrs=_note("convolution", tile, workload),
     )
     return te.compute(
         (n, oh, ow, channels),
@@ -175,7 +178,7 @@ def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, win
     )
 
 
-def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window, tile: Tile) -> te.Tensor:
+def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
     """x [N, H, W, C] * weights [KH, KW, C·multiplier] → [N, OH, OW, C·multiplier], each channel by itself."""
     n, h, w, _ = x.shape
     oh, ow = window.out(h, w)
@@ -191,7 +194,7 @@ def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window,
             axis=[r, s],
         ),
         name="tile_acc",
-        attrs=_note("depthwise", tile),
+        attrs=_note("depthwise", tile, workload),
     )
     return te.compute(
         (n, oh, ow, channels),

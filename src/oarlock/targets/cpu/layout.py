@@ -6,6 +6,7 @@ concatenation and the like work in NHWC too, and data is moved back only where a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ import tvm
 from tvm import relax, te, tirx
 
 from ... import compat
-from . import kernels
+from ...kernels import Choices
+from . import kernels, workloads
 from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
 from .kernels import Window
 from .machine import Machine
 from .pointwise import recognise
-from .tiles import UNKNOWN_BATCH, UNKNOWN_ROWS, Tile, product_tile
+from .tiles import UNKNOWN_BATCH, UNKNOWN_ROWS, Tile, by_name, depthwise_tiles, product_tiles
 
 DTYPES = ("float32", "float64")  # what our products compute in; other dtypes keep TVM's legalisation
 
@@ -30,9 +32,9 @@ less_equal logical_and logical_or logical_xor where bitwise_and bitwise_or bitwi
 _REDUCE = "sum mean max min prod".split()
 
 
-def rewrite_layouts(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
+def rewrite_layouts(mod: tvm.IRModule, machine: Machine, choices: Choices) -> tvm.IRModule:
     """Rewrite all functions of ``mod``."""
-    rules = _Rules(machine)
+    rules = _Rules(machine, choices)
     forms = Forms(mod, rules.handlers())
     for gv, function in list(mod.functions.items()):
         if isinstance(function, relax.Function):
@@ -43,8 +45,8 @@ def rewrite_layouts(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
 class _Rules:
     """The handlers: each gives the result's forms, or None when the operator stays as it is."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
+    def __init__(self, machine: Machine, choices: Choices) -> None:
+        self.machine, self.choices = machine, choices
 
     def handlers(self) -> dict[str, Handler]:
         table: dict[str, Handler] = {f"relax.{n}": self.elementwise for n in _UNARY + _BROADCAST}
@@ -81,32 +83,34 @@ class _Rules:
             return {"rows1": self._product(f, f.get(data, "rows1"), np.ascontiguousarray(w.reshape(o, i).T))}
         if groups > 1 and i == 1:
             return self._depthwise(f, data, w, o // x[1], window, out)
-        width = out[3] if isinstance(out[3], int) else None
-        tile = product_tile(width or UNKNOWN_ROWS, o // groups, self.machine, str(w.dtype), x[1] * window.strides[1])
-        if groups > 1 and tile.ragged:
-            tile = _tile_of(o // groups, width, self.machine, str(w.dtype))
-        packed = kernels.pack_columns(w.transpose(2, 3, 1, 0), tile)
-        made = f.te(
-            lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile), f.get(data, "nhwc"), compat.constant(packed), name="conv2d"
-        )
-        return {"nhwc": made}
+        return {"nhwc": self._convolution(f, f.get(data, "nhwc"), w.transpose(2, 3, 1, 0), groups, window, out[3])}
+
+    def _convolution(self, f: Forms, x: relax.Expr, weights: np.ndarray, groups: int, window: Window, width: Any) -> relax.Var:
+        """x in NHWC, ``weights`` [KH, KW, I, O] → NHWC with rows of ``width`` places."""
+        kh, kw, i, o = weights.shape
+        data, dtype = known_dims(x), str(weights.dtype)
+        rows = width if isinstance(width, int) else UNKNOWN_ROWS
+        macs = workloads.work(*window.out(data[1], data[2]), data[0], kh, kw, i, o)
+        stride = data[3] * window.strides[1]
+        padded, depth = any(window.padding), (kh, kw, i)
+        tiles = product_tiles(rows, o // groups, self.machine, dtype, stride, depth=depth, macs=macs, padded=padded)
+        if groups > 1:
+            tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype)]
+        workload = workloads.convolution("conv2d", dtype, data, o, window, groups)
+        tile = self.choices.pick(workload, by_name(tiles))
+        packed = compat.constant(kernels.pack_columns(weights, tile))
+        return f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
 
     def _depthwise(self, f: Forms, data: relax.Expr, w: np.ndarray, multiplier: int, window: Window, out: list) -> dict | None:
-        channels = w.shape[0]
-        full = self.machine.lanes(str(w.dtype))
-        lanes = next((n for n in (full, full // 2, full // 4, full // 8) if n > 1 and channels % n == 0), 1)
-        vectors = next(v for v in (2, 1) if channels % (lanes * v) == 0)
+        channels, dtype = w.shape[0], str(w.dtype)
+        x = f.get(data, "nhwc")
         width = out[3] if isinstance(out[3], int) else None
-        rows = 4 if width is None else _rows(width)
-        tile = Tile(rows, lanes * vectors, lanes, False)
-        packed = np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))
-        made = f.te(
-            lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile),
-            f.get(data, "nhwc"),
-            compat.constant(packed),
-            name="depthwise",
-        )
-        return {"nhwc": made}
+        macs = workloads.work(*out, *window.kernel)
+        tiles = depthwise_tiles(width, channels, self.machine, dtype, macs, any(window.padding))
+        workload = workloads.convolution("depthwise", dtype, known_dims(x), channels, window, channels // multiplier)
+        tile = self.choices.pick(workload, by_name(tiles))
+        packed = compat.constant(np.ascontiguousarray(w[:, 0].transpose(1, 2, 0)))
+        return {"nhwc": f.te(lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile, workload), x, packed, name="depthwise")}
 
     def conv2d_transpose(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """As one convolution that makes the stride × stride results of a place as channels, and a shuffle that spreads them."""
@@ -131,10 +135,7 @@ class _Rules:
         else:
             window = Window((th, tw), (1, 1), (th - 1, tw - 1, th - 1, tw - 1), (1, 1))
             _, places = window.out(x[2], x[3])
-            tile = product_tile(places if isinstance(places, int) else UNKNOWN_ROWS, channels, self.machine, str(w.dtype))
-            packed = kernels.pack_columns(taps, tile)
-            x_nhwc, weights = f.get(data, "nhwc"), compat.constant(packed)
-            spread = f.te(lambda x_, w_: kernels.convolution(x_, w_, channels, 1, window, tile), x_nhwc, weights, name="conv2d")
+            spread = self._convolution(f, f.get(data, "nhwc"), taps, 1, window, places)
         n, _, oh, ow = out
 
         def shuffle(z: te.Tensor) -> te.Tensor:
@@ -162,9 +163,13 @@ class _Rules:
         m = known_dims(rows)[0]
         columns = weights.shape[1]
         likely = UNKNOWN_BATCH if isinstance(m, tirx.Var) else UNKNOWN_ROWS  # a lone symbol is a batch, a product is pixels or words
-        tile = product_tile(m if isinstance(m, int) else likely, columns, self.machine, str(weights.dtype), weights.shape[0])
-        packed = kernels.pack_columns(weights, tile)
-        return f.te(lambda a, w: kernels.product(a, w, columns, tile), rows, compat.constant(packed), name="product")
+        depth, dtype = weights.shape[0], str(weights.dtype)
+        rows_ = m if isinstance(m, int) else likely
+        tiles = product_tiles(rows_, columns, self.machine, dtype, depth, depth=(depth,), macs=workloads.work(m, depth, columns))
+        workload = workloads.product(dtype, m, depth, columns)
+        tile = self.choices.pick(workload, by_name(tiles))
+        packed = compat.constant(kernels.pack_columns(weights, tile))
+        return f.te(lambda a, w: kernels.product(a, w, columns, tile, workload), rows, packed, name="product")
 
     def _batch(self, f: Forms, a: relax.Expr, b: relax.Expr, out: list) -> dict[str, relax.Expr] | None:
         left, right = known_dims(a), known_dims(b)
@@ -180,11 +185,15 @@ class _Rules:
         alone = all(isinstance(d, int) and d == 1 for d in right[:-2])
         if not alone and (len(right) != len(out) or not all(same(p, q) for p, q in zip(right[:-2], batch, strict=True))):
             return None
-        tile = product_tile(m if isinstance(m, int) else UNKNOWN_ROWS, n if isinstance(n, int) else 4096, self.machine, str(a.ty.dtype))
+        dtype, rows, columns = str(a.ty.dtype), m if isinstance(m, int) else UNKNOWN_ROWS, n if isinstance(n, int) else 4096
+        depth, macs = (left[-1],) if isinstance(left[-1], int) else (workloads.UNKNOWN, 1), workloads.work(*out, left[-1])
+        tiles = product_tiles(rows, columns, self.machine, dtype, depth=depth, macs=macs)
         if not isinstance(n, int):
-            tile = Tile(tile.rows, tile.columns, tile.lanes, True)
-        made = f.te(lambda x, y: kernels.batch_product(x, y, tile, transposed), f.get(a, "plain"), f.get(b, "plain"), name="batch_product")
-        return {"plain": made}
+            tiles = [replace(t, ragged=True) for t in tiles]
+        workload = workloads.batch_product(dtype, left, right, transposed)
+        tile = self.choices.pick(workload, by_name(tiles))
+        x, y = f.get(a, "plain"), f.get(b, "plain")
+        return {"plain": f.te(lambda p, q: kernels.batch_product(p, q, tile, transposed, workload), x, y, name="batch_product")}
 
     # ---- what follows ----------------------------------------------------------------------------------------------
 
@@ -281,16 +290,11 @@ def _ints(values: Any) -> Any:
     return tuple(int(v) for v in values)
 
 
-def _rows(width: int) -> int:
-    """How many places of a row a depthwise tile has: few past the end, many that share their input."""
-    return min(range(1, min(width, 8) + 1), key=lambda r: (-(-width // r) * r * (1 + 1 / r), -r), default=1)
-
-
-def _tile_of(columns: int, width: int | None, machine: Machine, dtype: str) -> Tile:
+def _tile_of(columns: int, width: Any, machine: Machine, dtype: str) -> Tile:
     """A tile whose width divides ``columns``, whatever it is: a tile may not reach into the next group."""
     full = machine.lanes(dtype)
     lanes = next(n for n in range(min(full, columns), 0, -1) if columns % n == 0)
-    return Tile(min(width or 8, 8), lanes, lanes, False)
+    return Tile(min(width, 8) if isinstance(width, int) else 8, lanes, lanes, False)
 
 
 def _swapped(f: Forms, value: relax.Expr) -> relax.Expr | None:

@@ -13,6 +13,7 @@ import tvm
 
 from ... import compat
 from ...errors import TargetError
+from ...kernels import Choices
 from ...runtime.machine import default_threads
 from ..base import Notes, Refusal, Stage, Target
 from .layout import rewrite_layouts
@@ -101,9 +102,16 @@ class CpuTarget(Target):
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         return []  # everything that Relax can say compiles for a CPU; packed functions are checked by the pipeline
 
-    def graph_stages(self) -> list[Stage]:
+    @property
+    def record_key(self) -> tuple[str, str]:
+        features = "".join(f" {feature}" for feature in self.mattr)
+        machine, way = self.machine, "serial" if self.threads == 1 else "parallel"
+        family = f"{self.name} {machine.vector_bits} bits x {machine.registers} {way}"
+        return f"{self.name} {self.mcpu}{features} threads={self.threads}", family
+
+    def graph_stages(self, choices: Choices) -> list[Stage]:
         def layouts(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-            return rewrite_layouts(mod, self.machine)
+            return rewrite_layouts(mod, self.machine, choices)
 
         def row_kernels(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
             return rewrite_rows(mod, self.machine)
@@ -111,9 +119,9 @@ class CpuTarget(Target):
         # layouts first: they decide which axes of a reduction are the trailing ones
         return [Stage("cpu-layouts", layouts), Stage("cpu-rows", row_kernels)]
 
-    def kernel_stages(self) -> list[Stage]:
+    def kernel_stages(self, choices: Choices) -> list[Stage]:
         def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-            return schedule_module(mod, self.machine, notes)
+            return schedule_module(mod, self.machine, choices, notes)
 
         return [Stage("cpu-schedule", schedule)]
 

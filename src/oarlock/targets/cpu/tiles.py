@@ -1,20 +1,30 @@
-"""Register tiles: how many rows and columns of a product one innermost kernel computes."""
+"""Register tiles: how many rows and columns of a product one innermost kernel computes, and how the loops around it run.
+
+``product_tiles`` and ``depthwise_tiles`` give candidates, the first by a model of the core's ports and caches.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import tvm
 
 from .machine import Machine
 
-ATTRIBUTE = "oarlock.tile"  # block annotation: [kind, rows, columns, lanes, …]
+ATTRIBUTE = "oarlock.tile"  # block annotation: what ``annotation`` gives
 PAGE, WAYS = 4096, 8  # bytes that the sets of a first-level cache span, and how many lines a set holds
 MOST_ROWS = 28
 UNKNOWN_ROWS = (14, 40, 161, 1600)  # what a symbolic number of rows may be: pixels, a sequence
 UNKNOWN_BATCH = (1, 4, 32, 256)  # … when the rows are a batch, often one
+L2_BYTES = 512 * 1024  # what of the packed weights may count on staying in the second-level cache
+PARALLEL_MACS = 200_000  # multiply-adds below which starting threads costs more than it gives
+UNROLL = 4  # steps of a reduction that a candidate writes out
+SHAPES = 10  # how many tiles beside the first are candidates
+WORST = 1.8  # … none of which costs more than this many times the first
 
 
 @dataclass(frozen=True)
@@ -22,20 +32,94 @@ class Tile:
     """``rows`` × ``columns`` accumulators, ``columns`` in vectors of ``lanes``.
 
     ``ragged``: the columns of the product are no multiple of ``columns``; the last tile has columns that nobody reads.
+    ``panels``: the loop over panels of columns is the outermost (a panel of weights stays in the cache), not that over rows.
+    ``unroll``: steps of the innermost reduction loop that are written out.
+    ``parallel``: the outer loops run on all threads.
+    ``whole``: a padded input is padded as a whole first, not row by row as its rows are needed (panels need it anyway).
     """
 
     rows: int
     columns: int
     lanes: int
     ragged: bool
+    panels: bool = False
+    unroll: int = 1
+    parallel: bool = False
+    whole: bool = False
+
+    @property
+    def name(self) -> str:
+        """The candidate's name in records."""
+        words = [f"{self.rows}x{self.columns}/{self.lanes}", "panels" if self.panels else "rows"]
+        words += [f"unroll{self.unroll}"] if self.unroll > 1 else []
+        words += ["whole"] if self.whole else []
+        words += ["parallel"] if self.parallel else []
+        return " ".join(words)
+
+    def annotation(self, kind: str) -> list[str | int]:
+        """The tile as a block annotation; ``read`` is its inverse."""
+        flags = (self.ragged, self.panels, self.unroll, self.parallel, self.whole)
+        return [kind, self.rows, self.columns, self.lanes, *map(int, flags)]
+
+    @staticmethod
+    def read(annotation: Sequence[Any]) -> tuple[str, Tile]:
+        """The kernel's kind and tile."""
+        kind, *numbers = annotation
+        rows, columns, lanes, ragged, panels, unroll, parallel, whole = map(int, numbers)
+        return str(kind), Tile(rows, columns, lanes, bool(ragged), bool(panels), unroll, bool(parallel), bool(whole))
 
 
-@lru_cache(maxsize=4096)
+def by_name(tiles: Iterable[Tile]) -> dict[str, Tile]:
+    return {tile.name: tile for tile in tiles}
+
+
 def product_tile(rows: int | tuple[int, ...], columns: int, machine: Machine, dtype: str, stride: int = 0) -> Tile:
-    """The cheapest tile for a product of ``rows`` × ``columns`` by a model of the core's ports.
+    """The cheapest tile for a product of ``rows`` × ``columns``; see ``product_tiles``."""
+    return _ranked(rows, columns, machine, dtype, stride)[0]
+
+
+def product_tiles(
+    rows: int | tuple[int, ...],
+    columns: int,
+    machine: Machine,
+    dtype: str,
+    stride: int = 0,
+    *,
+    depth: tuple[int, ...],
+    macs: int,
+    padded: bool = False,
+) -> list[Tile]:
+    """Candidates for a product of ``rows`` × ``columns``, the best by the model first, then different ones.
 
     ``rows``: their number, or some likely numbers (UNKNOWN_ROWS, UNKNOWN_BATCH) when it is symbolic.
     ``stride``: elements from one row of the first operand to the next (0: unknown).
+    ``depth``: the loops of each sum.  ``macs``: multiply-adds in all.  ``padded``: the first operand is padded on the way.
+    """
+    shapes = _ranked(rows, columns, machine, dtype, stride)
+    panel_bytes = math.prod(depth) * tvm.DataType(dtype).bits // 8 * columns
+    first, *others = [_with_loops(tile, panel_bytes, columns, macs, machine) for tile in shapes]
+    unrolls = depth[-1] % UNROLL == 0 and depth[-1] > UNROLL
+    out = [first]
+    out += [replace(first, panels=not first.panels)] if columns > first.columns else []
+    out += [replace(first, parallel=not first.parallel)] if machine.threads > 1 else []
+    out += [replace(first, whole=True)] if padded and not first.panels else []
+    out += others[:3]
+    out += [replace(first, unroll=UNROLL)] if unrolls else []
+    out += others[3:]
+    out += [replace(tile, panels=not tile.panels) for tile in others if columns > tile.columns]
+    out += [replace(tile, whole=True) for tile in others if padded and not tile.panels]
+    out += [replace(tile, unroll=UNROLL) for tile in others if unrolls]
+    return list(dict.fromkeys(out))
+
+
+def _with_loops(tile: Tile, panel_bytes: int, columns: int, macs: int, machine: Machine) -> Tile:
+    panels = panel_bytes > L2_BYTES and columns > tile.columns
+    return replace(tile, panels=panels, parallel=machine.threads > 1 and macs >= PARALLEL_MACS)
+
+
+@lru_cache(maxsize=4096)
+def _ranked(rows: int | tuple[int, ...], columns: int, machine: Machine, dtype: str, stride: int) -> list[Tile]:
+    """Tiles that differ in more than a row or two, the cheapest first.
 
     A step of the inner loop costs the larger of its multiply-adds, its loads (two a cycle) and the latency of a multiply-add.
     """
@@ -44,9 +128,25 @@ def product_tile(rows: int | tuple[int, ...], columns: int, machine: Machine, dt
     # rows a multiple of a page apart lie in one set of the first-level cache: one more than its ways, and every read misses
     apart = stride * tvm.DataType(dtype).bits // 8
     most = min(MOST_ROWS, PAGE // math.gcd(apart, PAGE) * (WAYS - 1)) if apart else MOST_ROWS
+    priced = sorted(((_cost(t, likely, columns, full), i, t) for i, t in enumerate(_all_tiles(likely, columns, machine, full, most))))
+    if not priced:  # columns or rows of 0: nothing will run
+        return [Tile(1, full, full, columns % full != 0)]
+    out: list[Tile] = []
+    for cost, _, tile in priced:
+        if len(out) > SHAPES or cost > WORST * priced[0][0]:
+            break
+        if not any((t.columns, t.lanes) == (tile.columns, tile.lanes) and _near(t.rows, tile.rows) for t in out):
+            out.append(tile)
+    return out
+
+
+def _near(a: int, b: int) -> bool:
+    return abs(a - b) * 4 < max(a, b)
+
+
+def _all_tiles(likely: tuple[int, ...], columns: int, machine: Machine, full: int, most: int) -> Iterator[Tile]:
     choices = [lanes for lanes in (full, full // 2, full // 4) if lanes >= 4 or lanes == full]
     exact = [lanes for lanes in choices if columns % lanes == 0]
-    best: tuple[float, Tile] | None = None
     for lanes in exact or choices:
         for vectors in range(1, 9):
             width = vectors * lanes
@@ -56,13 +156,7 @@ def product_tile(rows: int | tuple[int, ...], columns: int, machine: Machine, dt
             for height in range(1, most + 1):
                 if height * vectors + vectors + 1 > machine.registers or height > max(likely):
                     break
-                tile = Tile(height, width, lanes, ragged)
-                cost = _cost(tile, likely, columns, full)
-                if best is None or cost < best[0]:
-                    best = cost, tile
-    if best is None:  # columns or rows of 0: nothing will run
-        return Tile(1, full, full, columns % full != 0)
-    return best[1]
+                yield Tile(height, width, lanes, ragged)
 
 
 def _cost(tile: Tile, rows: tuple[int, ...], columns: int, full: int) -> float:
@@ -76,3 +170,25 @@ def _cost(tile: Tile, rows: tuple[int, ...], columns: int, full: int) -> float:
     for r in rows:
         total += -(-r // tile.rows) * step / max(r, 1)
     return total * -(-columns // tile.columns)
+
+
+def depthwise_tiles(width: int | None, channels: int, machine: Machine, dtype: str, macs: int, padded: bool) -> list[Tile]:
+    """Candidates for a depthwise convolution with rows of ``width`` places (None: symbolic): few past the end, many that share input."""
+    full = machine.lanes(dtype)
+    lanes = next((n for n in (full, full // 2, full // 4, full // 8) if n > 1 and channels % n == 0), 1)
+    vectors = [v for v in (2, 1, 4) if channels % (lanes * v) == 0]
+    best = 4 if width is None else _depthwise_rows(width)[0]
+    others = [r for r in _depthwise_rows(width or 64) if r != best]
+    parallel = machine.threads > 1 and macs >= PARALLEL_MACS
+    first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel) for v in vectors]
+    out = [first]
+    out += [replace(first, parallel=not parallel)] if machine.threads > 1 else []
+    out += [replace(first, whole=True)] if padded else []
+    out += [replace(first, unroll=2), *wider, *(replace(first, rows=r) for r in others[:2])]
+    out += [replace(first, unroll=2, whole=True), *(replace(w, whole=True) for w in wider)] if padded else []
+    out += [replace(t, rows=r, whole=w) for r in others for t in (first, *wider) for w in ((False, True) if padded else (False,))]
+    return [t for t in dict.fromkeys(out) if t.rows * (t.columns // t.lanes) + t.columns // t.lanes < machine.registers]
+
+
+def _depthwise_rows(width: int) -> list[int]:
+    return sorted(range(1, min(max(width, 1), 8) + 1), key=lambda r: (-(-width // r) * r * (1 + 1 / r), -r))

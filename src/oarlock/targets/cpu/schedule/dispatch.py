@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import tvm
 from tvm import tirx
 
 from .... import compat
+from ....kernels import Choices
+from ....kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
 from ...base import Notes
 from ..elementary import expand
 from ..machine import Machine
 from . import columns, generic, rows, tiled
-
-SCHEDULED = "oarlock.schedule"  # attribute of a scheduled kernel: which schedule it got
 
 Schedule = Callable[[tirx.PrimFunc, Machine], tirx.PrimFunc | None]
 
@@ -26,22 +27,35 @@ _LIBRARY: list[tuple[str, Schedule]] = [
 ]
 
 
-def schedule_module(mod: tvm.IRModule, machine: Machine, notes: Notes) -> tvm.IRModule:
+def schedule_module(mod: tvm.IRModule, machine: Machine, choices: Choices, notes: Notes) -> tvm.IRModule:
     """Schedule every kernel of ``mod`` that is not scheduled yet."""
     new = {}
     for gv, function in mod.functions.items():
-        if isinstance(function, tirx.PrimFunc) and SCHEDULED not in (function.attrs or {}):
-            new[gv] = _schedule(gv.name_hint, function, machine, notes)
+        if isinstance(function, tirx.PrimFunc) and SCHEDULE not in (function.attrs or {}):
+            new[gv] = _schedule(gv.name_hint, function, machine, choices, notes)
     if new:
         mod = mod.clone()
         mod.update(tvm.IRModule(new))
     return mod
 
 
-def _schedule(name: str, function: tirx.PrimFunc, machine: Machine, notes: Notes) -> tirx.PrimFunc:
-    if not compat.has_root_block(function):
-        return expand(function).with_attr(SCHEDULED, "none")  # statements without blocks (a check of sizes): nothing to schedule
-    for kind, schedule in _LIBRARY:
+def _schedule(name: str, function: tirx.PrimFunc, machine: Machine, choices: Choices, notes: Notes) -> tirx.PrimFunc:
+    kind, scheduled = _first(name, function, machine, notes)
+    scheduled = expand(scheduled).with_attr(SCHEDULE, kind)
+    if WORKLOAD in scheduled.attrs or kind == "none":
+        return scheduled  # chosen already, as the layout of its weights was
+    candidates = {"rule": scheduled}
+    if machine.threads > 1 and compat.has_parallel_loops(scheduled):
+        alone = _first(name, function, replace(machine, threads=1), Notes())[1]
+        candidates["serial"] = expand(alone).with_attr(SCHEDULE, kind)
+    workload = f"{kind} {compat.structural_name(function)}"
+    chosen = choices.pick(workload, candidates)
+    return chosen.with_attrs({WORKLOAD: workload, CANDIDATE: choices.picked[workload]})
+
+
+def _first(name: str, function: tirx.PrimFunc, machine: Machine, notes: Notes) -> tuple[str, tirx.PrimFunc]:
+    """The name and result of the first schedule that takes ``function``; statements without blocks (a check of sizes) stay as they are."""
+    for kind, schedule in _LIBRARY if compat.has_root_block(function) else ():
         try:
             scheduled = schedule(function, machine)
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as e:
@@ -49,5 +63,5 @@ def _schedule(name: str, function: tirx.PrimFunc, machine: Machine, notes: Notes
             notes.add("cpu-schedule", f"{name}: schedule {kind} does not apply ({type(e).__name__}: {text[:200]})")
             continue
         if scheduled is not None:
-            return expand(scheduled).with_attr(SCHEDULED, kind)
-    return expand(function).with_attr(SCHEDULED, "none")
+            return kind, scheduled
+    return "none", function

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from tvm import s_tir, tirx
 
+from ....kernels.choice import CANDIDATE, WORKLOAD
 from ..machine import Machine
-from ..tiles import ATTRIBUTE
+from ..tiles import ATTRIBUTE, Tile
 from . import blocks
-
-L2_BYTES = 512 * 1024  # what of the packed weights may count on staying in the second-level cache
-PARALLEL_FLOPS = 200_000  # multiply-adds below which starting threads costs more than it gives
 
 
 def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
@@ -25,43 +22,35 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         return None
     acc = accumulators[0]
     position = [sch.get(b).name_hint for b in leaves].index(sch.get(acc).name_hint)
-    kind, rows, columns, lanes = _note(sch.get(acc).annotations[ATTRIBUTE])
+    kind, tile = Tile.read(sch.get(acc).annotations[ATTRIBUTE])
     before, after = leaves[:position], leaves[position + 1 :]
     for block in after[:-1]:
         sch.compute_inline(block)
     out = after[-1]
-    nest = blocks.nest_of(sch, acc)
-    flops = blocks.work(nest.extents)
-    ragged = _ragged(sch, out, columns)
+    ragged = _ragged(sch, out, tile.columns)
     *outer, row, column = sch.get_loops(out)
-    row_tile, row_in = sch.split(row, [None, rows])
-    column_tile, column_in = sch.split(column, [None, columns])
-    panels_first = _weight_bytes(sch, acc) > L2_BYTES and blocks.extent(sch.get(column_tile).extent)[0] > 1
+    row_tile, row_in = sch.split(row, [None, tile.rows])
+    column_tile, column_in = sch.split(column, [None, tile.columns])
     if kind == "convolution" or kind == "depthwise":
-        order = [column_tile, *outer, row_tile] if panels_first else [*outer, column_tile, row_tile]
+        order = [column_tile, *outer, row_tile] if tile.panels else [*outer, column_tile, row_tile]
     else:
-        order = [*outer, column_tile, row_tile] if panels_first else [*outer, row_tile, column_tile]
+        order = [*outer, column_tile, row_tile] if tile.panels else [*outer, row_tile, column_tile]
     sch.reorder(*order, row_in, column_in)
     # where padding and packing of inputs happens: once an output row when rows come first, else once for the whole input
-    at = outer[-1] if kind in ("convolution", "depthwise") and not panels_first else None
+    at = outer[-1] if kind in ("convolution", "depthwise") and not tile.panels and not tile.whole else None
     sch.compute_at(acc, order[-1], preserve_unit_loops=True)
     sch.set_scope(acc, 0, "local")
-    _inner(sch, acc, kind, lanes)
+    _inner(sch, acc, kind, tile)
     sch.unroll(row_in)
     if not ragged:
-        column_vector, column_lane = sch.split(column_in, [None, lanes])
+        column_vector, column_lane = sch.split(column_in, [None, tile.lanes])
         sch.unroll(column_vector)
         sch.vectorize(column_lane)
-    parallel = machine.threads > 1 and flops >= PARALLEL_FLOPS
-    _producers(sch, before, at, lanes, parallel)
-    if parallel:
+    _producers(sch, before, at, tile.lanes, tile.parallel)
+    if tile.parallel:
         _parallel(sch, order[: len(outer)] if at is not None and before else order, machine)
-    return sch.mod["main"]
-
-
-def _note(annotation: Any) -> tuple[str, int, int, int]:
-    kind, rows, columns, lanes = list(annotation)[:4]
-    return str(kind), int(rows), int(columns), int(lanes)
+    named = {key: str(sch.get(acc).annotations[key]) for key in (WORKLOAD, CANDIDATE)}
+    return sch.mod["main"].with_attrs(named)
 
 
 def _ragged(sch: s_tir.Schedule, out: Any, columns: int) -> bool:
@@ -69,26 +58,23 @@ def _ragged(sch: s_tir.Schedule, out: Any, columns: int) -> bool:
     return dynamic or size % columns != 0
 
 
-def _weight_bytes(sch: s_tir.Schedule, acc: Any) -> int:
-    """The size of the accumulator's second operand (the packed weights)."""
-    buffer = sch.get(acc).reads[-1].source
-    return math.prod(blocks.extent(d)[0] for d in buffer.shape) * 4
-
-
-def _inner(sch: s_tir.Schedule, acc: Any, kind: str, lanes: int) -> None:
+def _inner(sch: s_tir.Schedule, acc: Any, kind: str, tile: Tile) -> None:
     """Accumulators in registers: reduction loops outside, the tile's loops unrolled and vectorised inside."""
-    nest = blocks.nest_of(sch, acc)
-    reduces = [loop for loop, k in zip(nest.loops, nest.kinds, strict=True) if k == "reduce"]
+    loops = list(sch.get_loops(acc))
     count = {"product": 1, "batch_product": 1, "convolution": 3, "depthwise": 2}[kind]
-    reduces = list(nest.loops[-count:])
-    row, column = nest.loops[-count - 2], nest.loops[-count - 1]
-    vector, lane = sch.split(column, [None, lanes])
+    reduces = loops[-count:]
+    row, column = loops[-count - 2], loops[-count - 1]
+    vector, lane = sch.split(column, [None, tile.lanes])
     sch.reorder(*reduces, row, vector, lane)
     sch.unroll(row)
     sch.unroll(vector)
     sch.vectorize(lane)
     if kind == "depthwise":
-        sch.unroll(reduces[-1])
+        for loop in reduces[-tile.unroll :]:
+            sch.unroll(loop)
+    elif tile.unroll > 1:
+        _, steps = sch.split(reduces[-1], [None, tile.unroll])
+        sch.unroll(steps)
     sch.decompose_reduction(acc, reduces[0])
 
 

@@ -1,0 +1,245 @@
+"""Records: how long each candidate took for each workload, as one file that can be merged and shared.
+
+    {"format": "oarlock records", "version": 1,
+     "targets": {"cpu znver4 threads=1": {
+        "family": "cpu 512x32 serial",
+        "kernels": {"product float32 3136x64 o256": {
+            "14x32/16 rows": {"seconds": 9.1e-4, "count": 5, "date": "2026-11-22", "oarlock": "0.1.0"},
+            "28x16/16 rows": {"failed": "wrong numbers", …}}}}}}
+
+A family joins machines that are alike: what was measured on one is a good guess for the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime
+import fcntl
+import json
+import math
+import os
+import secrets
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from ..errors import OarlockError
+from .choice import Chooser
+
+FORMAT, VERSION = "oarlock records", 1
+ENV_PATH = "OARLOCK_RECORDS"
+NOISE = 0.02  # a gain below this part is no reason to leave the default
+
+Entry = dict[str, Any]
+
+
+def user_path() -> Path:
+    """The user's own database: $OARLOCK_RECORDS, else a file in the platform's folder for caches."""
+    if named := os.environ.get(ENV_PATH):
+        return Path(named)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "oarlock" / "records.json"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oarlock" / "records.json"
+
+
+@cache
+def shipped() -> Records:
+    """The database that comes with the package."""
+    records = Records()
+    for file in sorted(files(__package__).joinpath("default").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".json"):
+            records.merge(Records.parse(file.read_text(encoding="utf-8"), file.name))
+    return records
+
+
+class Records:
+    """Times by (target key, workload, candidate)."""
+
+    def __init__(self) -> None:
+        self._targets: dict[str, dict[str, Any]] = {}
+
+    # ---- reading and writing ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, missing_ok: bool = False) -> Records:
+        """Read a database.  OarlockError when it is damaged or of a newer format, and when it is missing unless ``missing_ok``."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            if missing_ok:
+                return cls()
+            raise OarlockError("the records are not there", where=str(path), todo="make them with oarlock tune") from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OarlockError(f"the records cannot be read: {reason}", where=str(path)) from error
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Records:
+        """The records in a database's text."""
+        damaged = OarlockError("the file of records is damaged", where=where, todo="delete it, or take it from a copy")
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise damaged from error
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise OarlockError("this is no file of Oarlock's records", where=where, todo="give a file that oarlock tune wrote")
+        if document.get("version") != VERSION:
+            raise OarlockError(
+                f"the records have version {document.get('version')!r:.20}; this Oarlock reads {VERSION}",
+                where=where,
+                todo="use the Oarlock that wrote them, or tune again",
+            )
+        targets = document.get("targets")
+        if not isinstance(targets, dict) or not all(map(_good_target, targets.values())):
+            raise damaged
+        records = cls()
+        records._targets = targets
+        return records
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the database in one step: no reader sees half a file."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        document = {"format": FORMAT, "version": VERSION, "targets": self._targets}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+                os.replace(temporary, path)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    temporary.unlink()
+        except OSError as error:
+            raise OarlockError(f"the records cannot be written: {error.strerror or error}", where=str(path)) from error
+
+    def add_to(self, path: str | os.PathLike[str]) -> None:
+        """Put these records into the database at ``path``, over what it has of the same; other processes may do so too."""
+        path = Path(path)
+        with _locked(path):
+            stored = Records.load(path, missing_ok=True)
+            for key, target in self._targets.items():
+                for workload, entries in target["kernels"].items():
+                    stored._kernel(key, target["family"], workload).update(entries)
+            stored.save(path)
+
+    # ---- contents --------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, family: str, workload: str, candidate: str, seconds: float, count: int) -> None:
+        """Record a time, in place of an earlier one."""
+        self._kernel(key, family, workload)[candidate] = {"seconds": seconds, "count": count, **_stamp()}
+
+    def fail(self, key: str, family: str, workload: str, candidate: str, reason: str) -> None:
+        """Record that a candidate must not be used."""
+        self._kernel(key, family, workload)[candidate] = {"failed": reason, **_stamp()}
+
+    def entries(self, key: str, workload: str) -> dict[str, Entry]:
+        """What is known of a workload, by candidate."""
+        return self._targets.get(key, {}).get("kernels", {}).get(workload, {})
+
+    def __iter__(self) -> Iterator[tuple[str, str, str, Entry]]:
+        """(target key, workload, candidate, entry) of every record."""
+        for key, target in self._targets.items():
+            for workload, entries in target["kernels"].items():
+                for candidate, entry in entries.items():
+                    yield key, workload, candidate, entry
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def best(self, key: str, workload: str, candidates: Sequence[str]) -> str | None:
+        """The fastest recorded of ``candidates`` for exactly this target; None when none is recorded.
+
+        The first candidate is left only for a gain above NOISE.  Failed ones are never taken.
+        """
+        entries = self.entries(key, workload)
+        times = {name: entries[name]["seconds"] for name in candidates if "seconds" in entries.get(name, {})}
+        if not times:
+            return None
+        fastest, default = min(times, key=lambda name: times[name]), candidates[0]
+        return default if default in times and times[default] * (1 - NOISE) <= times[fastest] else fastest
+
+    def relatives(self, key: str, family: str) -> list[str]:
+        """The other targets of a family."""
+        return [k for k, target in self._targets.items() if target["family"] == family and k != key]
+
+    def merge(self, other: Records) -> None:
+        """Add the records of ``other``; what both have becomes the mean, weighted by count.
+
+        Times of one workload from two machines or two days differ by a factor: that is taken from the candidates both have, and
+        the times of ``other`` are scaled by it first.  A candidate that failed in either has failed.
+        """
+        for key, target in other._targets.items():
+            for workload, theirs in target["kernels"].items():
+                ours = self._kernel(key, target["family"], workload)
+                both = [name for name in theirs if "seconds" in theirs[name] and "seconds" in ours.get(name, {})]
+                scale = statistics.median(ours[name]["seconds"] / theirs[name]["seconds"] for name in both) if both else 1.0
+                for name, entry in theirs.items():
+                    ours[name] = _joined(ours.get(name), entry, scale)
+
+    def _kernel(self, key: str, family: str, workload: str) -> dict[str, Entry]:
+        target = self._targets.setdefault(key, {"family": family, "kernels": {}})
+        return target["kernels"].setdefault(workload, {})
+
+
+def chooser(databases: Sequence[Records], key: str, family: str) -> Chooser:
+    """How a compilation chooses: the first database that knows the workload on this target, else on one of its family, decides."""
+    places = [(records, key) for records in databases]
+    places += [(records, relative) for records in databases for relative in records.relatives(key, family)]
+
+    def choose(workload: str, candidates: Sequence[str]) -> str | None:
+        found = (records.best(at, workload, candidates) for records, at in places)
+        return next((name for name in found if name is not None), None)
+
+    return choose
+
+
+def _joined(ours: Entry | None, theirs: Entry, scale: float) -> Entry:
+    if ours is None:
+        return copy.copy(theirs) if "failed" in theirs else theirs | {"seconds": theirs["seconds"] * scale}
+    for entry in (ours, theirs):
+        if "failed" in entry:
+            return copy.copy(entry)
+    count = ours["count"] + theirs["count"]
+    seconds = (ours["seconds"] * ours["count"] + theirs["seconds"] * scale * theirs["count"]) / count
+    newer = max(ours, theirs, key=lambda entry: str(entry.get("date", "")))
+    return newer | {"seconds": seconds, "count": count}
+
+
+def _stamp() -> dict[str, str]:
+    return {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "oarlock": __version__}
+
+
+def _good_target(target: Any) -> bool:
+    if not isinstance(target, dict) or not isinstance(target.get("family"), str) or not isinstance(target.get("kernels"), dict):
+        return False
+    kernels = target["kernels"].values()
+    return all(isinstance(entries, dict) and all(map(_good_entry, entries.values())) for entries in kernels)
+
+
+def _good_entry(entry: Any) -> bool:
+    match entry:
+        case {"failed": str()}:
+            return True
+        case {"seconds": float(seconds), "count": int(count)}:
+            return math.isfinite(seconds) and seconds > 0 and count > 0
+    return False
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One writer at a time, by a lock on a file beside ``path``."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(path.with_name(f".{path.name}.lock"), "w", encoding="ascii")
+    except OSError as error:
+        raise OarlockError(f"the records cannot be written: {error.strerror or error}", where=str(path)) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
