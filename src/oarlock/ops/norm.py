@@ -91,12 +91,12 @@ def batch_norm(
 def fused_batch_norm_act(
     b: Builder, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, momentum: float, epsilon: float, act_type: str
 ) -> tuple[Tensor | None, ...]:
-    """batch_norm of the running statistics, then an activation."""
-    out = batch_norm(b, x, mean, variance, scale, bias, True, momentum, epsilon)[0]
-    assert out is not None
+    """batch_norm of channels-last data by the batch's own statistics (Paddle's kernel knows nothing else), then an activation."""
     if act_type != "relu":
         raise UnsupportedError(f"fused_batch_norm_act with act_type={act_type!r}")
-    return b.emit(relax.op.nn.relu(out.expr)), mean, variance, None, None, None
+    out = batch_norm(b, x, mean, variance, scale, bias, False, momentum, epsilon, "NHWC")[0]
+    assert out is not None
+    return b.emit(relax.op.nn.relu(out.expr)), None, None, None, None, None
 
 
 # ---- layer, group, instance ------------------------------------------------------------------------------------------

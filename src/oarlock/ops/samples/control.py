@@ -94,3 +94,63 @@ sample("array_to_tensor", lambda paddle, x, n: _array_in_loop(paddle, x, n, True
 sample("array_to_tensor", lambda paddle, x, n: _array_in_loop(paddle, x, n, False), x=f32(2, 3), n=_count(4))
 sample("array_write", _array_static, x=f32(2, 3))
 sample("if", lambda paddle, x, m: paddle.static.nn.cond(m.any(), lambda: x + 1, lambda: x), x=f32(2, 3), m=boolean(4))
+
+
+def _three(paddle: Any, x: Any) -> Any:
+    return paddle.tensor.create_array("float32", [x, x * 2, x - 1])
+
+
+def _pop(paddle: Any, x: Any, index: int) -> list:
+    array = _three(paddle, x)
+    out = paddle._C_ops.array_pop(array, index)
+    out = out[-1] if isinstance(out, list | tuple) else out
+    return [out, paddle.tensor.array_length(array), paddle.tensor.array_read(array, paddle.full([1], 1, "int64"))]
+
+
+def _pop_in_loop(paddle: Any, x: Any, n: Any) -> Any:
+    """The array has a length known only at run time when an element is taken out."""
+    array = paddle.tensor.create_array("float32")
+
+    def body(i: Any) -> list:
+        paddle.tensor.array_write(x + i.astype("float32"), paddle.tensor.array_length(array), array)
+        return [i + 1]
+
+    paddle.static.nn.while_loop(lambda i: i < n, body, [paddle.zeros([], "int64")])
+    out = paddle._C_ops.array_pop(array, 1)
+    return [out[-1] if isinstance(out, list | tuple) else out, paddle.tensor.array_length(array)]
+
+
+def _sliced(paddle: Any, x: Any, begin: int, end: int) -> Any:
+    from paddle.tensor.manipulation import tensor_array_to_tensor
+
+    part = paddle._C_ops.slice_array(_three(paddle, x), [begin], [end])
+    return tensor_array_to_tensor(part, axis=1, use_stack=False)
+
+
+def _added(paddle: Any, x: Any) -> list:
+    total = paddle._C_ops.add_n_array([_three(paddle, x), _three(paddle, x * 3)])
+    return [paddle.tensor.array_read(total, paddle.full([1], i, "int64")) for i in range(3)]
+
+
+def _filled(paddle: Any, x: Any) -> list:
+    like = paddle._C_ops.create_array_like(_three(paddle, x), 2.5)
+    return [paddle.tensor.array_read(like, paddle.full([1], 2, "int64")), paddle.tensor.array_length(like)]
+
+
+sample("create_array", lambda paddle, x: paddle.tensor.array_length(_three(paddle, x)), x=f32(2, 3))
+sample("create_array_like", _filled, x=f32(2, 3))
+sample("array_length", lambda paddle, x: paddle.tensor.array_length(paddle.tensor.create_array("float32")) + x, x=i64(2))
+sample("array_read", lambda paddle, x, i: paddle.tensor.array_read(_three(paddle, x), i), static=(0,), x=f32(2, 3), i=np.array([2]))
+sample(
+    "array_read", lambda paddle, x: paddle.tensor.array_read(_three(paddle, x), paddle.full([1], 1, "int64")), x=np.float32(2).reshape([])
+)
+for _index in (0, 1, -1):
+    sample("array_pop", lambda paddle, x, i=_index: _pop(paddle, x, i), x=f32(2, 3))
+sample("array_pop", _pop_in_loop, x=f32(2, 3), n=_count(4))
+for _begin, _end in ((1, 3), (0, 1), (-2, 3), (0, -1)):
+    sample("slice_array", lambda paddle, x, i=_begin, j=_end: _sliced(paddle, x, i, j), x=f32(2, 3))
+sample("slice_array_dense", lambda paddle, x: paddle._C_ops.slice_array_dense(_three(paddle, x), [1]), x=f32(2, 3))
+sample(
+    "slice_array_dense", lambda paddle, x, i: paddle._C_ops.slice_array_dense(_three(paddle, x), i), static=(0,), x=f32(2), i=np.array([2])
+)
+sample("add_n_array", _added, x=f32(2, 3))

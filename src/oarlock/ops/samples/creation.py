@@ -39,3 +39,21 @@ sample("fill_diagonal_tensor", lambda paddle, x, y: paddle.diagonal_scatter(x, y
 sample("sequence_mask", lambda paddle, x: paddle.nn.functional.sequence_mask(x, 5, "float32"), x=np.array([1, 3, 5]))
 sample("sequence_mask", lambda paddle, x: paddle.nn.functional.sequence_mask(x), x=np.array([[1, 3], [2, 0]]))
 sample("empty", lambda paddle: paddle.empty([2, 3]), seed_free=True)
+sample("full_int_array", lambda paddle: paddle._C_ops.full_int_array([3, -4], paddle.int64, paddle.CPUPlace()))
+sample("full_int_array", lambda paddle: paddle._C_ops.full_int_array([5], paddle.int32, paddle.CPUPlace()))
+sample("empty_like", lambda paddle, x: paddle.empty_like(x), seed_free=True, x=f32(2, 3))
+sample("empty_like", lambda paddle, x: paddle.empty_like(x, "int64"), seed_free=True, x=f32(2, 3))
+sample("fill", lambda paddle, x: paddle._C_ops.fill(x, 2.5), x=f32(2, 3))
+sample("fill", lambda paddle, x: [paddle._C_ops.fill(x, -2.5), paddle._C_ops.fill(x[0], 7)], x=i64(3))
+sample("fill", lambda paddle, x: paddle._C_ops.fill(x, -1), x=np.array(False))
+sample("fill", lambda paddle, x, v: paddle._C_ops.fill(x, v), x=f32(2, 3), v=np.array([1.5], "float32"))
+_FILLS = [(0, False), (1, False), (-2, False), (-6, False), (0, True), (1, True), (-1, True), (3, True)]
+for _shape in ((5, 4), (3, 9), (9, 3), (4, 4)):
+    sample("fill_diagonal", lambda paddle, x: [paddle._C_ops.fill_diagonal(x, 2.5, k, wrap) for k, wrap in _FILLS], x=f32(*_shape))
+sample("fill_diagonal", lambda paddle, x: [paddle._C_ops.fill_diagonal(x, 7, k, wrap) for k, wrap in _FILLS], x=i64(3, 3, 3))
+sample("fill_diagonal", lambda paddle, x: [paddle._C_ops.fill_diagonal(x, 1, k, wrap) for k, wrap in _FILLS[:5]], x=boolean(2, 3, 4))
+_HANDED_ON = {"memcpy": (0,), "memcpy_d2h": (0,), "memcpy_h2d": (1,), "npu_identity": (-1,), "share_data": ()}
+for _name, _arguments in _HANDED_ON.items():
+    sample(_name, lambda paddle, x, n=_name, a=_arguments: getattr(paddle._C_ops, n)(x, *a) * 2, x=f32(2, 3))
+sample("assign_out", lambda paddle, x: paddle.assign(x * 2, paddle.zeros([2, 3])) + 1, x=f32(2, 3))
+sample("print", lambda paddle, x: paddle.static.Print(x, summarize=1, message="twice") * 2, x=f32(2, 3))

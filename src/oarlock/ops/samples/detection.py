@@ -224,3 +224,18 @@ sample(
     r=boxes(12, 700.0),
     n=counts(12),
 )
+
+
+def _collect(paddle: Any, *tensors: Any, top: int = 6) -> Any:
+    rois, scores, numbers = tensors[:2], tensors[2:4], tensors[4:]
+    return paddle._C_ops.collect_fpn_proposals(list(rois), list(scores), list(numbers), top)
+
+
+for _top, _scores in ((6, f32), (7, scored), (100, scored), (1, scored)):
+    sample(
+        "collect_fpn_proposals",
+        lambda paddle, *tensors, top=_top: _collect(paddle, *tensors, top=top),
+        dynamic="Paddle does not infer the number of boxes",
+        r=boxes(5), q=boxes(4, seed=3), s=_scores(5, 1), t=_scores(4, 1, seed=2), n=counts(*((2, 3) if _top > 1 else (5,))),
+        m=counts(*((1, 3) if _top > 1 else (4,))),
+    )  # fmt: skip

@@ -41,3 +41,20 @@ sample("frame", lambda paddle, x: paddle.signal.frame(x, 3, 2, axis=0), static=(
 sample("overlap_add", lambda paddle, x: paddle.signal.overlap_add(x, 2), static=(-1, -2), x=f32(2, 5, 4))
 sample("overlap_add", lambda paddle, x: paddle.signal.overlap_add(x, 3, axis=0), static=(0, 1), x=f32(4, 5, 2))
 sample("gather_tree", lambda paddle, i, p: paddle.nn.functional.gather_tree(i, p), i=i64(3, 2, 2, high=9), p=i64(3, 2, 2, high=2))
+sample("c_embedding", lambda paddle, x, w: paddle._C_ops.c_embedding(w, x, 3, 20), constants={"w": f32(5, 4)}, x=i64(3, 4))
+sample("c_embedding", lambda paddle, x, w: paddle._C_ops.c_embedding(w, x, 0, -1), constants={"w": f64(5, 4)}, x=i32(3, high=5))
+sample(
+    "embedding_with_scaled_gradient",
+    lambda paddle, x, w: [paddle._C_ops.embedding_with_scaled_gradient(x, w, k) for k in (-1, 2)],
+    x=i64(3, 4, high=6), w=f32(6, 4),
+)  # fmt: skip
+sample(
+    "repeat_interleave_with_tensor_index",
+    lambda paddle, x, r: [paddle._C_ops.repeat_interleave_with_tensor_index(x, r, axis, -1) for axis in (1, -1)],
+    x=f32(2, 3, 3), r=np.array([2, 0, 3]),
+)  # fmt: skip
+sample(
+    "repeat_interleave_with_tensor_index",
+    lambda paddle, x, r: paddle._C_ops.repeat_interleave_with_tensor_index(x, r, 0, 5),
+    x=i64(3, 2), r=np.array([2, 0, 3], "int32"),
+)  # fmt: skip

@@ -130,3 +130,15 @@ sample("matrix_rank", lambda paddle, x: paddle.linalg.matrix_rank(x, tol=0.5, he
 sample("matrix_rank_atol_rtol", lambda paddle, x: paddle.linalg.matrix_rank(x, atol=0.5, rtol=0.3), x=f32(3, 4, 4))
 sample("matrix_rank_atol_rtol", lambda paddle, x: paddle.linalg.matrix_rank(x, rtol=0.3), x=f32(3, 4, 4))
 sample("matrix_rank_atol_rtol", lambda paddle, x: paddle.linalg.matrix_rank(x, atol=0.9), x=f32(3, 4, 4))
+sample("slogdet_v2", lambda paddle, x: list(paddle._C_ops.slogdet_v2(x)), x=f32(2, 4, 4))
+sample("slogdet_v2", lambda paddle, x: list(paddle._C_ops.slogdet_v2(x)), x=f64(3, 3))
+sample("matmul_with_flatten", lambda paddle, x, y: paddle._C_ops.matmul_with_flatten(x, y, 2, 1), x=f32(2, 3, 4), y=f32(4, 5))
+sample("matmul_with_flatten", lambda paddle, x, y: paddle._C_ops.matmul_with_flatten(x, y, 1, 2), x=f32(2, 3, 4), y=f32(3, 4, 5))
+sample("matmul_with_flatten", lambda paddle, x, y: paddle._C_ops.matmul_with_flatten(x, y, 1, 1), x=f64(2, 3), y=f64(3, 2, 2))
+for _default in (True, False):
+    sample(
+        "matrix_rank_tol",
+        lambda paddle, x, t, d=_default: paddle._C_ops.matrix_rank_tol(x, t, d, False),
+        x=_low_rank(2, 4, 3), t=f32(2, low=0.0, high=2.0),
+    )  # fmt: skip
+sample("matrix_rank_tol", lambda paddle, x, t: paddle._C_ops.matrix_rank_tol(x, t, False, True), x=_symmetric(4, 4), t=f32(3, low=0.5))

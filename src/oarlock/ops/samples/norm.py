@@ -73,3 +73,40 @@ sample("spectral_norm", lambda paddle, w, u, v: paddle._C_ops.spectral_norm(w, u
 sample("spectral_norm", lambda paddle, w, u, v: paddle._C_ops.spectral_norm(w, u, v, 1, 3, 1e-12), w=f32(4, 3, 2), u=f32(3), v=f32(8))
 sample("renorm", lambda paddle, x: paddle.renorm(x, 2.0, 1, 2.5), x=f32(2, 3, 4), static=(1,))
 sample("renorm", lambda paddle, x: paddle.renorm(x, 1.5, -1, 3.0), x=f64(2, 3, 4), static=(1, 2))
+
+
+def _fused_norm(name: str, *attributes: Any, results: int = 2) -> Any:
+    """x, then the operands named b(ias), r(esidual), w(eight) and c (the norm's bias) where they are given."""
+
+    def call(paddle: Any, x: Any, *given: Any, names: str) -> Any:
+        operands = dict(zip(names, given, strict=True))
+        out = getattr(paddle._C_ops, name)(x, *(operands.get(k) for k in "brwc"), *attributes)
+        return list(out)[: results if "r" in names else 1]
+
+    return call
+
+
+_QUANT = (-1.0, 0, 0.0, 0.0)
+_OPERANDS = {"b": f32(4), "r": f32(3, 4, seed=1), "w": f32(4, seed=2), "c": f32(4, seed=3)}
+for _names in ("brwc", "rw", "bwc", "w"):
+    sample(
+        "fused_rms_norm_quant",
+        lambda paddle, *t, n=_names: _fused_norm("fused_rms_norm_quant", 1e-3, 1, *_QUANT)(paddle, *t, names=n),
+        static=(-1,), x=f32(3, 4), **{k: _OPERANDS[k] for k in _names},
+    )  # fmt: skip
+for _names in ("brwc", "rwc", "bwc", "wc"):
+    sample(
+        "fused_bias_residual_layernorm",
+        lambda paddle, *t, n=_names: _fused_norm("fused_bias_residual_layernorm", 1e-3, 0.5, 1, *_QUANT)(paddle, *t, names=n),
+        static=(-1,), x=f32(3, 4), **{k: _OPERANDS[k] for k in _names},
+    )  # fmt: skip
+sample(
+    "fused_bias_residual_layernorm",
+    lambda paddle, *t: _fused_norm("fused_bias_residual_layernorm", 1e-3, 0.5, 1, *_QUANT, results=1)(paddle, *t, names="br"),
+    static=(-1,), x=f32(3, 4), b=_OPERANDS["b"], r=_OPERANDS["r"],
+)  # fmt: skip
+sample(
+    "fused_rms_norm_quant",
+    lambda paddle, *t: _fused_norm("fused_rms_norm_quant", 1e-3, 2, *_QUANT)(paddle, *t, names="rw"),
+    static=(-1,), x=f32(2, 3, 4), r=f32(2, 3, 4, seed=1), w=f32(4),
+)  # fmt: skip

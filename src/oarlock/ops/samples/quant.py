@@ -61,3 +61,4 @@ sample(
     lambda paddle, x, s, a: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s, a], [8, 8], 0, 1),
     x=f32(2, 3, 4, 2), s=f32(3), a=ONE,
 )  # fmt: skip
+sample("dequantize_abs_max", _op("dequantize_abs_max", 127.0), x=np.arange(-100, 100, 9, dtype="int8"), s=ONE)

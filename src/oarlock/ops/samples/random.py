@@ -32,3 +32,20 @@ def _truncated(paddle: Any) -> Any:
 
 
 sample("truncated_gaussian_random", _truncated, atol=0.05)
+sample("gaussian_inplace", lambda paddle, x: paddle._C_ops.gaussian_inplace(x, 1.0, 2.0, 3).mean(), atol=0.1, x=MANY)
+sample("gaussian_inplace", lambda paddle, x: paddle._C_ops.gaussian_inplace(x, 1.0, 2.0, 3), seed_free=True, x=f32(2, 3))
+sample("uniform_inplace", lambda paddle, x: paddle._C_ops.uniform_inplace(x, -1.0, 3.0, 0, 0, 0, 1.0).mean(), atol=0.1, x=MANY)
+sample("uniform_inplace", lambda paddle, x: paddle._C_ops.uniform_inplace(x, -1.0, 3.0, 0, 0, 0, 1.0), seed_free=True, x=f32(2, 3))
+sample("exponential", lambda paddle, x: paddle._C_ops.exponential_(x, 2.0).mean(), atol=0.05, x=MANY)
+sample(
+    "dirichlet", lambda paddle, x: [paddle._C_ops.dirichlet(x).sum(-1), paddle._C_ops.dirichlet(x * 9).mean()], atol=0.01, x=MANY[:, :50]
+)
+
+
+def _batch_size_like(paddle: Any, x: Any, shape: list, source: int, target: int) -> Any:
+    return paddle._C_ops.uniform_random_batch_size_like(x, shape, source, target, -1.0, 3.0, 0, 0, 0, 1.0, paddle.float32)
+
+
+sample("uniform_random_batch_size_like", lambda paddle, x: _batch_size_like(paddle, x, [-1, 4], 0, 0), seed_free=True, x=f32(2, 3))
+sample("uniform_random_batch_size_like", lambda paddle, x: _batch_size_like(paddle, x, [5, -1], 1, 1), seed_free=True, x=f32(2, 3))
+sample("uniform_random_batch_size_like", lambda paddle, x: _batch_size_like(paddle, x, [-1, 9000], 0, 0).mean(), atol=0.1, x=f32(2, 3))

@@ -60,3 +60,12 @@ sample("std", _call("std", axis=1, unbiased=False, keepdim=True), x=f64(2, 3, 4)
 sample("std", lambda p, x: p._C_ops.std(x, [1], False, True, 0.5), x=f32(2, 5))
 sample("variance", _call("var", axis=[0, 2]), x=f32(2, 3, 4))
 sample("variance", lambda p, x: p._C_ops.variance(x, [1], True), x=f32(2, 3))
+
+
+def _with_nan(x: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(x.size).reshape(x.shape) % 3 == 1, np.float32("nan"), x).astype(x.dtype)
+
+
+sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [1], paddle.float32, True), x=_with_nan(f32(3, 4)))
+sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [-1, 0], paddle.float64, False), x=_with_nan(f32(3, 4, 2)))
+sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [], paddle.float64, False), x=_with_nan(f32(3, 4)).astype("float64"))

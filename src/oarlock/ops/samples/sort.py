@@ -25,7 +25,7 @@ sample("searchsorted", lambda paddle, s, v: paddle.searchsorted(s, v), s=STEPS, 
 sample("searchsorted", lambda paddle, s, v: paddle.searchsorted(s, v, right=True), s=STEPS, v=np.array([4.0, 2.5, 9.0], "float32"))
 sample("searchsorted", lambda paddle, s, v: paddle.searchsorted(s, v, True), s=np.sort(i64(2, 5)), v=i64(2, 3))
 sample("searchsorted", lambda paddle, s, v: paddle.searchsorted(s, v), s=STEPS, v=np.array([2.5, np.nan, np.inf, -np.inf], "float32"))
-sample("bucketize", lambda paddle, s, v: paddle.bucketize(v, s, right=True), s=STEPS, v=f32(2, 3, high=8))
+sample("searchsorted", lambda paddle, s, v: paddle.bucketize(v, s, right=True), s=STEPS, v=f32(2, 3, high=8))
 sample("unique", lambda paddle, x: paddle.unique(x), x=i64(9, high=5))
 sample("unique", lambda paddle, x: paddle.unique(x, True, True, True), x=i64(3, 4, high=5))
 sample("unique", lambda paddle, x: paddle.unique(x, True, True, True, axis=1), x=i64(2, 6, high=2))

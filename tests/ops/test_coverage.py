@@ -1,0 +1,35 @@
+"""Every registered operator has a sample (compared with Paddle) or a test against numpy."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from oarlock.importer.importer import CONTROL
+from oarlock.ops.registry import registered
+from oarlock.ops.samples import load_all
+
+# operator → why it has neither
+EXCEPTIONS = {
+    "assign_array": "Paddle's own API never writes it into a program, and a tensor array is no input of one; it hands its operand on",
+}
+
+
+def _sampled() -> set[str]:
+    return {case.operator for case in load_all()}
+
+
+def _with_reference() -> set[str]:
+    """The operators that test_without_oracle.py names in quotes."""
+    return set(re.findall(r'"([a-z]\w+)"', Path(__file__).with_name("test_without_oracle.py").read_text()))
+
+
+def test_every_operator_is_tested() -> None:
+    built_in = {name for name, spec in registered().items() if not spec.user}
+    untested = built_in - _sampled() - _with_reference()
+    assert sorted(untested) == sorted(EXCEPTIONS)
+
+
+def test_samples_name_operators() -> None:
+    control = {name.split(".")[1] for name in CONTROL}
+    assert not _sampled() - set(registered()) - control
