@@ -27,6 +27,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .checking import check
     from .compiler import compile
+    from .kernels.contest import tune
     from .model import Program, load_model
     from .ops.registry import operator
     from .runtime.artifact import Artifact
@@ -41,6 +42,7 @@ _LAZY = {
     "load": ".runtime.session",
     "load_model": ".model",
     "operator": ".ops.registry",
+    "tune": ".kernels.contest",
 }
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "load",
     "load_model",
     "operator",
+    "tune",
 ]
 
 

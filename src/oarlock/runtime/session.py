@@ -17,7 +17,7 @@ import math
 import os
 import platform
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,16 @@ class Session:
                     todo="check that the model accepts these shapes and values; if it does, please report it",
                 ) from error
             return self._outputs(results, tensors)
+
+    def instrument(self, hook: Callable[..., int] | None) -> None:
+        """Have the VM call ``hook(function, name, before, result, *arguments)`` before and after each function; None ends it.
+
+        The hook returns 0, and may not raise.  See ``oarlock.runtime.profile``, which times kernels by it.
+        """
+        with self._lock:
+            if self._vm is None:
+                raise OarlockError("the session is closed", todo="make a new Session")
+            self._vm["set_instrument"](None if hook is None else tvm_ffi.convert(hook))
 
     def close(self) -> None:
         """Let go of the program and its weights; arrays that ``run`` returned stay valid."""

@@ -1,0 +1,355 @@
+"""tune(): measure the candidates of a model's kernels where they run, and record what each takes.
+
+A trial is the whole model, compiled with one candidate for every workload at once: so a kernel is timed with the caches as its
+neighbours leave them, and eight builds try eight candidates of all kernels.  Each is timed in turns with the reference, which is
+the model with the first candidate of everything: a time is told as the reference's times the median ratio of the turns, so that
+other load on the machine, and other days, count little.  A trial that crashes, hangs or computes something else is halved
+until the candidates that are to blame are known.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..checking.compare import compare
+from ..errors import OarlockError
+from ..inputs import random_inputs, save_npz
+from ..model import Program, load_model
+from ..ops import registry
+from ..runtime.artifact import Artifact
+from .records import NOISE, Records, user_path
+from .trials import Processes, Runner, TrialError, Variant, build
+
+if TYPE_CHECKING:
+    from ..targets import Target
+
+FIRST_ROUND = 8  # candidates of a workload that are tried before the neighbours of the best
+ROUNDS = 9  # turns of a trial and the reference
+ROUND_S = 0.12  # what a turn should take
+TOLERANCE = 1e-3  # of an output's scale: other orders of summation, but no other kernel
+BUILD_LIMIT_S, RUN_LIMIT_S = 300.0, 20.0
+
+Shapes = Mapping[str, Sequence[int | str | None]]
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found for one workload: seconds of all its kernels in a run, with the first candidate and with the best."""
+
+    workload: str
+    kernels: int
+    default: str
+    winner: str
+    default_s: float
+    winner_s: float
+    tried: int
+
+    @property
+    def gain(self) -> float:
+        """The part of the default's time that is saved."""
+        return 1.0 - self.winner_s / self.default_s if self.default_s else 0.0
+
+
+@dataclass
+class Summary:
+    """What a tuning found.  ``default_s`` and ``tuned_s``: the least time of a whole run, before and after."""
+
+    target: str
+    records: str
+    rows: list[Row] = field(default_factory=list)
+    failed: list[tuple[str, str, str]] = field(default_factory=list)  # workload, candidate, reason
+    trials: int = 0
+    left: int = 0  # candidates that there was no time for
+    default_s: float = 0.0
+    tuned_s: float = 0.0
+    artifact: Artifact | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        facts = {k: v for k, v in vars(self).items() if k not in ("artifact", "rows")}
+        return facts | {"rows": [asdict(row) | {"gain": row.gain} for row in self.rows]}
+
+
+def tune(
+    model: Program | str | os.PathLike[str] | bytes,
+    target: str = "cpu",
+    shapes: Shapes | None = None,
+    threads: int | None = None,
+    *,
+    minutes: float = 3.0,
+    options: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, np.ndarray] | None = None,
+    at: Shapes | None = None,
+    records: str | os.PathLike[str] | None = None,
+    progress: Report | None = None,
+    build_limit_s: float = BUILD_LIMIT_S,
+    run_limit_s: float = RUN_LIMIT_S,
+) -> Summary:
+    """Measure candidates for the kernels of a model for about ``minutes``; results go into the database of records.
+
+    model, target, shapes, threads, options: as in compile.  ``inputs``: arrays to run it on (default: seeded random ones, where
+    dynamic dims take the sizes of ``at``, else 1 or usual ones).  ``records``: the database's file (default: the user's own, which
+    compile looks into).  It is written after every trial: a tuning that was stopped goes on where it was.
+    ``progress``: called with (what is done, trials done, trials in all).  ``build_limit_s``, ``run_limit_s``: after these seconds
+    a compiler or a run has hung.
+
+    Raises what compile raises for the model, and OarlockError when the default build itself does not run.
+    """
+    from ..compiler import make_target
+
+    program = model if isinstance(model, Program) else load_model(model)
+    chosen = make_target(target, threads, options)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oarlock-tune-")))
+        processes = Processes()
+        stack.callback(processes.end_all)
+        contest = _Contest(program, chosen, shapes, Path(records or user_path()), folder, processes, minutes, progress)
+        contest.build_limit_s, contest.run_limit_s = build_limit_s, run_limit_s
+        return contest.run(inputs, at)
+
+
+class _Contest:
+    build_limit_s: float
+    run_limit_s: float
+
+    def __init__(
+        self,
+        program: Program,
+        target: Target,
+        shapes: Shapes | None,
+        database: Path,
+        folder: Path,
+        processes: Processes,
+        minutes: float,
+        progress: Report | None,
+    ) -> None:
+        self.folder, self.processes, self.database = folder, processes, database
+        self.key, self.family = target.record_key
+        self.threads = int(target.runtime.get("threads", 1))
+        self.records = Records.load(database, missing_ok=True)
+        self.end = time.monotonic() + 60 * minutes
+        self.report: Report = progress or (lambda what, done, total: None)
+        self.summary = Summary(self.key, str(database))
+        self.numbers = itertools.count()
+        self.tried: set[tuple[str, str]] = set()
+        program_file = folder / "program"
+        program_file.write_bytes(pickle.dumps(program, protocol=5))
+        users = {spec.function.__module__ for spec in registry.registered().values() if spec.user}
+        self.job = {
+            "program": str(program_file),
+            "target": target.name,
+            "options": dict(target.options),
+            "shapes": shapes,
+            "imports": sorted(users - {"__main__"}),
+        }
+        self.input_shapes = shapes
+
+    def run(self, inputs: Mapping[str, np.ndarray] | None, at: Shapes | None) -> Summary:
+        self.report("compiling the default", 0, 0)
+        self.reference = self._reference()
+        signature = Artifact.load(self.reference.artifact).signature
+        self.inputs = self.folder / "inputs.npz"
+        save_npz(self.inputs, inputs if inputs is not None else random_inputs(signature.inputs, at or self.input_shapes))
+        with self._runner(self.reference) as runner:
+            self._check_reference(runner)
+            self._trials()
+            self._finish(runner)
+        return self.summary
+
+    # ---- the reference ---------------------------------------------------------------------------------------------
+
+    def _reference(self) -> Variant:
+        try:
+            return self._build({})
+        except TrialError as error:
+            raise OarlockError(f"the model does not compile: {error}", where=self.key) from error
+
+    def _check_reference(self, runner: Runner) -> None:
+        try:
+            self.expected = runner.outputs(self.build_limit_s)
+            once = runner.seconds(2, self.build_limit_s)
+            self.runs = max(2, min(50, int(ROUND_S / max(once, 1e-6))))
+            self.limit_s = self.run_limit_s + 20 * once * self.runs
+            self.base = self._by_workload(self.reference, runner.kernels(3 * self.runs, self.limit_s))
+        except TrialError as error:
+            raise OarlockError(f"the model does not run on these inputs: {error}", where=self.key) from error
+        for workload, seconds in self.base.items():
+            default = self.reference.asked[workload][0]
+            if "seconds" not in self.records.entries(self.key, workload).get(default, {}):
+                self._record(workload, default, seconds)
+        self._store()
+
+    # ---- trials ----------------------------------------------------------------------------------------------------
+
+    def _trials(self) -> None:
+        """Waves of plans: the first candidates of every workload, then the rest, those like the winners first."""
+        at_once = max(1, min(4, len(os.sched_getaffinity(0))))
+        with ThreadPoolExecutor(at_once) as pool:
+            try:
+                while plans := self._plans():
+                    if not self._wave(plans, pool, at_once):
+                        break
+            except BaseException:
+                self.processes.end_all()  # the pool waits for its builds
+                raise
+        self.summary.left = sum(len(self._open(workload)) for workload in self.base)
+
+    def _open(self, workload: str) -> list[str]:
+        """The candidates of a workload that nothing is known of, the most promising first."""
+        known, names = self.records.entries(self.key, workload), self.reference.asked[workload]
+        unknown = [name for name in names if name not in known and (workload, name) not in self.tried]
+        if early := [name for name in unknown if name in names[:FIRST_ROUND]]:
+            return early
+        best = self.records.best(self.key, workload, names) or names[0]
+        words = _words(best)
+        return sorted(unknown, key=lambda name: len(words ^ _words(name)))
+
+    def _plans(self) -> list[dict[str, str]]:
+        """One plan for each open candidate of the workload that has most of them."""
+        queues = {workload: names for workload in self.base if (names := self._open(workload))}
+        longest = max(map(len, queues.values()), default=0)
+        return [{w: names[i] for w, names in queues.items() if i < len(names)} for i in range(longest)]
+
+    def _wave(self, plans: list[dict[str, str]], pool: ThreadPoolExecutor, at_once: int) -> bool:
+        """Try all plans; False when time is out."""
+        done, total = 0, len(plans)
+        while plans:
+            batch = [plans.pop(0) for _ in range(min(len(plans), at_once))]
+            if time.monotonic() + self._trial_s() > self.end:
+                return False
+            self.report("building", done, total)
+            builds = [pool.submit(self._build, plan) for plan in batch]
+            errors = [b.exception() for b in builds]  # waits for all: nothing is timed beside a build
+            for plan, made, error in zip(batch, builds, errors, strict=True):
+                self.report("timing", done, total)
+                done += 1
+                try:
+                    if error is not None:
+                        raise error
+                    self._time(made.result())
+                    self.tried.update(plan.items())
+                except TrialError as failure:
+                    halves = self._blame(plan, str(failure))
+                    plans[:0] = halves
+                    total += len(halves)
+                self.summary.trials += 1
+                self._store()
+        return True
+
+    def _blame(self, plan: dict[str, str], reason: str) -> list[dict[str, str]]:
+        """A plan of one candidate that failed is recorded; one of several becomes its halves."""
+        if len(plan) > 1:
+            items = list(plan.items())
+            return [dict(items[: len(items) // 2]), dict(items[len(items) // 2 :])]
+        for workload, name in plan.items():
+            self.tried.add((workload, name))
+            self.records.fail(self.key, self.family, workload, name, reason)
+            self.summary.failed.append((workload, name, reason))
+        return []
+
+    def _time(self, variant: Variant) -> None:
+        """Compare with the reference and time in turns with it."""
+        with self._runner(self.reference) as reference, self._runner(variant) as runner:
+            self._same(runner.outputs(self.limit_s))
+            ratios: dict[str, list[float]] = {workload: [] for workload in variant.plan}
+            for _ in range(ROUNDS):
+                base = self._by_workload(self.reference, reference.kernels(self.runs, self.limit_s))
+                mine = self._by_workload(variant, runner.kernels(self.runs, self.limit_s))
+                for workload, found in ratios.items():
+                    if workload in mine and base.get(workload):
+                        found.append(mine[workload] / base[workload])
+        for workload, found in ratios.items():
+            if found:
+                anchor = self.records.entries(self.key, workload)[self.reference.asked[workload][0]]["seconds"]
+                self._record(workload, variant.plan[workload], anchor * statistics.median(found))
+
+    def _same(self, outputs: Mapping[str, np.ndarray]) -> None:
+        for name, expected in self.expected.items():
+            found = compare(name, outputs[name], expected, TOLERANCE)
+            if expected.dtype.kind in "biu" and found.shape == found.expected_shape:
+                # a near tie may fall the other way
+                if np.count_nonzero(outputs[name] != expected) <= expected.size // 100:
+                    continue
+            if not found.ok:
+                raise TrialError(f"wrong numbers in {name}: {found.why}")
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
+    def _finish(self, runner: Runner) -> None:
+        """The build of all winners beside the default one."""
+        for workload in sorted(self.base, key=lambda w: -self.base[w]):
+            names, entries = self.reference.asked[workload], self.records.entries(self.key, workload)
+            winner, default = self.records.best(self.key, workload, names) or names[0], names[0]
+            times = [entries[name]["seconds"] for name in (default, winner)]
+            tried = sum("seconds" in entry for entry in entries.values())
+            self.summary.rows.append(Row(workload, self._calls(workload), default, winner, times[0], times[1], tried))
+        plan = {row.workload: row.winner for row in self.summary.rows if row.winner != row.default}
+        self.report("timing the winners", 0, 0)
+        try:
+            tuned = self._build(plan) if plan else self.reference
+            with self._runner(tuned) as other:
+                self._same(other.outputs(self.limit_s))
+                pairs = [(runner.seconds(self.runs, self.limit_s), other.seconds(self.runs, self.limit_s)) for _ in range(ROUNDS)]
+        except TrialError as error:
+            raise OarlockError(f"the winners do not run together: {error}", where=str(self.database)) from error
+        self.summary.default_s = min(a for a, _ in pairs)
+        self.summary.tuned_s = self.summary.default_s * statistics.median(b / a for a, b in pairs)
+        self.summary.artifact = Artifact.load(tuned.artifact)
+        self.summary.artifact.path = ""  # its file goes with the folder
+
+    # ---- tools -----------------------------------------------------------------------------------------------------
+
+    def _build(self, plan: Mapping[str, str]) -> Variant:
+        start = time.monotonic()
+        variant = build(self.processes, self.job, plan, self.folder / f"build{next(self.numbers)}", self.build_limit_s)
+        self.build_s = time.monotonic() - start
+        return variant
+
+    def _trial_s(self) -> float:
+        """What a trial may take, with the build and timing of the winners that must still fit in."""
+        return 2 * (self.build_s + 4 * ROUNDS * ROUND_S)
+
+    @contextmanager
+    def _runner(self, variant: Variant) -> Iterator[Runner]:
+        with Runner(self.processes, variant.artifact, self.inputs, self.threads) as runner:
+            yield runner
+
+    def _kernels(self, variant: Variant) -> dict[str, str]:
+        """Function name → workload."""
+        facts = Artifact.load(variant.artifact, verify=False).manifest.get("kernels", {})
+        return {name: kernel["workload"] for name, kernel in facts.items() if "workload" in kernel}
+
+    def _calls(self, workload: str) -> int:
+        return sum(1 for w in self._kernels(self.reference).values() if w == workload)
+
+    def _by_workload(self, variant: Variant, times: Mapping[str, float]) -> dict[str, float]:
+        """Seconds of a run by workload."""
+        out: dict[str, float] = {}
+        for name, workload in self._kernels(variant).items():
+            if name in times and len(self.reference.asked.get(workload, ())) > 1:
+                out[workload] = out.get(workload, 0.0) + times[name]
+        return out
+
+    def _record(self, workload: str, candidate: str, seconds: float) -> None:
+        self.records.put(self.key, self.family, workload, candidate, seconds, ROUNDS)
+
+    def _store(self) -> None:
+        self.records.add_to(self.database)
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split(r"[ /x]", name))

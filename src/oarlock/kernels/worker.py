@@ -1,0 +1,79 @@
+"""One trial of the contest in a process of its own, which may crash or hang: python -m oarlock.kernels.worker build|time …
+
+``build JOB RESULT``: compile the pickled job's program with its plan; RESULT gets JSON: what was asked, or the error.
+``time ARTIFACT INPUTS.npz THREADS``: answer requests, one JSON document a line on stdin, by one on stdout each:
+{"outputs": path} runs once and saves the outputs; {"runs": n} gives the least time of a run; {"profile": n} those of kernels.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pickle
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..errors import InternalError, OarlockError
+
+
+def build(job_file: str, result_file: str) -> None:
+    """Compile and save; what went wrong is the result, too."""
+    from .. import targets
+    from ..compiler import compile_program
+    from .choice import Choices
+
+    job: dict[str, Any] = pickle.loads(Path(job_file).read_bytes())
+    for module in job["imports"]:  # they register operators
+        importlib.import_module(module)
+    program = pickle.loads(Path(job["program"]).read_bytes())
+    choices = Choices.of_plan(job["plan"])
+    try:
+        target = targets.get(job["target"], **job["options"])
+        compile_program(program, target, job["shapes"], choices).save(job["artifact"])
+        result: dict[str, Any] = {"asked": choices.asked}
+    except (OarlockError, InternalError) as error:
+        result = {"error": str(error)}
+    Path(result_file).write_text(json.dumps(result), encoding="utf-8")
+
+
+def serve(artifact: str, inputs_file: str, threads: str) -> None:
+    """Answer requests until stdin ends."""
+    from ..inputs import npz_inputs, save_npz
+    from ..runtime.profile import profile
+    from ..runtime.session import Session
+
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print must not stand among the replies
+    session = Session(artifact, threads=int(threads))
+    inputs = {name: _used_in_place(session, name, array) for name, array in npz_inputs(inputs_file).items()}
+    for line in sys.stdin:
+        match json.loads(line):
+            case {"outputs": str(path)}:
+                save_npz(path, session.run(inputs))
+                reply: Any = "saved"
+            case {"runs": int(runs)}:
+                reply = min(_once(session, inputs) for _ in range(runs))
+            case {"profile": int(runs)}:
+                reply = {kernel.name: kernel.seconds for kernel in profile(session, inputs, runs=runs)}
+            case other:
+                raise InternalError(f"unknown request {other!r}")
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+def _used_in_place(session: Any, name: str, array: Any) -> Any:
+    place = session.empty(name, array.shape)
+    place[...] = array
+    return place
+
+
+def _once(session: Any, inputs: dict[str, Any]) -> float:
+    start = time.perf_counter()
+    session.run(inputs)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    {"build": build, "time": serve}[sys.argv[1]](*sys.argv[2:])
