@@ -1,4 +1,4 @@
-"""The command ``oarlock``: inspect, compile, run, bench, check, operators.  Each is thin over the API.
+"""The command ``oarlock``: inspect, compile, tune, run, bench, check, operators, records.  Each is thin over the API.
 
 Exit status: 0 good; 1 the comparison or the support check failed; 2 wrong usage; 3 a user error (bad model, bad input,
 unsupported operator); 4 an internal error.  With ``--json`` stdout holds one JSON document; progress goes to stderr.
@@ -6,19 +6,30 @@ unsupported operator); 4 an internal error.  With ``--json`` stdout holds one JS
 
 from __future__ import annotations
 
-import json
-import math
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from . import cli_tune
+from .cli_common import (
+    echo_json,
+    err,
+    escape,
+    image_option,
+    json_option,
+    model_argument,
+    npz_option,
+    option_option,
+    out,
+    parse_options,
+    progress,
+    seed_option,
+    shape_option,
+    target_option,
+    threads_option,
+)
 from .errors import InputError, OarlockError
 
 if TYPE_CHECKING:
@@ -28,18 +39,6 @@ if TYPE_CHECKING:
     from .runtime.session import Session
 
 FAILED, USER_ERROR, INTERNAL_ERROR = 1, 3, 4
-out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
-shape_option = click.option(
-    "--shape", "shapes", multiple=True, metavar="NAME=DIMS", help="Dims of an input: 1,3,224,224; ? is dynamic; a name is shared."
-)
-threads_option = click.option("--threads", type=click.IntRange(1), help="Threads that kernels use (default: the physical cores).")
-target_option = click.option("--target", default="cpu", show_default=True, help="What to compile for.")
-npz_option = click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
-image_option = click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
-seed_option = click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
-model_argument = click.argument("model", type=click.Path(path_type=Path))
 
 
 class Commands(click.Group):
@@ -51,12 +50,12 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own: usage, --help, Ctrl-C, a reader of our output that is gone
         except OarlockError as error:
-            err.print(f"[bold red]error:[/] {_escape(str(error))}")
+            err.print(f"[bold red]error:[/] {escape(str(error))}")
             ctx.exit(USER_ERROR)
         except Exception as error:
             err.print_exception()
             err.print(
-                f"[bold red]internal error:[/] {_escape(f'{type(error).__name__}: {error}')}\n"
+                f"[bold red]internal error:[/] {escape(f'{type(error).__name__}: {error}')}\n"
                 "  please report it with the model (or `oarlock inspect --json`) and the traceback"
             )
             ctx.exit(INTERNAL_ERROR)
@@ -66,6 +65,10 @@ class Commands(click.Group):
 @click.version_option(package_name="oarlock")
 def main() -> None:
     """Compile PaddlePaddle models with Apache TVM and run them, with no Paddle installed."""
+
+
+main.add_command(cli_tune.tune)
+main.add_command(cli_tune.records)
 
 
 @main.command()
@@ -90,7 +93,7 @@ def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> 
     except UnsupportedError as error:  # also for attributes, dtypes, … of operators that are there
         facts |= {"supported": False, "reason": str(error)}
     if as_json:
-        _echo_json(facts)
+        echo_json(facts)
     else:
         _show_facts(facts)
     if not facts["supported"]:
@@ -103,9 +106,7 @@ def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> 
 @target_option
 @shape_option
 @threads_option
-@click.option(
-    "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the target: mcpu=x86-64-v3 for machines of that kind."
-)
+@option_option
 @click.option("--dump", type=click.Path(path_type=Path), help="Write the module after every stage into this folder.")
 @json_option
 def compile_command(
@@ -127,12 +128,12 @@ def compile_command(
     size = output.stat().st_size
     facts = {"artifact": str(output), "bytes": size, "signature": artifact.signature.to_json(), "manifest": artifact.manifest}
     if as_json:
-        _echo_json(facts)
+        echo_json(facts)
         return
-    out.print(f"[bold]{_escape(str(output))}[/]  {size / 1e6:.1f} MB, target {target}")
+    out.print(f"[bold]{escape(str(output))}[/]  {size / 1e6:.1f} MB, target {target}")
     for kind, specs in (("input", artifact.signature.inputs), ("output", artifact.signature.outputs)):
         for spec in specs:
-            out.print(f"  {kind:6} {_escape(str(spec))}")
+            out.print(f"  {kind:6} {escape(str(spec))}")
 
 
 @main.command()
@@ -165,7 +166,7 @@ def run(
         save_npz(save, outputs)
     facts = [_summary(name, array) for name, array in outputs.items()]
     if as_json:
-        _echo_json({"outputs": facts})
+        echo_json({"outputs": facts})
         return
     table = Table("output", "dtype", "shape", "minimum", "mean", "maximum")
     for fact in facts:
@@ -200,16 +201,16 @@ def bench(
 
     session = _session(model, target, shapes, threads)
     inputs = _inputs(session, shapes, npz, image, 0)
-    with _progress("running") as step:
+    with progress("running") as step:
         timing = measure(session.run, inputs, runs=runs, warmup=warmup, progress=lambda done, total: step("running", done, total))
     facts = timing.to_json() | {"threads": session.threads, "inputs": {k: list(v.shape) for k, v in inputs.items()}}
     if as_json:
-        _echo_json(facts)
+        echo_json(facts)
         return
     shown = ", ".join(f"{k} {list(v.shape)}" for k, v in inputs.items())
     out.print(
         f"median [bold]{timing.median_ms:.3f} ms[/]  p90 {timing.p90_ms:.3f} ms  min {timing.minimum_ms:.3f}  max {timing.maximum_ms:.3f}  "
-        f"({timing.per_second:.1f} runs/s; {timing.runs} runs, {session.threads} thread(s); {_escape(shown)})"
+        f"({timing.per_second:.1f} runs/s; {timing.runs} runs, {session.threads} thread(s); {escape(shown)})"
     )
 
 
@@ -242,7 +243,7 @@ def check(
     session = _session(model, target, shapes, threads)
     report = check(model, _inputs(session, shapes, npz, image, seed), tolerance=tolerance, python=python, session=session)
     if as_json:
-        _echo_json(report.to_json())
+        echo_json(report.to_json())
     else:
         table = Table("output", "shape", "dtype", "max abs", "max rel", "verdict")
         for o in report.outputs:
@@ -261,7 +262,7 @@ def operators(as_json: bool) -> None:
 
     rows = supported_operators()
     if as_json:
-        _echo_json(rows)
+        echo_json(rows)
         return
     table = Table("PIR name", "legacy names", "what it does")
     for row in rows:
@@ -284,13 +285,8 @@ def _compile(
     from .compiler import compile as compile_model
     from .inputs import parse_shapes
 
-    named = {}
-    for option in options:
-        name, found, value = option.partition("=")
-        if not found or name == "threads":
-            raise InputError(f"{option!r} is no option", todo="write --option NAME=VALUE (threads have --threads)")
-        named[name] = value
-    with _progress("reading") as step:
+    named = parse_options(options)
+    with progress("reading") as step:
         return compile_model(model, target=target, shapes=parse_shapes(shapes), threads=threads, options=named, progress=step, dump=dump)
 
 
@@ -339,36 +335,6 @@ def _inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, image: 
     return random_inputs(session.inputs, given, seed)
 
 
-@contextmanager
-def _progress(first: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr (nothing when stderr is no terminal); yields step(what, done, total)."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
-        task = bar.add_task(first, total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
-def _echo_json(value: Any) -> None:
-    """One JSON document on stdout; infinities and NaN, which JSON lacks, are null."""
-    click.echo(json.dumps(_finite(value), allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _summary(name: str, array: np.ndarray) -> dict[str, Any]:
     numbers = array.astype("float64") if array.size else None
     return {
@@ -383,27 +349,23 @@ def _summary(name: str, array: np.ndarray) -> dict[str, Any]:
 
 def _show_facts(facts: dict[str, Any]) -> None:
     source, parameters = facts["source"], facts["parameters"]
-    out.print(f"[bold]{_escape(str(source.get('path') or 'model'))}[/]  {source.get('format', '')} version {source.get('version', '?')}")
+    out.print(f"[bold]{escape(str(source.get('path') or 'model'))}[/]  {source.get('format', '')} version {source.get('version', '?')}")
     for kind in ("inputs", "outputs"):
         for spec in facts[kind]:
             dims = "…" if spec["shape"] is None else ", ".join("?" if d < 0 else str(d) for d in spec["shape"])
-            out.print(f"  {kind[:-1]:6} {_escape(spec['name'])}: {spec['dtype']}\\[{dims}]")
+            out.print(f"  {kind[:-1]:6} {escape(spec['name'])}: {spec['dtype']}\\[{dims}]")
     dtypes = f" ({', '.join(parameters['dtypes'])})" if parameters["dtypes"] else ""
     out.print(f"  {parameters['count']} parameters, {parameters['elements']:,} elements, {parameters['bytes'] / 1e6:.1f} MB{dtypes}")
     if "macs" in facts:
         macs = facts["macs"]
         shown = macs if isinstance(macs, str) else f"{macs:,}" if macs < 1e6 else f"{macs / 1e6:,.1f} M"
-        out.print(f"  multiply-accumulates: {_escape(shown)}")
+        out.print(f"  multiply-accumulates: {escape(shown)}")
     table = Table("operator", "count", "supported")
     for o in facts["operators"]:
         table.add_row(o["name"], str(o["count"]), "yes" if o["supported"] else "[red]no[/]")
     out.print(table)
     if "reason" in facts:
-        out.print(f"[red]not supported:[/] {_escape(facts['reason'])}")
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")
+        out.print(f"[red]not supported:[/] {escape(facts['reason'])}")
 
 
 if __name__ == "__main__":

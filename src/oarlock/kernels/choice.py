@@ -38,7 +38,7 @@ class Choices:
         """The candidate to use.  ``candidates`` (at least one) stand in the order that the target's own model prefers."""
         names = tuple(candidates)
         chosen = self._chooser(workload, names) if self._chooser else None
-        if chosen not in candidates:
+        if chosen is None or chosen not in candidates:
             chosen = names[0]
         self.asked[workload] = tuple(dict.fromkeys((*self.asked.get(workload, ()), *names)))
         self.picked[workload] = chosen

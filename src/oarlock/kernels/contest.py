@@ -31,7 +31,7 @@ from ..inputs import random_inputs, save_npz
 from ..model import Program, load_model
 from ..ops import registry
 from ..runtime.artifact import Artifact
-from .records import NOISE, Records, user_path
+from .records import Records, user_path
 from .trials import Processes, Runner, TrialError, Variant, build
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Row:
     """What was found for one workload: seconds of all its kernels in a run, with the first candidate and with the best."""
 
     workload: str
-    kernels: int
+    calls: int
     default: str
     winner: str
     default_s: float
@@ -184,7 +184,11 @@ class _Contest:
             once = runner.seconds(2, self.build_limit_s)
             self.runs = max(2, min(50, int(ROUND_S / max(once, 1e-6))))
             self.limit_s = self.run_limit_s + 20 * once * self.runs
-            self.base = self._by_workload(self.reference, runner.kernels(3 * self.runs, self.limit_s))
+            found = runner.kernels(3 * self.runs, self.limit_s)
+            self.base = self._by_workload(self.reference, found)
+            self.calls = {
+                w: sum(found[n][1] for n, other in self._kernels(self.reference).items() if n in found and other == w) for w in self.base
+            }
         except TrialError as error:
             raise OarlockError(f"the model does not run on these inputs: {error}", where=self.key) from error
         for workload, seconds in self.base.items():
@@ -296,7 +300,7 @@ class _Contest:
             winner, default = self.records.best(self.key, workload, names) or names[0], names[0]
             times = [entries[name]["seconds"] for name in (default, winner)]
             tried = sum("seconds" in entry for entry in entries.values())
-            self.summary.rows.append(Row(workload, self._calls(workload), default, winner, times[0], times[1], tried))
+            self.summary.rows.append(Row(workload, self.calls[workload], default, winner, times[0], times[1], tried))
         plan = {row.workload: row.winner for row in self.summary.rows if row.winner != row.default}
         self.report("timing the winners", 0, 0)
         try:
@@ -333,15 +337,12 @@ class _Contest:
         facts = Artifact.load(variant.artifact, verify=False).manifest.get("kernels", {})
         return {name: kernel["workload"] for name, kernel in facts.items() if "workload" in kernel}
 
-    def _calls(self, workload: str) -> int:
-        return sum(1 for w in self._kernels(self.reference).values() if w == workload)
-
-    def _by_workload(self, variant: Variant, times: Mapping[str, float]) -> dict[str, float]:
+    def _by_workload(self, variant: Variant, times: Mapping[str, tuple[float, int]]) -> dict[str, float]:
         """Seconds of a run by workload."""
         out: dict[str, float] = {}
         for name, workload in self._kernels(variant).items():
             if name in times and len(self.reference.asked.get(workload, ())) > 1:
-                out[workload] = out.get(workload, 0.0) + times[name]
+                out[workload] = out.get(workload, 0.0) + times[name][0]
         return out
 
     def _record(self, workload: str, candidate: str, seconds: float) -> None:

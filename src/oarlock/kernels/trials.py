@@ -109,9 +109,9 @@ class Runner:
         """The least time of a run among ``runs``."""
         return float(self._ask({"runs": runs}, limit_s))
 
-    def kernels(self, runs: int, limit_s: float) -> dict[str, float]:
-        """Function name → its seconds in a run, the least among ``runs``."""
-        return self._ask({"profile": runs}, limit_s)
+    def kernels(self, runs: int, limit_s: float) -> dict[str, tuple[float, int]]:
+        """Function name → its seconds in a run, the least among ``runs``, and its calls in a run."""
+        return {name: (seconds, calls) for name, (seconds, calls) in self._ask({"profile": runs}, limit_s).items()}
 
     def close(self) -> None:
         self._processes.end(self._process)

@@ -2,7 +2,8 @@
 
 ``build JOB RESULT``: compile the pickled job's program with its plan; RESULT gets JSON: what was asked, or the error.
 ``time ARTIFACT INPUTS.npz THREADS``: answer requests, one JSON document a line on stdin, by one on stdout each:
-{"outputs": path} runs once and saves the outputs; {"runs": n} gives the least time of a run; {"profile": n} those of kernels.
+{"outputs": path} runs once and saves the outputs; {"runs": n} gives the least time of a run; {"profile": n} those of functions and how
+often each is called.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def serve(artifact: str, inputs_file: str, threads: str) -> None:
             case {"runs": int(runs)}:
                 reply = min(_once(session, inputs) for _ in range(runs))
             case {"profile": int(runs)}:
-                reply = {kernel.name: kernel.seconds for kernel in profile(session, inputs, runs=runs)}
+                reply = {kernel.name: [kernel.seconds, kernel.calls] for kernel in profile(session, inputs, runs=runs)}
             case other:
                 raise InternalError(f"unknown request {other!r}")
         print(json.dumps(reply), file=replies, flush=True)
@@ -76,4 +77,8 @@ def _once(session: Any, inputs: dict[str, Any]) -> float:
 
 
 if __name__ == "__main__":
-    {"build": build, "time": serve}[sys.argv[1]](*sys.argv[2:])
+    command, *rest = sys.argv[1:]
+    if command == "build":
+        build(*rest)
+    else:
+        serve(*rest)

@@ -147,9 +147,7 @@ def _padded(x: te.Tensor, window: Window) -> te.Tensor:
     return te.compute((n, h + (top + bottom), w + (left + right), c), element, name="tile_pad")
 
 
-def convolution(
-    x: te.Tensor, packed: te.Tensor, channels: int, groups: int, window: Window, tile: Tile, workload: str
-) -> te.Tensor:
+def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
     """x [N, H, W, C] * packed [O/columns, KH, KW, C/groups, columns] → [N, OH, OW, O]; a tile of columns lies in one group."""
     n, h, w, _ = x.shape
     oh, ow = window.out(h, w)

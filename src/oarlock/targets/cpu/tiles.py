@@ -131,9 +131,11 @@ def _ranked(rows: int | tuple[int, ...], columns: int, machine: Machine, dtype: 
     priced = sorted(((_cost(t, likely, columns, full), i, t) for i, t in enumerate(_all_tiles(likely, columns, machine, full, most))))
     if not priced:  # columns or rows of 0: nothing will run
         return [Tile(1, full, full, columns % full != 0)]
-    out: list[Tile] = []
+    # a result of whole vectors comes first: the model knows nothing of what masks cost
+    first = min(priced, key=lambda p: (p[2].ragged, *p[:2]))
+    out = [first[2]]
     for cost, _, tile in priced:
-        if len(out) > SHAPES or cost > WORST * priced[0][0]:
+        if len(out) > SHAPES or cost > WORST * first[0]:
             break
         if not any((t.columns, t.lanes) == (tile.columns, tile.lanes) and _near(t.rows, tile.rows) for t in out):
             out.append(tile)
@@ -147,11 +149,11 @@ def _near(a: int, b: int) -> bool:
 def _all_tiles(likely: tuple[int, ...], columns: int, machine: Machine, full: int, most: int) -> Iterator[Tile]:
     choices = [lanes for lanes in (full, full // 2, full // 4) if lanes >= 4 or lanes == full]
     exact = [lanes for lanes in choices if columns % lanes == 0]
-    for lanes in exact or choices:
+    for lanes in dict.fromkeys([full, *exact]) if exact else choices:
         for vectors in range(1, 9):
             width = vectors * lanes
             ragged = columns % width != 0
-            if ragged and (exact or width - lanes >= columns):
+            if ragged and (lanes in exact or width - lanes >= columns):
                 continue
             for height in range(1, most + 1):
                 if height * vectors + vectors + 1 > machine.registers or height > max(likely):
@@ -180,13 +182,13 @@ def depthwise_tiles(width: int | None, channels: int, machine: Machine, dtype: s
     best = 4 if width is None else _depthwise_rows(width)[0]
     others = [r for r in _depthwise_rows(width or 64) if r != best]
     parallel = machine.threads > 1 and macs >= PARALLEL_MACS
-    first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel) for v in vectors]
+    first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel, whole=padded) for v in vectors]
     out = [first]
     out += [replace(first, parallel=not parallel)] if machine.threads > 1 else []
-    out += [replace(first, whole=True)] if padded else []
-    out += [replace(first, unroll=2), *wider, *(replace(first, rows=r) for r in others[:2])]
-    out += [replace(first, unroll=2, whole=True), *(replace(w, whole=True) for w in wider)] if padded else []
-    out += [replace(t, rows=r, whole=w) for r in others for t in (first, *wider) for w in ((False, True) if padded else (False,))]
+    out += [replace(first, unroll=2), *(replace(first, rows=r) for r in others[:2]), *wider]
+    out += [replace(first, unroll=2, rows=r) for r in others[:1]]
+    out += [replace(first, whole=False)] if padded else []
+    out += [replace(t, rows=r, unroll=u) for r in others for t in (first, *wider) for u in (1, 2)]
     return [t for t in dict.fromkeys(out) if t.rows * (t.columns // t.lanes) + t.columns // t.lanes < machine.registers]
 
 

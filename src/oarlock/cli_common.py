@@ -1,0 +1,78 @@
+"""What the commands share: consoles, options, progress, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .errors import InputError
+
+out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
+shape_option = click.option(
+    "--shape", "shapes", multiple=True, metavar="NAME=DIMS", help="Dims of an input: 1,3,224,224; ? is dynamic; a name is shared."
+)
+threads_option = click.option("--threads", type=click.IntRange(1), help="Threads that kernels use (default: the physical cores).")
+option_option = click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the target: mcpu=x86-64-v3 for machines of that kind."
+)
+target_option = click.option("--target", default="cpu", show_default=True, help="What to compile for.")
+npz_option = click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
+image_option = click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
+seed_option = click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
+model_argument = click.argument("model", type=click.Path(path_type=Path))
+
+
+def parse_options(options: tuple[str, ...]) -> dict[str, str]:
+    """Options of the target from ``NAME=VALUE``."""
+    named = {}
+    for option in options:
+        name, found, value = option.partition("=")
+        if not found or name == "threads":
+            raise InputError(f"{option!r} is no option", todo="write --option NAME=VALUE (threads have --threads)")
+        named[name] = value
+    return named
+
+
+@contextmanager
+def progress(first: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr (nothing when stderr is no terminal); yields step(what, done, total)."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(first, total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def echo_json(value: Any) -> None:
+    """One JSON document on stdout; infinities and NaN, which JSON lacks, are null."""
+    click.echo(json.dumps(finite(value), allow_nan=False))
+
+
+def finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def escape(text: str) -> str:
+    return text.replace("[", "\\[")
