@@ -6,13 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import s_tir, tirx
+import tvm_ffi
+from tvm import ir, s_tir, tirx
 
 from .... import compat
 
 UNKNOWN = 32  # what a symbolic extent counts as when work is estimated
 
+CHEAP = 4  # operators that cost less than storing their result and reading it again
+MOST_REPEATS = 4  # how often a consumer may compute a cheap element anew
+MOST_REPEATED = 64  # operators by which inlining one producer may make its consumers longer
+
 _KINDS = {0: "spatial", 2: "reduce"}
+_STEPS = (ir.Call, tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max, tirx.Select, tirx.Cast)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def nests(sch: s_tir.Schedule) -> list[Nest]:
 
 
 def inline_producers(sch: s_tir.Schedule) -> None:
-    """Inline every elementwise producer into its consumers where that repeats no work."""
+    """Inline every elementwise producer into its consumers where that repeats little work."""
     for block in leaf_blocks(sch):
         consumers = sch.get_consumers(block)
         if not consumers or sch.get_producers(block) is None or not _inlinable(sch, block, consumers):
@@ -99,4 +105,36 @@ def _inlinable(sch: s_tir.Schedule, block: Any, consumers: list[Any]) -> bool:
     mine = nest_of(sch, block)
     if mine.reduces:
         return False
-    return all(work(nest_of(sch, c).extents) <= work(mine.extents) for c in consumers)
+    node = sch.get(block)
+    buffer, steps = node.writes[0].source, _steps(node)
+    # a formula read in many places doubles with every operator of a chain: compiling it takes minutes
+    if steps * (sum(_loads(sch.get(c), buffer) for c in consumers) - 1) > MOST_REPEATED:
+        return False
+    # a consumer that reads an element several times (or none, where it joins several producers) may as well compute it
+    repeats = 1 if steps > CHEAP else MOST_REPEATS
+    return all(work(nest_of(sch, c).extents) <= repeats * work(mine.extents) for c in consumers)
+
+
+def _steps(node: Any) -> int:
+    """The size of a block's formula: operators count 1, calls (exp, …) 8."""
+    count = 0
+
+    def visit(e: Any) -> None:
+        nonlocal count
+        if "int" not in str(e.ty.dtype):  # places are cheap
+            count += 8 if isinstance(e, ir.Call) and e.op.name != "tirx.if_then_else" else 1
+
+    tvm_ffi.structural_walk(node.body, [(kind, visit) for kind in _STEPS])
+    return count
+
+
+def _loads(node: Any, buffer: Any) -> int:
+    """How often a block's formula reads ``buffer``."""
+    count = 0
+
+    def visit(e: Any) -> None:
+        nonlocal count
+        count += e.source.same_as(buffer)
+
+    tvm_ffi.structural_walk(node.body, (ir.TensorLoad, visit))
+    return count

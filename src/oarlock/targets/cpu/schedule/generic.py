@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
+import tvm_ffi
 from tvm import s_tir, tirx
 
 from ..machine import Machine
-from .blocks import Nest, inline_producers, nests, work
+from .blocks import Nest, inline_producers, nest_of, nests, work
 
 PARALLEL_WORK = 32768  # elementary steps below which starting threads costs more than it gives
 CHUNK_WORK = 8192  # steps that one parallel iteration should have at least
+PARTITION = "pragma_loop_partition_hint"  # TVM cuts such a loop where a condition on its variable changes
+MOST_CUTS = 16
 
 
 def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
@@ -19,6 +24,8 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         if machine.threads > 1:
             _parallel(sch, nest)
         _initialise_first(sch, nest)
+        if not nest.reduces:
+            _cut(sch, nest_of(sch, nest.block), machine)
     return sch.mod["main"]
 
 
@@ -47,3 +54,31 @@ def _initialise_first(sch: s_tir.Schedule, nest: Nest) -> None:
     reduce = next((loop for loop, kind in zip(nest.loops, nest.kinds, strict=True) if kind == "reduce"), None)
     if reduce is not None:
         sch.decompose_reduction(nest.block, reduce)
+
+
+def _cut(sch: s_tir.Schedule, nest: Nest, machine: Machine) -> None:
+    """A last axis whose parts are computed differently (a concatenation of channels): a loop for each part, in whole vectors.
+
+    Without it every element asks which part it is in, and no element is copied together with the next.
+    """
+    if not nest.loops or nest.kinds[-1] != "spatial" or nest.dynamic[-1] or len(nest.loops) < 2:
+        return
+    block = sch.get(nest.block)
+    last = block.iter_vars[-1].var
+    ends: set[int] = set()
+
+    def compare(node: tirx.LT | tirx.LE | tirx.GT | tirx.GE) -> None:
+        for side, other in ((node.a, node.b), (node.b, node.a)):
+            if isinstance(side, tirx.IntImm) and isinstance(other, tirx.Var) and other.same_as(last):
+                above = isinstance(node, (tirx.LT, tirx.GE)) == (side is node.b)  # whether the first of a part is the constant itself
+                ends.add(int(side.value) + (0 if above else 1))
+
+    tvm_ffi.structural_walk(block.body, [(kind, compare) for kind in (tirx.LT, tirx.LE, tirx.GT, tirx.GE)])
+    ends = {end for end in ends if 0 < end < nest.extents[-1]}
+    step = math.gcd(nest.extents[-1], *ends)
+    lanes = math.gcd(machine.lanes(str(block.writes[0].source.dtype)), step)
+    if not ends or len(ends) > MOST_CUTS or lanes < 4:
+        return
+    part, lane = sch.split(nest.loops[-1], [None, lanes])
+    sch.annotate(part, PARTITION, True)
+    sch.vectorize(lane)

@@ -1,0 +1,101 @@
+"""Kernels that move data or compute elementwise: concatenation, resizing, chains of formulas."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from runner import build, dim, module, var
+from tvm import relax, te
+
+from oarlock import pipeline, targets
+
+op = relax.op
+RNG = np.random.default_rng(0)
+
+
+def enlarged(factor: int):
+    """Each place of an NHWC image repeated factor × factor times."""
+
+    def resize(a: te.Tensor) -> te.Tensor:
+        n, h, w, c = a.shape
+        return te.compute((n, h * factor, w * factor, c), lambda b, y, x, k: a[b, y // factor, x // factor, k], name="resize")
+
+    return resize
+
+
+@pytest.mark.parametrize("channels", [(24, 24, 24, 24), (3, 5, 8, 1), (16, 32, 4, 8), (24, 0, 8, 16), (0, 0, 0, 0)], ids=str)
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_concatenation_of_resized_parts(channels: tuple[int, ...], dynamic: bool, threads: int) -> None:
+    factors = (8, 4, 2, 1)
+    parts = [RNG.standard_normal((1, 16 // f, 24 // f, c)).astype("float32") for c, f in zip(channels, factors, strict=True)]
+
+    def make(bb, *xs):
+        scaled = [bb.emit(op.add(x, bb.emit(op.multiply(x, relax.const(np.float32(i + 0.5)))))) for i, x in enumerate(xs)]
+        return op.concat([bb.emit_te(enlarged(f), x) for x, f in zip(scaled, factors, strict=True)], 3)
+
+    h, w = (dim("h"), dim("w")) if dynamic else (2, 3)
+    program = build(
+        [var(f"x{i}", (1, h * (8 // f), w * (8 // f), c)) for i, (c, f) in enumerate(zip(channels, factors, strict=True))],
+        make,
+        threads=threads,
+    )
+    if 0 in channels and not any(channels):
+        assert program(*parts)[0].shape == (1, 16, 24, 0)
+        return
+    want = np.concatenate(
+        [(p + p * np.float32(i + 0.5)).repeat(f, 1).repeat(f, 2) for i, (p, f) in enumerate(zip(parts, factors, strict=True))], 3
+    )
+    np.testing.assert_allclose(program(*parts)[0], want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "bool"])
+def test_concatenation_of_any_axis(axis: int, dtype: str) -> None:
+    shapes = [[5, 6, 16], [5, 6, 16], [5, 6, 16]]
+    for shape, size in zip(shapes, (16, 0, 48), strict=True):
+        shape[axis] = size
+    parts = [RNG.integers(0, 2, s).astype(dtype) for s in shapes]
+    program = build([var(f"x{i}", p.shape, dtype) for i, p in enumerate(parts)], lambda bb, *xs: op.concat(xs, axis))
+    np.testing.assert_array_equal(program(*parts)[0], np.concatenate(parts, axis))
+
+
+@pytest.mark.parametrize("comparison", ["<", "<=", ">", ">=", "reversed"])
+def test_parts_are_cut_where_a_comparison_changes(comparison: str) -> None:
+    def halves(a: te.Tensor) -> te.Tensor:
+        def element(i, j):
+            first = {"<": j < 16, "<=": j <= 15, ">": j > 15, ">=": j >= 16, "reversed": 16 > j}[comparison]
+            return te.if_then_else(first, a[i, j], a[i, 63 - j] * 2.0)
+
+        return te.compute(a.shape, element, name="halves")
+
+    x = RNG.standard_normal((3, 64)).astype("float32")
+    first = np.arange(64) >= 16 if comparison in (">", ">=") else np.arange(64) < 16
+    np.testing.assert_array_equal(build([var("x", x.shape)], lambda bb, a: bb.emit_te(halves, a))(x)[0], np.where(first, x, x[:, ::-1] * 2))
+
+
+def test_a_long_chain_of_formulas_that_read_their_operand_twice_compiles() -> None:
+    """Inlined into each other they would double with every step."""
+
+    def make(bb, a, b):
+        for _ in range(40):
+            a = bb.emit(op.divide(bb.emit(op.add(a, b)), bb.emit(op.add(relax.const(1.0), bb.emit(op.multiply(a, a))))))
+        return a
+
+    x, y = RNG.standard_normal((2, 7, 33)).astype("float32")
+    start = time.perf_counter()
+    program = build([var("x", x.shape), var("y", y.shape)], make)
+    assert time.perf_counter() - start < 30
+    want = x.astype("float64")
+    for _ in range(40):
+        want = (want + y) / (1 + want * want)
+    np.testing.assert_allclose(program(x, y)[0], want, rtol=2e-4, atol=2e-4)
+
+
+def test_concatenated_channels_are_copied_in_vectors() -> None:
+    mod = module([var("x", (1, 4, 4, 16)), var("y", (1, 4, 4, 32))], lambda bb, a, b: op.concat([a, b], 3))
+    seen: list[str] = []
+    pipeline.build(mod, targets.get("cpu", threads=1), dump=lambda stage, at: seen.append(at.script()) if stage == "cpu-schedule" else None)
+    assert "T.vectorized" in seen[0]
