@@ -1,0 +1,189 @@
+"""Records and choices: what is stored, joined, refused and chosen."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from oarlock import OarlockError
+from oarlock.kernels import Choices, Records
+from oarlock.kernels.records import chooser, shipped, user_path
+
+KEY, FAMILY, WORK = "cpu znver4 threads=1", "cpu 512 bits", "product float32 8x8 o8"
+
+
+def records(**times: float) -> Records:
+    made = Records()
+    for name, seconds in times.items():
+        made.put(KEY, FAMILY, WORK, name, seconds, 1)
+    return made
+
+
+# ---- choices ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_is_picked_where_nothing_is_known() -> None:
+    choices = Choices()
+    assert choices.pick("w", {"a": 1, "b": 2}) == 1
+    assert choices.picked == {"w": "a"} and choices.asked == {"w": ("a", "b")}
+
+
+def test_a_plan_is_followed_where_it_fits() -> None:
+    choices = Choices.of_plan({"w": "b", "v": "no such candidate"})
+    assert [choices.pick(w, {"a": 1, "b": 2}) for w in "wvu"] == [2, 1, 1]
+    choices.pick("w", {"a": 1, "c": 3})
+    assert choices.asked["w"] == ("a", "b", "c")
+
+
+def test_records_choose_the_fastest_on_offer() -> None:
+    choose = chooser([records(a=3.0, b=1.0, c=2.0)], KEY, FAMILY)
+    assert choose(WORK, ["a", "b", "c"]) == "b"
+    assert choose(WORK, ["a", "c"]) == "c"
+    assert choose(WORK, ["z"]) is None and choose("other", ["a"]) is None
+
+
+def test_a_gain_within_noise_keeps_the_default() -> None:
+    choose = chooser([records(a=1.0, b=0.99)], KEY, FAMILY)
+    assert choose(WORK, ["a", "b"]) == "a"
+
+
+def test_a_failed_candidate_is_never_taken() -> None:
+    found = records(a=2.0)
+    found.fail(KEY, FAMILY, WORK, "b", "wrong numbers")
+    assert chooser([found], KEY, FAMILY)(WORK, ["a", "b"]) == "a"
+
+
+def test_this_machine_goes_before_its_family_and_the_user_before_the_package() -> None:
+    mine, package = records(a=1.0, b=2.0), records(a=2.0, b=1.0)
+    assert chooser([mine, package], KEY, FAMILY)(WORK, ["b", "a"]) == "a"
+    assert chooser([mine], "cpu znver5 threads=1", FAMILY)(WORK, ["b", "a"]) == "a"
+    assert chooser([mine], "cpu znver5 threads=1", "another family")(WORK, ["b", "a"]) is None
+    exact = Records()
+    exact.put("cpu znver5 threads=1", FAMILY, WORK, "b", 1.0, 1)
+    assert chooser([mine, exact], "cpu znver5 threads=1", FAMILY)(WORK, ["b", "a"]) == "b"
+
+
+# ---- merging ---------------------------------------------------------------------------------------------------------
+
+
+def test_merge_is_a_weighted_mean_of_scaled_times() -> None:
+    ours, theirs = Records(), Records()
+    ours.put(KEY, FAMILY, WORK, "a", 1.0, 3)
+    theirs.put(KEY, FAMILY, WORK, "a", 10.0, 1)  # a machine ten times slower
+    theirs.put(KEY, FAMILY, WORK, "b", 5.0, 2)
+    theirs.put("another target", FAMILY, WORK, "a", 7.0, 1)
+    ours.merge(theirs)
+    entries = ours.entries(KEY, WORK)
+    assert entries["a"]["seconds"] == pytest.approx(1.0) and entries["a"]["count"] == 4
+    assert entries["b"]["seconds"] == pytest.approx(0.5) and entries["b"]["count"] == 2
+    assert ours.entries("another target", WORK)["a"]["seconds"] == 7.0
+    assert theirs.entries(KEY, WORK)["b"]["seconds"] == 5.0  # the other database stays as it was
+
+
+def test_merge_keeps_failures() -> None:
+    ours, theirs = records(a=1.0), Records()
+    theirs.fail(KEY, FAMILY, WORK, "a", "crashed")
+    ours.merge(theirs)
+    assert ours.entries(KEY, WORK)["a"]["failed"] == "crashed"
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "records.json"
+    made = records(a=1.5)
+    made.fail(KEY, FAMILY, WORK, "b", "crashed")
+    made.save(path)
+    assert list(Records.load(path)) == list(made)
+    assert [p.name for p in path.parent.iterdir()] == ["records.json"]
+
+
+def test_a_writer_that_dies_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "records.json"
+    records(a=1.0).save(path)
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("oarlock.kernels.records.os.replace", fail)
+    with pytest.raises(OarlockError, match="No space left"):
+        records(a=2.0).save(path)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def _add(path: Path, number: int) -> None:
+    for i in range(20):
+        made = Records()
+        made.put(KEY, FAMILY, f"work {number} {i}", "a", 1.0, 1)
+        made.add_to(path)
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "records.json"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_add, args=(path, number)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert len(Records.load(path)) == 60
+
+
+def _document(kernels: object, version: object = 1) -> str:
+    targets = {KEY: {"family": FAMILY, "kernels": kernels}}
+    return json.dumps({"format": "oarlock records", "version": version, "targets": targets})
+
+
+@pytest.mark.parametrize(
+    "text,said",
+    [
+        ("", "damaged"),
+        ('{"format": "oarlock records", "version": 1, "targets": {"cp', "damaged"),
+        ("[" * 100_000, "damaged"),
+        ("[]", "no file of Oarlock's records"),
+        ('{"format": "something else"}', "no file of Oarlock's records"),
+        (_document({}, version=2), "have version 2"),
+        (_document([]), "damaged"),
+        (_document({WORK: []}), "damaged"),
+        (_document({WORK: {"a": {"seconds": "fast", "count": 1}}}), "damaged"),
+        (_document({WORK: {"a": {"seconds": -1.0, "count": 1}}}), "damaged"),
+        (_document({WORK: {"a": {"seconds": float("nan"), "count": 1}}}), "damaged"),
+        (_document({WORK: {"a": {"seconds": 1.0}}}), "damaged"),
+        (_document({WORK: {"a": 1.0}}), "damaged"),
+    ],
+)
+def test_bad_files_are_refused_with_their_path(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "records.json"
+    path.write_text(text)
+    with pytest.raises(OarlockError, match=said) as caught:
+        Records.load(path)
+    assert str(path) in str(caught.value) and caught.value.todo
+
+
+def test_missing_and_binary_files(tmp_path: Path) -> None:
+    with pytest.raises(OarlockError, match="not there"):
+        Records.load(tmp_path / "none.json")
+    assert len(Records.load(tmp_path / "none.json", missing_ok=True)) == 0
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(OarlockError, match="cannot be read"):
+        Records.load(tmp_path / "binary")
+    with pytest.raises(OarlockError, match="cannot be read"):
+        Records.load(tmp_path)
+
+
+def test_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("OARLOCK_RECORDS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "linux")
+    assert user_path() == tmp_path / "oarlock" / "records.json"
+    monkeypatch.setenv("OARLOCK_RECORDS", str(tmp_path / "mine.json"))
+    assert user_path() == tmp_path / "mine.json"
+
+
+def test_the_package_ships_records_that_read() -> None:
+    assert len(shipped()) > 0
