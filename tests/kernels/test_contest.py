@@ -50,9 +50,7 @@ def test_only_good_kernels_win(log: Path, tmp_path: Path) -> None:
     database = tmp_path / "records.json"
     options = {"offers": ";".join(["slow", "good", *bad])}
     model = elementwise("exp", "sin")
-    summary = oarlock.tune(
-        model, "fake", threads=1, options=options, records=database, minutes=5, run_limit_s=1.0, build_limit_s=20.0
-    )
+    summary = oarlock.tune(model, "fake", threads=1, options=options, records=database, minutes=5, run_limit_s=1.0, build_limit_s=20.0)
     winners = {row.workload: row.winner for row in summary.rows}
     assert winners == {"fake exp": "good", "fake sin": "good"}
     assert {candidate for workload, candidate, _ in summary.failed if workload == "fake exp"} == set(bad)
@@ -178,7 +176,9 @@ def test_a_convolution_is_tuned_and_compile_uses_it(tmp_path: Path, monkeypatch:
     stored.save(database)
     (kernel,) = [k for k in oarlock.compile(model, threads=1).manifest["kernels"].values() if "conv2d" in k.get("workload", "")]
     assert kernel["candidate"] == other
-    (kernel,) = [k for k in oarlock.compile(model, threads=1, records=False).manifest["kernels"].values() if "conv2d" in k.get("workload", "")]
+    (kernel,) = [
+        k for k in oarlock.compile(model, threads=1, records=False).manifest["kernels"].values() if "conv2d" in k.get("workload", "")
+    ]
     assert kernel["candidate"] == row.default
 
 

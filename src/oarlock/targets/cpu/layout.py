@@ -20,7 +20,7 @@ from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
 from .kernels import Window
 from .machine import Machine
 from .pointwise import recognise
-from .tiles import UNKNOWN_BATCH, UNKNOWN_ROWS, Tile, by_name, depthwise_tiles, product_tiles
+from .tiles import L2_BYTES, UNKNOWN_BATCH, UNKNOWN_ROWS, Tile, by_name, depthwise_tiles, product_tiles
 
 DTYPES = ("float32", "float64")  # what our products compute in; other dtypes keep TVM's legalisation
 
@@ -93,7 +93,8 @@ class _Rules:
         macs = workloads.work(*window.out(data[1], data[2]), data[0], kh, kw, i, o)
         stride = data[3] * window.strides[1]
         padded, depth = any(window.padding), (kh, kw, i)
-        tiles = product_tiles(rows, o // groups, self.machine, dtype, stride, depth=depth, macs=macs, padded=padded)
+        whole = i < self.machine.lanes(dtype)  # rows of few channels are slow to copy
+        tiles = product_tiles(rows, o // groups, self.machine, dtype, stride, depth=depth, macs=macs, padded=padded, whole=whole)
         if groups > 1:
             tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype)]
         workload = workloads.convolution("conv2d", dtype, data, o, window, groups)
@@ -106,7 +107,9 @@ class _Rules:
         x = f.get(data, "nhwc")
         width = out[3] if isinstance(out[3], int) else None
         macs = workloads.work(*out, *window.kernel)
-        tiles = depthwise_tiles(width, channels, self.machine, dtype, macs, any(window.padding))
+        # rows are copied once for each row of output that needs them; a copy of everything must stay in the cache
+        whole = workloads.work(*known_dims(x)) * w.itemsize <= L2_BYTES or window.kernel[0] >= 3 * window.strides[0]
+        tiles = depthwise_tiles(width, channels, self.machine, dtype, macs, any(window.padding), whole)
         workload = workloads.convolution("depthwise", dtype, known_dims(x), channels, window, channels // multiplier)
         tile = self.choices.pick(workload, by_name(tiles))
         packed = compat.constant(np.ascontiguousarray(w[:, 0].transpose(1, 2, 0)))

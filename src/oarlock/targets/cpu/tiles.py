@@ -23,6 +23,7 @@ UNKNOWN_BATCH = (1, 4, 32, 256)  # … when the rows are a batch, often one
 L2_BYTES = 512 * 1024  # what of the packed weights may count on staying in the second-level cache
 PARALLEL_MACS = 200_000  # multiply-adds below which starting threads costs more than it gives
 UNROLL = 4  # steps of a reduction that a candidate writes out
+RAGGED = 1.15  # what a result that ends within a vector costs more: it is written element by element
 SHAPES = 10  # how many tiles beside the first are candidates
 WORST = 1.8  # … none of which costs more than this many times the first
 
@@ -88,26 +89,28 @@ def product_tiles(
     depth: tuple[int, ...],
     macs: int,
     padded: bool = False,
+    whole: bool = False,
 ) -> list[Tile]:
     """Candidates for a product of ``rows`` × ``columns``, the best by the model first, then different ones.
 
     ``rows``: their number, or some likely numbers (UNKNOWN_ROWS, UNKNOWN_BATCH) when it is symbolic.
     ``stride``: elements from one row of the first operand to the next (0: unknown).
-    ``depth``: the loops of each sum.  ``macs``: multiply-adds in all.  ``padded``: the first operand is padded on the way.
+    ``depth``: the loops of each sum.  ``macs``: multiply-adds in all.  ``padded``: the first operand is padded on the way,
+    ``whole``: better at once than row by row.
     """
     shapes = _ranked(rows, columns, machine, dtype, stride)
     panel_bytes = math.prod(depth) * tvm.DataType(dtype).bits // 8 * columns
-    first, *others = [_with_loops(tile, panel_bytes, columns, macs, machine) for tile in shapes]
+    first, *others = [replace(_with_loops(t, panel_bytes, columns, macs, machine), whole=padded and whole) for t in shapes]
     unrolls = depth[-1] % UNROLL == 0 and depth[-1] > UNROLL
     out = [first]
     out += [replace(first, panels=not first.panels)] if columns > first.columns else []
     out += [replace(first, parallel=not first.parallel)] if machine.threads > 1 else []
-    out += [replace(first, whole=True)] if padded and not first.panels else []
+    out += [replace(first, whole=not whole)] if padded and not first.panels else []
     out += others[:3]
     out += [replace(first, unroll=UNROLL)] if unrolls else []
     out += others[3:]
     out += [replace(tile, panels=not tile.panels) for tile in others if columns > tile.columns]
-    out += [replace(tile, whole=True) for tile in others if padded and not tile.panels]
+    out += [replace(tile, whole=not whole) for tile in others if padded and not tile.panels]
     out += [replace(tile, unroll=UNROLL) for tile in others if unrolls]
     return list(dict.fromkeys(out))
 
@@ -131,11 +134,9 @@ def _ranked(rows: int | tuple[int, ...], columns: int, machine: Machine, dtype: 
     priced = sorted(((_cost(t, likely, columns, full), i, t) for i, t in enumerate(_all_tiles(likely, columns, machine, full, most))))
     if not priced:  # columns or rows of 0: nothing will run
         return [Tile(1, full, full, columns % full != 0)]
-    # a result of whole vectors comes first: the model knows nothing of what masks cost
-    first = min(priced, key=lambda p: (p[2].ragged, *p[:2]))
-    out = [first[2]]
+    out: list[Tile] = []
     for cost, _, tile in priced:
-        if len(out) > SHAPES or cost > WORST * first[0]:
+        if len(out) > SHAPES or cost > WORST * priced[0][0]:
             break
         if not any((t.columns, t.lanes) == (tile.columns, tile.lanes) and _near(t.rows, tile.rows) for t in out):
             out.append(tile)
@@ -171,23 +172,28 @@ def _cost(tile: Tile, rows: tuple[int, ...], columns: int, full: int) -> float:
     total = 0.0
     for r in rows:
         total += -(-r // tile.rows) * step / max(r, 1)
-    return total * -(-columns // tile.columns)
+    return total * -(-columns // tile.columns) * (RAGGED if tile.ragged else 1.0)
 
 
-def depthwise_tiles(width: int | None, channels: int, machine: Machine, dtype: str, macs: int, padded: bool) -> list[Tile]:
-    """Candidates for a depthwise convolution with rows of ``width`` places (None: symbolic): few past the end, many that share input."""
+def depthwise_tiles(
+    width: int | None, channels: int, machine: Machine, dtype: str, macs: int, padded: bool, whole: bool = False
+) -> list[Tile]:
+    """Candidates for a depthwise convolution with rows of ``width`` places (None: symbolic): few past the end, many that share input.
+
+    ``macs``, ``padded``, ``whole``: see ``product_tiles``.
+    """
     full = machine.lanes(dtype)
     lanes = next((n for n in (full, full // 2, full // 4, full // 8) if n > 1 and channels % n == 0), 1)
     vectors = [v for v in (2, 1, 4) if channels % (lanes * v) == 0]
     best = 4 if width is None else _depthwise_rows(width)[0]
     others = [r for r in _depthwise_rows(width or 64) if r != best]
     parallel = machine.threads > 1 and macs >= PARALLEL_MACS
-    first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel, whole=padded) for v in vectors]
+    first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel, whole=padded and whole) for v in vectors]
     out = [first]
     out += [replace(first, parallel=not parallel)] if machine.threads > 1 else []
+    out += [replace(first, whole=not whole)] if padded else []
     out += [replace(first, unroll=2), *(replace(first, rows=r) for r in others[:2]), *wider]
     out += [replace(first, unroll=2, rows=r) for r in others[:1]]
-    out += [replace(first, whole=False)] if padded else []
     out += [replace(t, rows=r, unroll=u) for r in others for t in (first, *wider) for u in (1, 2)]
     return [t for t in dict.fromkeys(out) if t.rows * (t.columns // t.lanes) + t.columns // t.lanes < machine.registers]
 
