@@ -191,10 +191,13 @@ def depthwise_tiles(
     first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel, whole=padded and whole) for v in vectors]
     out = [first]
     out += [replace(first, parallel=not parallel)] if machine.threads > 1 else []
+    # by panels: the rows of input that one panel of channels needs stay in the first-level cache
+    panels = [replace(t, panels=True, whole=padded) for t in (first, *wider)] if channels > first.columns else []
+    out += panels[:1]
     out += [replace(first, whole=not whole)] if padded else []
     out += [replace(first, unroll=2), *(replace(first, rows=r) for r in others[:2]), *wider]
-    out += [replace(first, unroll=2, rows=r) for r in others[:1]]
-    out += [replace(t, rows=r, unroll=u) for r in others for t in (first, *wider) for u in (1, 2)]
+    out += [*panels[1:], *(replace(t, unroll=2) for t in panels[:1]), replace(first, unroll=2, rows=others[0] if others else best)]
+    out += [replace(t, rows=r, unroll=u) for r in others for t in (first, *panels, *wider) for u in (1, 2)]
     return [t for t in dict.fromkeys(out) if t.rows * (t.columns // t.lanes) + t.columns // t.lanes < machine.registers]
 
 

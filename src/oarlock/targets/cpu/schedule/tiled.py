@@ -73,7 +73,7 @@ def _inner(sch: s_tir.Schedule, acc: Any, kind: str, tile: Tile) -> None:
         for loop in reduces[-tile.unroll :]:
             sch.unroll(loop)
     elif tile.unroll > 1:
-        _, steps = sch.split(reduces[-1], [None, tile.unroll])
+        reduces[-1], steps = sch.split(reduces[-1], [None, tile.unroll])
         sch.unroll(steps)
     sch.decompose_reduction(acc, reduces[0])
 
