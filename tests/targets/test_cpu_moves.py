@@ -99,3 +99,32 @@ def test_concatenated_channels_are_copied_in_vectors() -> None:
     seen: list[str] = []
     pipeline.build(mod, targets.get("cpu", threads=1), dump=lambda stage, at: seen.append(at.script()) if stage == "cpu-schedule" else None)
     assert "T.vectorized" in seen[0]
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+@pytest.mark.parametrize("channels", [16, 64, 24, 5, 1])
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pooling_of_channels_last(kind: str, channels: int, dynamic: bool, threads: int) -> None:
+    x = RNG.standard_normal((2, 11, 14, channels)).astype("float32") - 3
+    pool = op.nn.max_pool2d if kind == "max" else op.nn.avg_pool2d
+    shape = (dim("n"), dim("h"), dim("w"), channels) if dynamic else x.shape
+    program = build([var("x", shape)], lambda bb, a: pool(a, (3, 3), (2, 2), (1, 1, 1, 1), layout="NHWC"), threads=threads)
+    fill = -np.inf if kind == "max" else 0.0
+    padded = np.pad(x.astype("float64"), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=fill)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))[:, ::2, ::2]
+    inside = np.lib.stride_tricks.sliding_window_view(np.pad(np.ones((11, 14)), 1), (3, 3))[::2, ::2].sum((2, 3))
+    want = windows.max((4, 5)) if kind == "max" else windows.sum((4, 5)) / inside[:, :, None]
+    np.testing.assert_allclose(program(x)[0], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 32), (3, 5, 4, 24), (2, 3, 4, 8), (1, 7, 2, 13), (2, 0, 4, 32)], ids=str)
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_moved_axes_with_a_formula(shape: tuple[int, ...], dynamic: bool) -> None:
+    x = RNG.standard_normal(shape).astype("float32")
+    known = (dim("n"), dim("s"), *shape[2:]) if dynamic else shape
+
+    def make(bb, a):
+        return op.multiply(bb.emit(op.permute_dims(a, (0, 2, 1, 3))), relax.const(np.float32(0.25)))
+
+    np.testing.assert_array_equal(build([var("x", known)], make)(x)[0], x.transpose(0, 2, 1, 3) * np.float32(0.25))

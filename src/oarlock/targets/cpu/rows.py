@@ -19,6 +19,7 @@ from .machine import Machine
 
 ROW = "oarlock.row"  # block annotation: the number of leading dims, one row each
 COLUMN = "oarlock.column"  # block annotation: the number of reduced loops
+KEPT = 8192  # elements of a row that fit into the first-level cache, or nearly
 DTYPES = ("float32", "float64")
 Dim = Any
 Reader = Callable[..., Any]
@@ -96,18 +97,25 @@ def column_reduction(x: te.Tensor, kind: str, first: int, last: int, keepdims: b
 
 
 def softmax(x: te.Tensor, lanes: int, log: bool) -> te.Tensor:
-    """Over the last axis; exponentials are computed twice rather than stored."""
+    """Over the last axis; the exponentials of a row are kept when it is not long."""
     lead, length = _rows(x)
+    note = {ROW: [len(lead)]}
     top = reduce_row(x, lead, length, "max", lanes, "max")
 
-    def exponential(*s: Dim) -> Any:
+    def power(*s: Dim) -> Any:
         return te.exp(x(*s) - top(*s[:-1]))
 
-    total = reduce_row(exponential, lead, length, "sum", lanes, "sum")
     if log:
-        shift = te.compute(lead, lambda *s: top(*s) + te.log(total(*s)), name="shift", attrs={ROW: [len(lead)]})
-        return te.compute(x.shape, lambda *s: x(*s) - shift(*s[:-1]), name="log_softmax", attrs={ROW: [len(lead)]})
-    return te.compute(x.shape, lambda *s: exponential(*s) / total(*s[:-1]), name="softmax", attrs={ROW: [len(lead)]})
+        total = reduce_row(power, lead, length, "sum", lanes, "sum")
+        # the greatest element is taken off first: added to the logarithm it would swallow it
+        shift = te.compute(lead, lambda *s: te.log(total(*s)), name="shift", attrs=note)
+        return te.compute(x.shape, lambda *s: x(*s) - top(*s[:-1]) - shift(*s[:-1]), name="log_softmax", attrs=note)
+    kept = isinstance(length, int) and length <= KEPT
+    powers: Reader = te.compute(x.shape, power, name="row_powers", attrs=note) if kept else power
+    total = reduce_row(powers, lead, length, "sum", lanes, "sum")
+    # one division a row; a sum of 1 or more (its greatest summand is 1), so its inverse is as good as a division
+    inverse = te.compute(lead, lambda *s: tirx.const(1, x.dtype) / total(*s), name="inverse", attrs=note)
+    return te.compute(x.shape, lambda *s: powers(*s) * inverse(*s[:-1]), name="softmax", attrs=note)
 
 
 def layer_norm(x: te.Tensor, gamma: te.Tensor, beta: te.Tensor, epsilon: float, center: bool, scale: bool, lanes: int) -> te.Tensor:

@@ -10,9 +10,11 @@ import tvm_ffi
 from tvm import ir, s_tir, tirx
 
 from .... import compat
+from ..machine import Machine
 
 UNKNOWN = 32  # what a symbolic extent counts as when work is estimated
 
+PARALLEL_WORK = 32768  # elementary steps below which starting threads costs more than it gives
 CHEAP = 4  # operators that cost less than storing their result and reading it again
 MOST_REPEATS = 4  # how often a consumer may compute a cheap element anew
 MOST_REPEATED = 64  # operators by which inlining one producer may make its consumers longer
@@ -89,11 +91,50 @@ def nests(sch: s_tir.Schedule) -> list[Nest]:
     return [nest_of(sch, b) for b in leaf_blocks(sch)]
 
 
-def inline_producers(sch: s_tir.Schedule) -> None:
+def neighbours(node: Any, last: tirx.Var) -> bool:
+    """Whether a block loads neighbouring elements for neighbouring values of its iterator ``last`` (or one for all)."""
+    fine = True
+
+    def load(e: ir.TensorLoad) -> None:
+        nonlocal fine
+        fine = fine and all(i.same_as(last) and n == len(e.indices) or not _uses(i, last) for n, i in enumerate(e.indices, 1))
+
+    tvm_ffi.structural_walk(node.body, (ir.TensorLoad, load))
+    return fine
+
+
+def _uses(expr: ir.Expr, var: tirx.Var) -> bool:
+    found = False
+
+    def visit(v: ir.Var) -> None:
+        nonlocal found
+        found = found or v.same_as(var)
+
+    tvm_ffi.structural_walk(expr, (ir.Var, visit))
+    return found
+
+
+def vector_reductions(sch: s_tir.Schedule, nest: Nest, machine: Machine) -> int:
+    """The number of reduction loops of a block that reduces vectors (pooling of channels at the end); 0 for any other block."""
+    count = nest.kinds.count("reduce")
+    if not count or len(nest.kinds) < count + 2 or nest.kinds != ["spatial"] * (len(nest.kinds) - count) + ["reduce"] * count:
+        return 0
+    block = sch.get(nest.block)
+    if nest.dynamic[-count - 1] or nest.extents[-count - 1] % machine.lanes(str(block.writes[0].source.dtype)):
+        return 0
+    loop = sch.get(nest.loops[-count - 1]).loop_var
+    values = zip(block.iter_vars, compat.block_values(sch, nest.block), strict=True)
+    column = next((i.var for i, value in values if isinstance(value, tirx.Var) and value.same_as(loop)), None)
+    if column is None or not block.writes[0].region[-1].min.same_as(column):
+        return 0
+    return count if neighbours(block, column) else 0
+
+
+def inline_producers(sch: s_tir.Schedule, machine: Machine) -> None:
     """Inline every elementwise producer into its consumers where that repeats little work."""
     for block in leaf_blocks(sch):
         consumers = sch.get_consumers(block)
-        if not consumers or sch.get_producers(block) is None or not _inlinable(sch, block, consumers):
+        if not consumers or sch.get_producers(block) is None or not _inlinable(sch, block, consumers, machine):
             continue
         try:
             sch.compute_inline(block)
@@ -101,7 +142,7 @@ def inline_producers(sch: s_tir.Schedule) -> None:
             continue  # not injective, or its buffer is an output: it stays a loop nest of its own
 
 
-def _inlinable(sch: s_tir.Schedule, block: Any, consumers: list[Any]) -> bool:
+def _inlinable(sch: s_tir.Schedule, block: Any, consumers: list[Any], machine: Machine) -> bool:
     mine = nest_of(sch, block)
     if mine.reduces:
         return False
@@ -110,9 +151,12 @@ def _inlinable(sch: s_tir.Schedule, block: Any, consumers: list[Any]) -> bool:
     # a formula read in many places doubles with every operator of a chain: compiling it takes minutes
     if steps * (sum(_loads(sch.get(c), buffer) for c in consumers) - 1) > MOST_REPEATED:
         return False
-    # a consumer that reads an element several times (or none, where it joins several producers) may as well compute it
-    repeats = 1 if steps > CHEAP else MOST_REPEATS
-    return all(work(nest_of(sch, c).extents) <= repeats * work(mine.extents) for c in consumers)
+    # a consumer that reads an element a few times (or none, where it joins several producers) may as well compute it
+    for reader in (nest_of(sch, c) for c in consumers):
+        few = steps <= CHEAP and (not reader.reduces or vector_reductions(sch, reader, machine) > 0)
+        if work(reader.extents) > (MOST_REPEATS if few else 1) * work(mine.extents):
+            return False
+    return True
 
 
 def _steps(node: Any) -> int:
@@ -122,7 +166,7 @@ def _steps(node: Any) -> int:
     def visit(e: Any) -> None:
         nonlocal count
         if "int" not in str(e.ty.dtype):  # places are cheap
-            count += 8 if isinstance(e, ir.Call) and e.op.name != "tirx.if_then_else" else 1
+            count += 8 if isinstance(e, ir.Call) and not e.op.name.endswith("if_then_else") else 1
 
     tvm_ffi.structural_walk(node.body, [(kind, visit) for kind in _STEPS])
     return count

@@ -9,7 +9,6 @@ from tvm import s_tir, tirx
 from ..machine import Machine
 from ..rows import COLUMN
 from . import blocks
-from .generic import PARALLEL_WORK
 
 VECTORS = 4  # accumulators side by side, to hide the latency of an addition
 
@@ -26,18 +25,18 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
             sch.compute_inline(block)  # elementwise operators before and after
     for block, mark in zip(leaves, marked, strict=True):
         if mark:
-            _reduce(sch, block, machine)
+            reduce_columns(sch, block, int(sch.get(block).annotations[COLUMN][0]), machine)
     return sch.mod["main"]
 
 
-def _reduce(sch: s_tir.Schedule, block: Any, machine: Machine) -> None:
-    count = int(sch.get(block).annotations[COLUMN][0])
+def reduce_columns(sch: s_tir.Schedule, block: Any, count: int, machine: Machine) -> None:
+    """Schedule a reduction in the innermost ``count`` loops, the loop outside them being one over neighbouring elements."""
     nest = blocks.nest_of(sch, block)
     *outer, column = nest.loops[:-count]
     reduces = nest.loops[-count:]
     size, dynamic = nest.extents[-count - 1], nest.dynamic[-count - 1]
     lanes = machine.lanes(str(sch.get(block).writes[0].source.dtype))
-    parallel = machine.threads > 1 and blocks.work(nest.extents) >= PARALLEL_WORK
+    parallel = machine.threads > 1 and blocks.work(nest.extents) >= blocks.PARALLEL_WORK
     if dynamic or size % lanes:
         sch.reorder(*reduces, column)
         sch.decompose_reduction(block, reduces[0])

@@ -8,9 +8,9 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from ..machine import Machine
-from .blocks import Nest, inline_producers, nest_of, nests, work
+from .blocks import PARALLEL_WORK, Nest, inline_producers, neighbours, nest_of, nests, vector_reductions, work
+from .columns import reduce_columns
 
-PARALLEL_WORK = 32768  # elementary steps below which starting threads costs more than it gives
 CHUNK_WORK = 8192  # steps that one parallel iteration should have at least
 PARTITION = "pragma_loop_partition_hint"  # TVM cuts such a loop where a condition on its variable changes
 MOST_CUTS = 16
@@ -19,8 +19,11 @@ MOST_CUTS = 16
 def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     """Any PrimFunc of blocks → the same with producers inlined and outer spatial loops parallel."""
     sch = s_tir.Schedule(function)
-    inline_producers(sch)
+    inline_producers(sch, machine)
     for nest in nests(sch):
+        if (count := vector_reductions(sch, nest, machine)) > 0:
+            reduce_columns(sch, nest.block, count, machine)
+            continue
         if machine.threads > 1:
             _parallel(sch, nest)
         _initialise_first(sch, nest)
@@ -57,11 +60,11 @@ def _initialise_first(sch: s_tir.Schedule, nest: Nest) -> None:
 
 
 def _cut(sch: s_tir.Schedule, nest: Nest, machine: Machine) -> None:
-    """A last axis whose parts are computed differently (a concatenation of channels): a loop for each part, in whole vectors.
+    """The last axis in whole vectors; where its parts are computed differently (a concatenation of channels), a loop for each part.
 
-    Without it every element asks which part it is in, and no element is copied together with the next.
+    Without the loops every element asks which part it is in, and no element is copied together with the next.
     """
-    if not nest.loops or nest.kinds[-1] != "spatial" or nest.dynamic[-1] or len(nest.loops) < 2:
+    if len(nest.loops) < 2 or nest.kinds[-1] != "spatial" or nest.dynamic[-1]:
         return
     block = sch.get(nest.block)
     last = block.iter_vars[-1].var
@@ -75,10 +78,14 @@ def _cut(sch: s_tir.Schedule, nest: Nest, machine: Machine) -> None:
 
     tvm_ffi.structural_walk(block.body, [(kind, compare) for kind in (tirx.LT, tirx.LE, tirx.GT, tirx.GE)])
     ends = {end for end in ends if 0 < end < nest.extents[-1]}
-    step = math.gcd(nest.extents[-1], *ends)
-    lanes = math.gcd(machine.lanes(str(block.writes[0].source.dtype)), step)
-    if not ends or len(ends) > MOST_CUTS or lanes < 4:
+    full, size = machine.lanes(str(block.writes[0].source.dtype)), nest.extents[-1]
+    lanes = math.gcd(full, size, *ends)
+    if lanes < 4 or len(ends) > MOST_CUTS:
+        return
+    # LLVM does well by a long row that ends within a vector
+    if not ends and (not neighbours(block, last) or lanes < full and size > 4 * full):
         return
     part, lane = sch.split(nest.loops[-1], [None, lanes])
-    sch.annotate(part, PARTITION, True)
+    if ends:
+        sch.annotate(part, PARTITION, True)
     sch.vectorize(lane)

@@ -9,7 +9,8 @@ from tvm import s_tir, tirx
 from ..machine import Machine
 from ..rows import ROW
 from . import blocks
-from .generic import PARALLEL_WORK
+
+_KEPT = ("_total", "inverse", "shift", "mean", "row_powers")  # blocks whose results are stored: computed once a row, or dear
 
 
 def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
@@ -25,7 +26,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         sch.compute_inline(block)
     rows = leaves[first:]
     for block in rows[:-1]:
-        if not blocks.nest_of(sch, block).reduces and not sch.get(block).name_hint.endswith(("_total", "inverse", "shift", "mean")):
+        if not blocks.nest_of(sch, block).reduces and not sch.get(block).name_hint.endswith(_KEPT):
             sch.compute_inline(block)
     rows = blocks.leaf_blocks(sch)
     *before, out = rows
@@ -39,7 +40,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         sch.set_scope(block, 0, "local")
     for block in rows:
         _inner(sch, block, machine)
-    if outer and machine.threads > 1 and work >= PARALLEL_WORK:
+    if outer and machine.threads > 1 and work >= blocks.PARALLEL_WORK:
         # a symbolic first loop left alone is the batch, most often 1
         sch.parallel(outer[1] if len(outer) > 1 and outer[0] is loops[0] else outer[0])
     return sch.mod["main"]

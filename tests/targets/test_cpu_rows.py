@@ -1,0 +1,29 @@
+"""Softmax of short, long, ragged and dynamic rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from runner import build, dim, var
+from tvm import relax
+
+op = relax.op
+
+
+@pytest.mark.parametrize("length", [1, 7, 16, 100, 128, 6625, 9000])
+@pytest.mark.parametrize("dynamic", ["", "rows", "all"])
+@pytest.mark.parametrize("log", [False, True], ids=["softmax", "log_softmax"])
+def test_softmax(length: int, dynamic: str, log: bool) -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((2, 3, length)) * 5).astype("float32")
+    x[0, 1] += 1e4  # would overflow without the greatest element taken off
+    x[1, 0, 1:] = -np.inf
+    x[1, 1, : length // 2] = -3.4e38
+    shape = {"": x.shape, "rows": (dim("n"), 3, length), "all": (dim("n"), dim("m"), dim("k"))}[dynamic]
+    function = op.nn.log_softmax if log else op.nn.softmax
+    got = build([var("x", shape)], lambda bb, a: function(bb.emit(op.multiply(a, relax.const(np.float32(0.5))))))(x)[0]
+    z = x.astype("float64") * 0.5
+    z = z - z.max(-1, keepdims=True)
+    total = np.exp(z).sum(-1, keepdims=True)
+    want = z - np.log(total) if log else np.exp(z) / total
+    np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6 if log else 1e-7)
