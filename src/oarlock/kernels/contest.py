@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checking.compare import compare
-from ..errors import OarlockError
+from ..errors import InternalError, OarlockError
 from ..inputs import random_inputs, save_npz
 from ..model import Program, load_model
 from ..ops import registry
@@ -186,11 +186,12 @@ class _Contest:
             self.limit_s = self.run_limit_s + 20 * once * self.runs
             found = runner.kernels(3 * self.runs, self.limit_s)
             self.base = self._by_workload(self.reference, found)
-            self.calls = {
-                w: sum(found[n][1] for n, other in self._kernels(self.reference).items() if n in found and other == w) for w in self.base
-            }
         except TrialError as error:
             raise OarlockError(f"the model does not run on these inputs: {error}", where=self.key) from error
+        workloads = self.reference.workloads
+        if workloads and not workloads.keys() & found.keys():
+            raise InternalError("none of the kernels of the default build was seen running")
+        self.calls = {w: sum(found[name][1] for name in found if workloads.get(name) == w) for w in self.base}
         for workload, seconds in self.base.items():
             default = self.reference.asked[workload][0]
             if "seconds" not in self.records.entries(self.key, workload).get(default, {}):
@@ -349,15 +350,10 @@ class _Contest:
         with Runner(self.processes, variant.artifact, self.inputs, self.threads) as runner:
             yield runner
 
-    def _kernels(self, variant: Variant) -> dict[str, str]:
-        """Function name → workload."""
-        facts = Artifact.load(variant.artifact, verify=False).manifest.get("kernels", {})
-        return {name: kernel["workload"] for name, kernel in facts.items() if "workload" in kernel}
-
     def _by_workload(self, variant: Variant, times: Mapping[str, tuple[float, int]]) -> dict[str, float]:
         """Seconds of a run by workload."""
         out: dict[str, float] = {}
-        for name, workload in self._kernels(variant).items():
+        for name, workload in variant.workloads.items():
             if name in times and len(self.reference.asked.get(workload, ())) > 1:
                 out[workload] = out.get(workload, 0.0) + times[name][0]
         return out

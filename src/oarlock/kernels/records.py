@@ -107,17 +107,29 @@ class Records:
         """Write the database in one step: no reader sees half a file."""
         path = Path(path)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-        document = {"format": FORMAT, "version": VERSION, "targets": self._targets}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                temporary.write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+                temporary.write_text(self._text(), encoding="utf-8")
                 os.replace(temporary, path)
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     temporary.unlink()
         except OSError as error:
             raise OarlockError(f"the records cannot be written: {error.strerror or error}", where=str(path)) from error
+
+    def _text(self) -> str:
+        """JSON with one line for each record, so that files can be read and compared."""
+        targets = []
+        for key, target in sorted(self._targets.items()):
+            kernels = []
+            for workload, entries in sorted(target["kernels"].items()):
+                lines = (f"{_json(name)}: {_json(entry)}" for name, entry in sorted(entries.items()))
+                kernels.append(f"{_json(workload)}: {{\n" + ",\n".join(lines) + "}")
+            family = f'{_json(key)}: {{"family": {_json(target["family"])}, "kernels": {{\n'
+            targets.append(family + ",\n".join(kernels) + "}}")
+        head = f'{{"format": {_json(FORMAT)}, "version": {VERSION}, "targets": {{\n'
+        return head + ",\n".join(targets) + "}}\n"
 
     def add_to(self, path: str | os.PathLike[str]) -> None:
         """Put these records into the database at ``path``, over what it has of the same; other processes may do so too."""
@@ -133,7 +145,7 @@ class Records:
 
     def put(self, key: str, family: str, workload: str, candidate: str, seconds: float, count: int) -> None:
         """Record a time, in place of an earlier one."""
-        self._kernel(key, family, workload)[candidate] = {"seconds": seconds, "count": count, **_stamp()}
+        self._kernel(key, family, workload)[candidate] = {"seconds": float(f"{seconds:.4g}"), "count": count, **_stamp()}
 
     def fail(self, key: str, family: str, workload: str, candidate: str, reason: str) -> None:
         """Record that a candidate must not be used."""
@@ -198,6 +210,10 @@ def chooser(databases: Sequence[Records], key: str, family: str) -> Chooser:
         return next((name for name in found if name is not None), None)
 
     return choose
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, sort_keys=True)
 
 
 def _joined(ours: Entry | None, theirs: Entry, scale: float) -> Entry:

@@ -29,11 +29,14 @@ class TrialError(Exception):
 
 @dataclass(frozen=True)
 class Variant:
-    """A build of the model: its plan (workload → candidate), the artifact's file, and what was asked for it."""
+    """A build of the model: its plan (workload → candidate), the artifact's file, what was asked for it (workload → candidates),
+    and the workload of each function.
+    """
 
     plan: Mapping[str, str]
     artifact: Path
     asked: Mapping[str, tuple[str, ...]]
+    workloads: Mapping[str, str]
 
 
 class Processes:
@@ -87,7 +90,8 @@ def build(processes: Processes, job: Mapping[str, Any], plan: Mapping[str, str],
     reply = json.loads(result.read_text(encoding="utf-8"))
     if "error" in reply:
         raise TrialError(reply["error"])
-    return Variant(plan, artifact, {workload: tuple(names) for workload, names in reply["asked"].items()})
+    asked = {workload: tuple(names) for workload, names in reply["asked"].items()}
+    return Variant(plan, artifact, asked, reply["workloads"])
 
 
 class Runner:

@@ -1,6 +1,6 @@
 """One trial of the contest in a process of its own, which may crash or hang: python -m oarlock.kernels.worker build|time …
 
-``build JOB RESULT``: compile the pickled job's program with its plan; RESULT gets JSON: what was asked, or the error.
+``build JOB RESULT``: compile the pickled job's program with its plan; RESULT gets JSON: what was asked and is there, or the error.
 ``time ARTIFACT INPUTS.npz THREADS``: answer requests, one JSON document a line on stdin, by one on stdout each:
 {"outputs": path} runs once and saves the outputs; {"runs": n} gives the least time of a run; {"profile": n} those of functions and how
 often each is called.
@@ -33,8 +33,10 @@ def build(job_file: str, result_file: str) -> None:
     choices = Choices.of_plan(job["plan"])
     try:
         target = targets.get(job["target"], **job["options"])
-        compile_program(program, target, job["shapes"], choices).save(job["artifact"])
-        result: dict[str, Any] = {"asked": choices.asked}
+        artifact = compile_program(program, target, job["shapes"], choices)
+        artifact.save(job["artifact"])
+        workloads = {name: kernel["workload"] for name, kernel in artifact.manifest["kernels"].items() if "workload" in kernel}
+        result: dict[str, Any] = {"asked": choices.asked, "workloads": workloads}
     except (OarlockError, InternalError) as error:
         result = {"error": str(error)}
     Path(result_file).write_text(json.dumps(result), encoding="utf-8")
