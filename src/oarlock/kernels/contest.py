@@ -2,7 +2,7 @@
 
 A trial is the whole model, compiled with one candidate for every workload at once: so a kernel is timed with the caches as its
 neighbours leave them, and eight builds try eight candidates of all kernels.  Each is timed in turns with the reference, which is
-the model with the first candidate of everything: a time is told as the reference's times the median ratio of the turns, so that
+the model with the first candidate of everything: a time is told as the reference's times the ratio of the quietest turns, so that
 other load on the machine, and other days, count little.  A trial that crashes, hangs or computes something else is halved
 until the candidates that are to blame are known.
 """
@@ -16,7 +16,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -270,17 +270,16 @@ class _Contest:
         """Compare with the reference and time in turns with it."""
         with self._runner(self.reference) as reference, self._runner(variant) as runner:
             self._same(runner.outputs(self.limit_s))
-            ratios: dict[str, list[float]] = {workload: [] for workload in variant.plan}
+            base, mine = [], []
             for _ in range(ROUNDS):
-                base = self._by_workload(self.reference, reference.kernels(self.runs, self.limit_s))
-                mine = self._by_workload(variant, runner.kernels(self.runs, self.limit_s))
-                for workload, found in ratios.items():
-                    if workload in mine and base.get(workload):
-                        found.append(mine[workload] / base[workload])
-        for workload, found in ratios.items():
-            if found:
-                anchor = self.records.entries(self.key, workload)[self.reference.asked[workload][0]]["seconds"]
-                self._record(workload, variant.plan[workload], anchor * statistics.median(found))
+                base.append(self._by_workload(self.reference, reference.kernels(self.runs, self.limit_s)))
+                mine.append(self._by_workload(variant, runner.kernels(self.runs, self.limit_s)))
+        for workload, candidate in variant.plan.items():
+            if workload in mine[0] and workload in base[0]:
+                default = self.reference.asked[workload][0]
+                anchor = self.records.entries(self.key, workload)[default]["seconds"]
+                ratio = _quiet(turn[workload] for turn in mine) / _quiet(turn[workload] for turn in base)
+                self._record(workload, candidate, anchor * ratio)
 
     def _same(self, outputs: Mapping[str, np.ndarray]) -> None:
         for name, expected in self.expected.items():
@@ -316,11 +315,11 @@ class _Contest:
         self.summary.tuned_s = self.summary.default_s * statistics.median(b / a for a, b in pairs)
         self.summary.artifact = Artifact.load(tuned.artifact)
         self.summary.artifact.path = ""  # its file goes with the folder
-        for workload in sorted(self.base, key=lambda w: -self.base[w]):
+        for workload in sorted(self.base, key=lambda w: -self.base[w] * self.calls[w]):
             entries, default = self.records.entries(self.key, workload), self.reference.asked[workload][0]
             winner = plan.get(workload, default)
             tried = sum("seconds" in entry for entry in entries.values())
-            times = [entries[name]["seconds"] for name in (default, winner)]
+            times = [entries[name]["seconds"] * self.calls[workload] for name in (default, winner)]
             self.summary.rows.append(Row(workload, self.calls[workload], default, winner, times[0], times[1], tried))
 
     def _winners(self) -> dict[str, str]:
@@ -351,12 +350,13 @@ class _Contest:
             yield runner
 
     def _by_workload(self, variant: Variant, times: Mapping[str, tuple[float, int]]) -> dict[str, float]:
-        """Seconds of a run by workload."""
-        out: dict[str, float] = {}
+        """Seconds of a call by workload, the mean over all its calls in a run."""
+        sums: dict[str, tuple[float, int]] = {}
         for name, workload in variant.workloads.items():
             if name in times and len(self.reference.asked.get(workload, ())) > 1:
-                out[workload] = out.get(workload, 0.0) + times[name][0]
-        return out
+                seconds, calls = sums.get(workload, (0.0, 0))
+                sums[workload] = seconds + times[name][0], calls + times[name][1]
+        return {workload: seconds / calls for workload, (seconds, calls) in sums.items()}
 
     def _record(self, workload: str, candidate: str, seconds: float) -> None:
         """Put the mean of this measurement and those before."""
@@ -367,6 +367,11 @@ class _Contest:
 
     def _store(self) -> None:
         self.records.add_to(self.database)
+
+
+def _quiet(times: Iterable[float]) -> float:
+    """The mean of the lowest third: what else runs on the machine only adds, and one least time may be luck."""
+    return statistics.fmean(sorted(times)[: ROUNDS // 3])
 
 
 def _words(name: str) -> set[str]:

@@ -34,7 +34,7 @@ from .choice import Chooser
 
 FORMAT, VERSION = "oarlock records", 1
 ENV_PATH = "OARLOCK_RECORDS"
-NOISE = 0.02  # a gain below this part is no reason to leave the default
+NOISE, DOUBT = 0.02, 0.2  # parts of the default's time: see _margin
 
 Entry = dict[str, Any]
 
@@ -168,14 +168,15 @@ class Records:
     def best(self, key: str, workload: str, candidates: Sequence[str]) -> str | None:
         """The fastest recorded of ``candidates`` for exactly this target; None when none is recorded.
 
-        The first candidate is left only for a gain above NOISE.  Failed ones are never taken.
+        The first candidate is left only for a gain that is no noise, which must be the larger the fewer the measurements are.
+        Failed ones are never taken.
         """
         entries = self.entries(key, workload)
-        times = {name: entries[name]["seconds"] for name in candidates if "seconds" in entries.get(name, {})}
-        if not times:
-            return None
-        fastest, default = min(times, key=lambda name: times[name]), candidates[0]
-        return default if default in times and times[default] * (1 - NOISE) <= times[fastest] else fastest
+        known = {name: entries[name] for name in candidates if "seconds" in entries.get(name, {})}
+        default = known.get(candidates[0])
+        if default is not None:
+            known = {n: e for n, e in known.items() if e is default or e["seconds"] < default["seconds"] * (1 - _margin(e["count"]))}
+        return min(known, key=lambda name: known[name]["seconds"]) if known else None
 
     def relatives(self, key: str, family: str) -> list[str]:
         """The other targets of a family."""
@@ -210,6 +211,11 @@ def chooser(databases: Sequence[Records], key: str, family: str) -> Chooser:
         return next((name for name in found if name is not None), None)
 
     return choose
+
+
+def _margin(count: int) -> float:
+    """The gain to ask of a candidate that was timed in ``count`` turns: two builds of one kernel differ by as much on a busy machine."""
+    return max(NOISE, DOUBT / math.sqrt(count))
 
 
 def _json(value: Any) -> str:
