@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, s_tir
 from tvm.target import codegen as _codegen
+from tvm.tirx import compilation_pipeline as _compilation_pipeline
 
 
 def llvm_host_cpu() -> str:
@@ -75,9 +77,78 @@ def well_formed(mod: tvm.IRModule) -> None:
     relax.analysis.well_formed(mod)
 
 
+_DIRECT = "oarlock.direct"  # attribute of a function made by direct_callee
+
+
 def build_vm(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable:
     """Kernels and VM code of a module that is lowered already."""
-    return relax.build(mod, target=target, relax_pipeline=None)
+    # AttachGlobalSymbol gives every function a symbol of its own, and with one it would be called as a packed function
+    mod = mod.clone()
+    mod.update(tvm.IRModule({gv: f.without_attr("global_symbol") for gv, f in mod.functions.items() if _is_direct(f)}))
+    return relax.build(mod, target=target, relax_pipeline=None, tir_pipeline=_tir_pipeline())
+
+
+@functools.cache
+def _tir_pipeline() -> str:
+    """The name of TVM's pipeline for kernels, with the device told to private functions (see direct_callee).
+
+    Where a kernel gets its work space from, a packed function learns from its arguments; a function of pointers must be told,
+    and only now: passes move work space out of what is put around a body before.
+    """
+    name = "oarlock"
+
+    def make() -> tuple:
+        lower, *finish = _compilation_pipeline.get_tir_pipeline("default")
+
+        @tvm.transform.module_pass(opt_level=0)
+        def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
+            mod = lower(mod)
+            new = {gv: f.with_body(_on_stack(f.body)) for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
+            mod.update(tvm.IRModule({gv: f.with_body(_on_cpu(f)) if _is_direct(f) else f for gv, f in new.items()}))
+            return mod
+
+        return run, *finish
+
+    _compilation_pipeline.register_tir_pipeline(name, make)
+    return name
+
+
+STACK_BYTES = 16384  # local buffers up to this size are variables of the function: LLVM can keep them in registers
+
+
+def _on_stack(body: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
+    """TVM puts local buffers of a kilobyte and more in work space; accumulator tiles are bigger, and belong into registers."""
+
+    def place(node: tvm.tirx.AllocBuffer) -> tvm.tirx.AllocBuffer:
+        ty = node.buffer.ty
+        dims = [static(d) for d in ty.shape]
+        size = math.prod(dims) * tvm.DataType(str(ty.dtype)).bits // 8 if all(isinstance(d, int) for d in dims) else STACK_BYTES + 1
+        if str(ty.storage_scope) != "local" or size > STACK_BYTES:
+            return node
+        return tvm.tirx.AllocBuffer(node.buffer, {"disable_lower_builtin": tvm.tirx.const(True, "bool")})
+
+    return tvm_ffi.structural_map(body, (tvm.tirx.AllocBuffer, place))
+
+
+def _is_direct(function: object) -> bool:
+    return isinstance(function, tvm.tirx.PrimFunc) and _DIRECT in (function.attrs or {})
+
+
+def _on_cpu(function: tvm.tirx.PrimFunc) -> tvm.tirx.Stmt:
+    t = tvm.tirx
+    body = function.body
+    views: list[tvm.ir.Var] = []
+
+    def visit(declaration: tvm.tirx.DeclBuffer) -> None:
+        if any(declaration.data.same_as(p) for p in function.params):
+            views.append(declaration.buffer)
+
+    tvm_ffi.structural_walk(body, (t.DeclBuffer, visit))
+    for view in views:
+        body = t.AttrStmt(view, "storage_alignment", t.const(64, "int32"), body)
+    for key, value in (("device_id", 0), ("device_type", 1)):
+        body = t.AttrStmt(tvm.ir.StringImm("default"), key, t.const(value, "int32"), body)
+    return t.SeqStmt([body, t.Return(t.const(0, "int32"))])  # outside: work space is given back at the end of what is inside
 
 
 def packed_calls(func: tvm.tirx.PrimFunc) -> set[str]:
@@ -219,3 +290,38 @@ def map_buffer_type(ty: tvm.tirx.BufferType, dims: Callable[[list], list]) -> tv
         return ty
     rest = (ty.strides, ty.elem_offset, ty.data_alignment, ty.offset_factor, ty.layout, ty.allocated_addr)
     return tvm.tirx.BufferType(ty.dtype, ty.storage_scope, shape, *rest)
+
+
+def byte_buffer(name: str, size: int) -> tvm.ir.Var:
+    """A parameter of a PrimFunc: ``size`` bytes."""
+    return tvm.tirx.decl_buffer((size,), "uint8", name)
+
+
+def buffer_pointer(buffer: tvm.ir.Var, offset: int, dtype: str) -> tvm.ir.Expr:
+    """The address ``offset`` bytes into a buffer parameter, as a pointer to ``dtype``."""
+    start = tvm.tirx.buffer_data(buffer)
+    if not offset and str(buffer.ty.dtype) == dtype:
+        return start
+    place = tvm.tirx.address_of(tvm.tirx.BufferLoad(buffer, [tvm.tirx.const(offset, "int64")]))
+    return tvm.tirx.call_intrin(_pointer(dtype), "tirx.reinterpret", place)
+
+
+def direct_callee(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """A kernel of tensors as a private function of raw pointers that returns 0, or −1 with the error set: see direct_call."""
+    t = tvm.tirx
+    pointers = [t.Var(f"{p.name}_data", _pointer(str(p.ty.dtype))) for p in function.params]
+    views = [t.DeclBuffer(p, data=pointer) for p, pointer in zip(function.params, pointers, strict=True)]
+    body = t.SeqStmt([*views, function.body])
+    return t.PrimFunc(pointers, body, ret_type=tvm.ir.PrimType("int32")).with_attrs({"tirx.noalias": True, _DIRECT: True})
+
+
+def direct_call(callee: tvm.ir.GlobalVar, pointers: list[tvm.ir.Expr]) -> tvm.tirx.Stmt:
+    """Call a direct_callee; the caller fails with its error."""
+    t = tvm.tirx
+    status = tvm.ir.Call(callee, pointers, ret_ty=tvm.ir.PrimType("int32"))
+    fail = t.Evaluate(t.call_intrin("void", "tirx.tvm_throw_last_error"))
+    return t.IfThenElse(status != t.const(0, "int32"), fail, None)
+
+
+def _pointer(dtype: str) -> tvm.ir.PointerType:
+    return tvm.ir.PointerType(tvm.ir.PrimType(dtype))

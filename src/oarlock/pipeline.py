@@ -78,6 +78,7 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels)
         Stage("note-kernels", lambda mod, notes: _note_kernels(mod, kernels)),
         # weights leave the module only now: every rule above may look into constants
         Stage("lift-weights", lambda mod, notes: lift_weights(mod, weights)),
+        *target.program_stages(weights),
         _passes("lower-dataflow", t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
         # last look at the module as calls by name: what the runtime libraries lack must not be called
         Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod)),

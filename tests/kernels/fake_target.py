@@ -60,13 +60,13 @@ class FakeTarget(CpuTarget):
 
     name = "fake"
 
-    def __init__(self, *, threads: int = 1, offers: str = "slow;good", hard: str = "exp") -> None:
-        super().__init__(threads=threads)
+    def __init__(self, *, threads: int = 1, offers: str = "slow;good", hard: str = "exp", executor: str = "aot") -> None:
+        super().__init__(threads=threads, executor=executor)
         self.offers, self.hard = offers, hard
 
     @property
     def options(self) -> dict:
-        return {"threads": self.threads, "offers": self.offers, "hard": self.hard}
+        return {"threads": self.threads, "offers": self.offers, "hard": self.hard, "executor": self.executor}
 
     def kernel_stages(self, choices: Choices) -> list[Stage]:
         def choose(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

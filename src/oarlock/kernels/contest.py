@@ -152,10 +152,11 @@ class _Contest:
         self.job = {
             "program": str(program_file),
             "target": target.name,
-            "options": dict(target.options),
+            "options": dict(target.profiling_options),
             "shapes": shapes,
             "imports": sorted(users - {"__main__"}),
         }
+        self.final_job = {**self.job, "options": dict(target.options)}
         self.input_shapes = shapes
 
     def run(self, inputs: Mapping[str, np.ndarray] | None, at: Shapes | None) -> Summary:
@@ -167,7 +168,7 @@ class _Contest:
         with self._runner(self.reference) as runner:
             self._check_reference(runner)
             self._trials()
-            self._finish(runner)
+        self._finish()
         return self.summary
 
     # ---- the reference ---------------------------------------------------------------------------------------------
@@ -293,20 +294,19 @@ class _Contest:
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
-    def _finish(self, runner: Runner) -> None:
+    def _finish(self) -> None:
         """The build of all winners beside the default one."""
         self.report("timing the winners", 0, 0)
         plan = self._winners()
         try:
-            tuned = self._build(plan) if plan else self.reference
             if plan and self.summary.trials:
                 # the best of many measurements is too good on average: the winners are measured once more, and some lose
-                self._time(tuned)
+                self._time(self._build(plan))
                 self._store()
-                if plan != self._winners():
-                    plan = self._winners()
-                    tuned = self._build(plan) if plan else self.reference
-            with self._runner(tuned) as other:
+                plan = self._winners()
+            default = self._build({}, self.final_job)
+            tuned = self._build(plan, self.final_job) if plan else default
+            with self._runner(default) as runner, self._runner(tuned) as other:
                 self._same(other.outputs(self.limit_s))
                 pairs = [(runner.seconds(self.runs, self.limit_s), other.seconds(self.runs, self.limit_s)) for _ in range(ROUNDS)]
         except TrialError as error:
@@ -334,15 +334,15 @@ class _Contest:
 
     # ---- tools -----------------------------------------------------------------------------------------------------
 
-    def _build(self, plan: Mapping[str, str]) -> Variant:
+    def _build(self, plan: Mapping[str, str], job: Mapping[str, Any] | None = None) -> Variant:
         start = time.monotonic()
-        variant = build(self.processes, self.job, plan, self.folder / f"build{next(self.numbers)}", self.build_limit_s)
+        variant = build(self.processes, job or self.job, plan, self.folder / f"build{next(self.numbers)}", self.build_limit_s)
         self.build_s = time.monotonic() - start
         return variant
 
     def _trial_s(self) -> float:
         """What a trial may take, with the build and timing of the winners that must still fit in."""
-        return 2 * (self.build_s + 4 * ROUNDS * ROUND_S)
+        return 3 * (self.build_s + 3 * ROUNDS * ROUND_S)
 
     @contextmanager
     def _runner(self, variant: Variant) -> Iterator[Runner]:

@@ -38,6 +38,19 @@ class Weights:
             self.types.append(relax.TensorType(array.shape, str(array.dtype)))
         return self._index[key]
 
+    def pack(self, more: list[np.ndarray], alignment: int) -> list[int]:
+        """Make one array of bytes of all arrays and ``more``; returns where each starts, a multiple of ``alignment``."""
+        arrays = [*self.arrays, *more]
+        offsets, size = [], 0
+        for array in arrays:
+            offsets.append(size)
+            size += -(-array.nbytes // alignment) * alignment
+        block = np.zeros(max(size, alignment), np.uint8)
+        for array, offset in zip(arrays, offsets, strict=True):
+            block[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self.arrays, self.types, self._index = [block], [relax.TensorType(block.shape, "uint8")], {}
+        return offsets
+
 
 def lift_weights(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
     """Make every constant of at least LIFT_BYTES (and every empty one) a parameter of the functions that need it, or whose callees do."""

@@ -17,6 +17,8 @@ from ..kernels import Choices
 if TYPE_CHECKING:
     import tvm
 
+    from ..rules.weights import Weights
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -85,6 +87,18 @@ class Target(ABC):
         A scheduled kernel has the attributes of kernels/choice.py (SCHEDULE, and WORKLOAD and CANDIDATE where it was chosen), by
         which its time in a model is known for a record.
         """
+
+    def program_stages(self, weights: Weights) -> list[Stage]:
+        """Rewrites of the whole program, when kernels are final and ``main`` takes (inputs…, weights…): none by default.
+
+        A stage that passes weights in another way changes ``weights`` accordingly.
+        """
+        return []
+
+    @property
+    def profiling_options(self) -> Mapping[str, Any]:
+        """The options of a build whose kernels are called one by one, so that each can be timed in place."""
+        return self.options
 
     @abstractmethod
     def build(self, executable: Any, directory: Path) -> bytes:

@@ -14,8 +14,10 @@ import tvm
 from ... import compat
 from ...errors import TargetError
 from ...kernels import Choices
+from ...rules.weights import Weights
 from ...runtime.machine import default_threads
 from ..base import Notes, Refusal, Stage, Target
+from .aot import Dynamic, NotStatic, compile_ahead
 from .layout import rewrite_layouts
 from .machine import Machine
 from .rows import rewrite_rows
@@ -53,19 +55,30 @@ class CpuTarget(Target):
     ``threads``: kernels are made for this many threads (1 = no parallel loops); default: the physical cores of this process.
     ``mcpu``: an LLVM CPU name ("x86-64-v3", "znver4", "cortex-a76"), or "native" for the machine that compiles.
     ``mtriple``: an LLVM triple for cross compilation; default: this machine's.  ``mattr``: more LLVM features ("+avx2,+fma", or a tuple).
-    ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found in PATH.
+    ``executor``: "aot" makes one native function of a model of static shapes (other models stay VM programs), "vm" never does, so
+    that a profile sees each kernel.  ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found
+    in PATH.
     """
 
     name = "cpu"
 
     def __init__(
-        self, *, threads: int | None = None, mcpu: str = "native", mtriple: str = "", mattr: tuple[str, ...] | str = (), cxx: str = ""
+        self,
+        *,
+        threads: int | None = None,
+        mcpu: str = "native",
+        mtriple: str = "",
+        mattr: tuple[str, ...] | str = (),
+        executor: str = "aot",
+        cxx: str = "",
     ) -> None:
         if threads is None:
             threads = default_threads()
         if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 1024:
             raise TargetError(f"threads must be a whole number from 1 to 1024, not {threads!r}", where="target cpu")
-        self.threads = threads
+        if executor not in ("aot", "vm"):
+            raise TargetError(f'executor must be "aot" or "vm", not {executor!r}', where="target cpu")
+        self.threads, self.executor = threads, executor
         triple = mtriple or compat.llvm_host_triple()
         cpu = compat.llvm_host_cpu() if mcpu == "native" else mcpu
         if not compat.llvm_knows_cpu(cpu, triple):
@@ -86,7 +99,11 @@ class CpuTarget(Target):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {"threads": self.threads, "mcpu": self.mcpu, "mtriple": self.mtriple, "mattr": list(self.mattr)}
+        return {"threads": self.threads, "mcpu": self.mcpu, "mtriple": self.mtriple, "mattr": list(self.mattr), "executor": self.executor}
+
+    @property
+    def profiling_options(self) -> Mapping[str, Any]:
+        return {**self.options, "executor": "vm"}
 
     @property
     def tvm_target(self) -> tvm.target.Target:
@@ -124,6 +141,18 @@ class CpuTarget(Target):
             return schedule_module(mod, self.machine, choices, notes)
 
         return [Stage("cpu-schedule", schedule)]
+
+    def program_stages(self, weights: Weights) -> list[Stage]:
+        def ahead_of_time(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+            try:
+                return compile_ahead(mod, weights)
+            except Dynamic:
+                return mod
+            except NotStatic as reason:
+                notes.add("cpu-ahead-of-time", f"the model stays a VM program: main has {reason}")
+                return mod
+
+        return [Stage("cpu-ahead-of-time", ahead_of_time)] if self.executor == "aot" else []
 
     def build(self, executable: Any, directory: Path) -> bytes:
         compiler = self.compiler()

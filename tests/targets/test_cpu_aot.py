@@ -1,0 +1,123 @@
+"""The ahead-of-time executor: one function, one arena, one block of weights."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tvm
+from oarlock import targets
+from oarlock.errors import TargetError
+from oarlock.targets.cpu.aot import Value, place
+from runner import build, dim, var
+from tvm import relax
+
+op = relax.op
+
+
+def overlaps(a: Value, b: Value) -> bool:
+    alive = a.first <= b.last and b.first <= a.last
+    return alive and a.offset < b.offset + b.size and b.offset < a.offset + a.size
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_values_that_live_together_lie_apart(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = [Value(int(rng.integers(0, 5000)), first=f, last=f + int(rng.integers(0, 6))) for f in rng.integers(0, 40, 60)]
+    size = place(values)
+    for a, b in itertools.combinations([v for v in values if v.size], 2):
+        assert not overlaps(a, b)
+    assert all(v.offset % 64 == 0 and v.offset + v.size <= size for v in values)
+    alive = [sum(v.size for v in values if v.first <= t <= v.last) for t in range(50)]
+    assert size <= 1.6 * max(alive) + 64 * len(values)
+
+
+def test_a_chain_needs_two_places() -> None:
+    values = [Value(4096, first=t, last=t + 1) for t in range(30)]
+    assert place(values) == 2 * 4096
+
+
+def network(bb: relax.BlockBuilder, x: relax.Expr) -> list[relax.Expr]:
+    """Convolutions with a shortcut, two results of which one is a view of the other's source, and a tuple in between."""
+    rng = np.random.default_rng(0)
+
+    def weight(*shape: int) -> relax.Expr:
+        return relax.const(rng.standard_normal(shape).astype("float32") / 8)
+
+    y = bb.emit(op.nn.relu(bb.emit(op.nn.conv2d(x, weight(16, 8, 3, 3), padding=1))))
+    z = bb.emit(op.add(y, bb.emit(op.nn.conv2d(y, weight(16, 16, 1, 1)))))
+    halves = bb.emit(op.split(z, 2, axis=1))
+    total = bb.emit(op.sum(bb.emit(op.multiply(halves[0], halves[1])), [2, 3]))
+    return [bb.emit(op.reshape(z, (1, -1))), bb.emit(op.nn.softmax(total))]
+
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_same_numbers_as_the_vm(threads: int) -> None:
+    x = np.random.default_rng(1).standard_normal((1, 8, 20, 20)).astype("float32")
+    aot, vm = (build([var("x", x.shape)], network, threads=threads, executor=e) for e in ("aot", "vm"))
+    assert len(aot.built.weights) == 1 and len(vm.built.weights) > 1
+    for _ in range(3):  # the arena is used again
+        for got, want in zip(aot(x), vm(x), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_dynamic_models_stay_vm_programs_in_silence() -> None:
+    program = build([var("x", (dim("n"), 8, 20, 20))], network_dynamic)
+    assert program.built.notes == []
+    x = np.random.default_rng(1).standard_normal((3, 8, 20, 20)).astype("float32")
+    np.testing.assert_allclose(program(x)[0], np.maximum(x, 0) * 2, rtol=1e-6)
+
+
+def network_dynamic(bb: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
+    return op.multiply(bb.emit(op.nn.relu(x)), relax.const(np.float32(2)))
+
+
+def test_a_result_that_is_an_input_stays_a_vm_program_and_says_so() -> None:
+    program = build([var("x", (4, 4))], lambda bb, x: [bb.emit(op.nn.relu(x)), x])
+    assert any("as a result" in note for note in program.built.notes)
+    x = np.random.default_rng(1).standard_normal((4, 4)).astype("float32")
+    np.testing.assert_array_equal(program(x)[1], x)
+
+
+def test_a_kernel_that_fails_fails_the_call_with_its_message() -> None:
+    def checked(bb: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
+        a = tvm.te.placeholder((4,), "float32", "a")
+        copy = tvm.te.create_prim_func([a, tvm.te.compute((4,), lambda i: a[i] + tvm.tirx.const(1, "float32"), name="b")])
+        first = tvm.tirx.BufferLoad(copy.params[0], [0])
+        check = tvm.tirx.AssertStmt(first > tvm.tirx.const(0, "float32"), "ValueError", ["the first must be positive"])
+        kernel = bb.add_func(copy.with_body(tvm.tirx.SeqStmt([check, copy.body])), "checked")
+        return bb.emit(relax.call_tir(kernel, (bb.emit(op.nn.relu(x)),), relax.TensorType((4,), "float32")))
+
+    program = build([var("x", (4,))], checked)
+    np.testing.assert_array_equal(program(np.ones(4, "float32"))[0], np.full(4, 2, "float32"))
+    with pytest.raises(ValueError, match="the first must be positive"):
+        program(np.full(4, -1, "float32"))
+    np.testing.assert_array_equal(program(np.ones(4, "float32"))[0], np.full(4, 2, "float32"))
+
+
+def test_work_space_is_given_back() -> None:
+    """A function of pointers that returned before its end would keep the work space of every call."""
+    x = np.ones((1, 64, 56, 56), "float32")
+
+    def padded(bb: relax.BlockBuilder, a: relax.Expr) -> relax.Expr:
+        return op.nn.conv2d(a, relax.const(np.full((64, 64, 3, 3), 1e-3, "float32")), padding=1)
+
+    program = build([var("x", x.shape)], padded)
+    for _ in range(3):
+        program(x)
+    before = resident()
+    for _ in range(30):
+        program(x)
+    assert resident() - before < 4e6
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def test_unknown_executor() -> None:
+    with pytest.raises(TargetError, match="executor must be"):
+        targets.get("cpu", executor="graph")
