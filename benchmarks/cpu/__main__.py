@@ -67,16 +67,17 @@ def installed(engine: str) -> bool:
     return importlib.util.find_spec(engine) is not None
 
 
-def run(name: str, threads: int, wanted: list[str], options: argparse.Namespace) -> dict[str, Any]:
+def run(name: str, threads: int, wanted: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     """Time one model on one number of threads: {"times": {contender: {…}}, "failed": {contender: why}}."""
-    model = models.make(name, options.work)
-    folder = options.work / name
+    model = models.make(name, asked.work)
+    folder = asked.work / name
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "input.npy", model.data())
-    onnx = models.onnx_of(model, options.work)
+    onnx = models.onnx_of(model, asked.work)
     artifact = folder / f"oarlock-{threads}.oar"
     start = time.perf_counter()
-    code = f"import oarlock; oarlock.compile({str(model.graph)!r}, shapes={{{model.input!r}: {model.shape}}}, threads={threads}).save({str(artifact)!r})"
+    options = f"shapes={{{model.input!r}: {model.shape}}}, threads={threads}"
+    code = f"import oarlock; oarlock.compile({str(model.graph)!r}, {options}).save({str(artifact)!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
     compiled = time.perf_counter() - start
     jobs = {}
@@ -89,7 +90,7 @@ def run(name: str, threads: int, wanted: list[str], options: argparse.Namespace)
             "graph": str(model.graph), "parameters": str(model.parameters), "dump": str(folder / f"{contender}.npz"),
         }  # fmt: skip
         jobs[contender] = engine, job
-    times, failed = alternate(jobs, options.rounds, options.block_ms)
+    times, failed = alternate(jobs, asked.rounds, asked.block_ms)
     return {
         "times": {
             c: {"median_ms": t.quantile(0.5), "p10_ms": t.quantile(0.1), "p90_ms": t.quantile(0.9), "min_ms": min(t.all), **t.ready}
@@ -110,7 +111,9 @@ def differences(folder: Path, contenders: list[str]) -> dict[str, float]:
     for contender in contenders:
         mine = np.load(folder / f"{contender}.npz")
         parts = [
-            float(np.abs(mine[k].astype("float64") - right[k]).max() / max(np.abs(right[k]).max(), 1e-30)) for k in right.files if right[k].size
+            float(np.abs(mine[k].astype("float64") - right[k]).max() / max(np.abs(right[k]).max(), 1e-30))
+            for k in right.files
+            if right[k].size
         ]
         out[contender] = max(parts)
     return out

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from zoo.recipes import packaged_recipes
 
 _VISION = {

@@ -121,9 +121,9 @@ def _on_stack(body: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
 
     def place(node: tvm.tirx.AllocBuffer) -> tvm.tirx.AllocBuffer:
         ty = node.buffer.ty
-        dims = [static(d) for d in ty.shape]
-        size = math.prod(dims) * tvm.DataType(str(ty.dtype)).bits // 8 if all(isinstance(d, int) for d in dims) else STACK_BYTES + 1
-        if str(ty.storage_scope) != "local" or size > STACK_BYTES:
+        dims = [d for d in map(static, ty.shape) if isinstance(d, int)]
+        size = math.prod(dims) * tvm.DataType(str(ty.dtype)).bits // 8
+        if str(ty.storage_scope) != "local" or len(dims) < len(ty.shape) or size > STACK_BYTES:
             return node
         return tvm.tirx.AllocBuffer(node.buffer, {"disable_lower_builtin": tvm.tirx.const(True, "bool")})
 

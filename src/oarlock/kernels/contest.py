@@ -304,9 +304,9 @@ class _Contest:
                 self._time(self._build(plan))
                 self._store()
                 plan = self._winners()
-            default = self._build({}, self.final_job)
-            tuned = self._build(plan, self.final_job) if plan else default
-            with self._runner(default) as runner, self._runner(tuned) as other:
+            untuned = self._build({}, self.final_job)
+            tuned = self._build(plan, self.final_job) if plan else untuned
+            with self._runner(untuned) as runner, self._runner(tuned) as other:
                 self._same(other.outputs(self.limit_s))
                 pairs = [(runner.seconds(self.runs, self.limit_s), other.seconds(self.runs, self.limit_s)) for _ in range(ROUNDS)]
         except TrialError as error:

@@ -158,8 +158,8 @@ def _size(expr: relax.Expr) -> int:
 def _bytes(ty: relax.Type) -> int:
     if not isinstance(ty, relax.TensorType) or not isinstance(ty.shape, relax.ShapeExpr):
         raise NotStatic("values that are no tensors of known shape")
-    dims = [compat.static(d) for d in ty.shape.values]
-    if not all(isinstance(d, int) for d in dims):
+    dims = [d for d in map(compat.static, ty.shape.values) if isinstance(d, int)]
+    if len(dims) < len(ty.shape.values):
         raise Dynamic("symbolic dims")
     return math.prod(dims) * ((tvm.DataType(str(ty.dtype)).bits + 7) // 8)
 
