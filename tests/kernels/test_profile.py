@@ -12,7 +12,7 @@ from oarlock.runtime.profile import profile
 
 
 def test_profile_tells_each_kernel() -> None:
-    artifact = oarlock.compile(tiny_convolution(), threads=1)
+    artifact = oarlock.compile(tiny_convolution(), threads=1, options={"executor": "vm"})
     session = oarlock.Session(artifact)
     x = np.random.default_rng(0).standard_normal((1, 16, 24, 24)).astype("float32")
     before = session.run({"x": x})["y"]

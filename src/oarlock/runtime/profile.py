@@ -24,7 +24,8 @@ def profile(session: Session, inputs: Mapping[str, Any], *, runs: int = 10) -> l
     """Run the model ``runs`` times and time each of its functions, the slowest first.
 
     A call's time is its least over the runs, so that what else the machine does counts little; about a microsecond of each is
-    the measuring itself.  Functions of the VM (``vm.builtin.…``: memory, shapes) are among them.
+    the measuring itself.  Functions of the VM (``vm.builtin.…``: memory, shapes) are among them.  A model that was compiled into
+    one function shows as that: compile it with the option ``executor="vm"`` to see its kernels.
     """
     clock = time.perf_counter
     started = 0.0
