@@ -108,7 +108,7 @@ class _Rules:
         width = out[3] if isinstance(out[3], int) else None
         macs = workloads.work(*out, *window.kernel)
         # rows are copied once for each row of output that needs them; a copy of everything must stay in the cache
-        whole = workloads.work(*known_dims(x)) * w.itemsize <= L2_BYTES or window.kernel[0] >= 3 * window.strides[0]
+        whole = workloads.work(*known_dims(x)) * w.itemsize <= L2_BYTES or 2 * window.kernel[0] >= 5 * window.strides[0]
         tiles = depthwise_tiles(width, channels, self.machine, dtype, macs, any(window.padding), whole)
         workload = workloads.convolution("depthwise", dtype, known_dims(x), channels, window, channels // multiplier)
         tile = self.choices.pick(workload, by_name(tiles))
