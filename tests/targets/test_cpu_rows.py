@@ -27,3 +27,18 @@ def test_softmax(length: int, dynamic: str, log: bool) -> None:
     total = np.exp(z).sum(-1, keepdims=True)
     want = z - np.log(total) if log else np.exp(z) / total
     np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6 if log else 1e-7)
+
+
+def test_rows_in_parallel_allocate_nothing() -> None:
+    """What a row needs lies on the stack: an allocation for each row would cost more than the row."""
+    program = build([var("x", (8, 1024, 128))], lambda bb, a: op.nn.softmax(a), threads=2)
+    assert b"TVMBackendParallelLaunch" in program.built.library
+    assert b"TVMBackendAllocWorkspace" not in program.built.library
+
+
+def test_pooling_in_parallel_allocates_nothing() -> None:
+    program = build(
+        [var("x", (1, 112, 112, 64))], lambda bb, a: op.nn.max_pool2d(a, (3, 3), (2, 2), (1, 1, 1, 1), layout="NHWC"), threads=2
+    )
+    assert b"TVMBackendParallelLaunch" in program.built.library
+    assert b"TVMBackendAllocWorkspace" not in program.built.library

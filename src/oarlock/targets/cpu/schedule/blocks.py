@@ -14,7 +14,7 @@ from ..machine import Machine
 
 UNKNOWN = 32  # what a symbolic extent counts as when work is estimated
 
-PARALLEL_WORK = 32768  # elementary steps below which starting threads costs more than it gives
+PARALLEL_WORK = 250_000  # elements below which starting threads costs more than it gives
 CHEAP = 4  # operators that cost less than storing their result and reading it again
 MOST_REPEATS = 4  # how often a consumer may compute a cheap element anew
 MOST_REPEATED = 64  # operators by which inlining one producer may make its consumers longer
@@ -147,19 +147,19 @@ def _inlinable(sch: s_tir.Schedule, block: Any, consumers: list[Any], machine: M
     if mine.reduces:
         return False
     node = sch.get(block)
-    buffer, steps = node.writes[0].source, _steps(node)
+    buffer, size = node.writes[0].source, steps(node)
     # a formula read in many places doubles with every operator of a chain: compiling it takes minutes
-    if steps * (sum(_loads(sch.get(c), buffer) for c in consumers) - 1) > MOST_REPEATED:
+    if size * (sum(_loads(sch.get(c), buffer) for c in consumers) - 1) > MOST_REPEATED:
         return False
     # a consumer that reads an element a few times (or none, where it joins several producers) may as well compute it
     for reader in (nest_of(sch, c) for c in consumers):
-        few = steps <= CHEAP and (not reader.reduces or vector_reductions(sch, reader, machine) > 0)
+        few = size <= CHEAP and (not reader.reduces or vector_reductions(sch, reader, machine) > 0)
         if work(reader.extents) > (MOST_REPEATS if few else 1) * work(mine.extents):
             return False
     return True
 
 
-def _steps(node: Any) -> int:
+def steps(node: Any) -> int:
     """The size of a block's formula: operators count 1, calls (exp, …) 8."""
     count = 0
 

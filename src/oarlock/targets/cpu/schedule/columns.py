@@ -37,20 +37,22 @@ def reduce_columns(sch: s_tir.Schedule, block: Any, count: int, machine: Machine
     size, dynamic = nest.extents[-count - 1], nest.dynamic[-count - 1]
     lanes = machine.lanes(str(sch.get(block).writes[0].source.dtype))
     parallel = machine.threads > 1 and blocks.work(nest.extents) >= blocks.PARALLEL_WORK
-    if dynamic or size % lanes:
-        sch.reorder(*reduces, column)
-        sch.decompose_reduction(block, reduces[0])
-    else:
+    whole = not dynamic and size % lanes == 0
+    if whole:
         vectors = next(v for v in (VECTORS, 2, 1) if size % (lanes * v) == 0)
         tile, vector, lane = sch.split(column, [None, vectors, lanes])
         sch.reorder(tile, *reduces, vector, lane)
-        out = sch.cache_write(block, 0, "local")
-        sch.reverse_compute_at(out, tile, preserve_unit_loops=True)
+        outer.append(tile)
+    else:
+        sch.reorder(*reduces, column)
+    if parallel and outer:  # now: TVM refuses it when initial values have loops of their own
+        outer = [sch.fuse(*outer) if len(outer) > 1 else outer[0]]
+        sch.parallel(outer[0])
+    if whole:
+        out = sch.cache_write(block, 0, "global")  # on the stack; in scope "local", TVM allocates it in each parallel iteration
+        sch.reverse_compute_at(out, outer[-1], preserve_unit_loops=True)
         _, last = sch.split(sch.get_loops(out)[-1], [None, lanes])
         sch.vectorize(last)
         sch.unroll(vector)
         sch.vectorize(lane)
-        sch.decompose_reduction(block, reduces[0])
-        outer.append(tile)
-    if parallel and outer:
-        sch.parallel(sch.fuse(*outer) if len(outer) > 1 else outer[0])
+    sch.decompose_reduction(block, reduces[0])

@@ -8,7 +8,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from ..machine import Machine
-from .blocks import PARALLEL_WORK, Nest, inline_producers, neighbours, nest_of, nests, vector_reductions, work
+from .blocks import PARALLEL_WORK, Nest, inline_producers, neighbours, nest_of, nests, steps, vector_reductions, work
 from .columns import reduce_columns
 
 CHUNK_WORK = 8192  # steps that one parallel iteration should have at least
@@ -35,7 +35,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
 def _parallel(sch: s_tir.Schedule, nest: Nest) -> None:
     """Fuse outer spatial loops until there are enough iterations, and run them in parallel."""
     total = work(nest.extents)
-    if total < PARALLEL_WORK:
+    if total * max(1, steps(sch.get(nest.block)) // 4) < PARALLEL_WORK:
         return
     outer: list = []
     left = total

@@ -34,10 +34,9 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     loops = sch.get_loops(out)
     outer = blocks.fuse_static(sch, loops[:lead]) if lead else []
     row = outer[-1] if outer else None
-    for block in reversed(before):
-        if row is not None:
-            sch.compute_at(block, row, preserve_unit_loops=True)
-        sch.set_scope(block, 0, "local")
+    for block in reversed(before) if row is not None else ():
+        # what is small lies on the stack; in scope "local", TVM would allocate it for each row
+        sch.compute_at(block, row, preserve_unit_loops=True)
     for block in rows:
         _inner(sch, block, machine)
     if outer and machine.threads > 1 and work >= blocks.PARALLEL_WORK:
