@@ -312,7 +312,8 @@ class _Contest:
         except TrialError as error:
             raise OarlockError(f"the winners do not run together: {error}", where=str(self.database)) from error
         self.summary.default_s = min(a for a, _ in pairs)
-        self.summary.tuned_s = self.summary.default_s * statistics.median(b / a for a, b in pairs)
+        ratio = _quiet(b for _, b in pairs) / _quiet(a for a, _ in pairs) if plan else 1.0
+        self.summary.tuned_s = self.summary.default_s * ratio
         self.summary.artifact = Artifact.load(tuned.artifact)
         self.summary.artifact.path = ""  # its file goes with the folder
         for workload in sorted(self.base, key=lambda w: -self.base[w] * self.calls[w]):
