@@ -25,6 +25,8 @@ SHARED = ROOT.parent / "shared/cases"
 # cases that run but do not match, and why that is right
 UNIQUE_UP_TO_SIGN = "singular vectors and eigenvectors are unique only up to a sign (the case is marked so)"
 EXPLAINED = {
+    "danet_danet_resnet50_os8_voc12aug_512x512_40k-SIR_31-72849a16": "softmax of sums up to 1,400, which magnifies their rounding: "
+    "Oarlock is 8.7e-5 from the result in float64, numpy in float32 9.4e-5; 2 of 4,088 elements differ from Paddle's by more than 7e-5",
     "heaviside-4cb4ddb2": "Paddle 2.6.2 swaps the operands when the first has the lower rank; Paddle 3.3.1 gives what Oarlock gives",
 }
 

@@ -42,3 +42,19 @@ def test_pooling_in_parallel_allocates_nothing() -> None:
     )
     assert b"TVMBackendParallelLaunch" in program.built.library
     assert b"TVMBackendAllocWorkspace" not in program.built.library
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize(
+    "shape, axis", [((5, 70), (1,)), ((3, 7), (1,)), ((4, 6, 40), (0, 1)), ((2, 3, 16), (1,)), ((33,), (0,)), ((4, 5, 6), (0, 2))]
+)
+def test_extremes_of_nan_and_infinity(shape: tuple, axis: tuple, dynamic: bool, name: str) -> None:
+    sizes = [dim(f"d{i}") for i in range(len(shape))] if dynamic else shape
+    program = build([var("x", sizes)], lambda bb, x: getattr(op, name)(x, axis=list(axis)))
+    rng = np.random.default_rng(0)
+    plain = rng.standard_normal(shape).astype("float32")
+    some = plain.copy()
+    some.reshape(-1)[rng.integers(0, plain.size, 3)] = np.nan
+    for x in (plain, some, np.full_like(plain, np.inf), np.full_like(plain, -np.inf)):
+        np.testing.assert_array_equal(program(x)[0], getattr(np, name)(x, axis=axis))

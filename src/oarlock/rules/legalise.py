@@ -1,4 +1,4 @@
-"""Our own lowering of Relax operators whose lowering in TVM loses accuracy.
+"""Our own lowering of Relax operators whose lowering in TVM loses accuracy, or a NaN (extremes.py).
 
 TVM lowers layer_norm, group_norm and instance_norm with var = E[x²] − E[x]², which cancels when the mean is large against
 the deviation (and may turn negative).  Here the variance is E[(x − E[x])²], as in Paddle.  Sums are in float32 or wider.
@@ -11,6 +11,7 @@ from typing import Any
 
 from tvm import ir, relax, te, tirx
 
+from .extremes import legalise_extreme
 from .legalise_elementwise import ELEMENTWISE
 
 Legalise = Callable[[relax.BlockBuilder, ir.Call], relax.Expr]
@@ -113,5 +114,7 @@ LEGALISATIONS: dict[str, Legalise] = {
     "relax.nn.layer_norm": _layer_norm,
     "relax.nn.group_norm": _group_norm,
     "relax.nn.instance_norm": _instance_norm,
+    "relax.max": legalise_extreme,
+    "relax.min": legalise_extreme,
     **ELEMENTWISE,
 }

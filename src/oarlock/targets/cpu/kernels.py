@@ -6,6 +6,7 @@ the inner loops have constant bounds and no tests; only the result block, which 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,15 +48,34 @@ def _note(kind: str, tile: Tile, workload: str) -> dict[str, Any]:
     return {ATTRIBUTE: tile.annotation(kind), WORKLOAD: workload, CANDIDATE: tile.name}
 
 
+SHORT, LONG = 256, 1024  # a sum of LONG products and more is made of sums of about SHORT: its rounding errors add up less
+
+
+def _accumulate(shape: Sequence[Dim], depth: Dim, step: Callable[..., Dim], note: dict[str, Any]) -> te.Tensor:
+    """Tiles (the last two dims of ``shape``) of the sum of ``step(index, k)`` over k < ``depth``."""
+    length = int(depth) if isinstance(depth, (int, tirx.IntImm)) else 0
+    short = next((n for n in range(SHORT, SHORT // 4, -1) if length % n == 0), 0)
+    if length < LONG or not short:
+        k = te.reduce_axis((0, depth), name="k")
+        return te.compute(shape, lambda *i: te.sum(step(i, k), axis=k), name="tile_acc", attrs=note)
+    part, k = te.reduce_axis((0, length // short), name="part"), te.reduce_axis((0, short), name="k")
+    parts = te.compute(
+        (*shape[:-2], length // short, *shape[-2:]),
+        lambda *i: te.sum(step((*i[:-3], *i[-2:]), i[-3] * short + k), axis=k),
+        name="tile_acc",
+        attrs=note,
+    )
+    return te.compute(shape, lambda *i: te.sum(parts[(*i[:-2], part, *i[-2:])], axis=part), name="tile_sum")
+
+
 def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, workload: str) -> te.Tensor:
     """a [M, K] × packed [N/columns, K, columns] → [M, N]."""
     m, depth = a.shape
-    k = te.reduce_axis((0, depth), name="k")
-    acc = te.compute(
+    acc = _accumulate(
         (_tiles(m, tile.rows), packed.shape[0], tile.rows, tile.columns),
-        lambda mt, nt, mi, ni: te.sum(a[_clamp(mt * tile.rows + mi, m, tile.rows), k] * packed[nt, k, ni], axis=k),
-        name="tile_acc",
-        attrs=_note("product", tile, workload),
+        depth,
+        lambda i, k: a[_clamp(i[0] * tile.rows + i[2], m, tile.rows), k] * packed[i[1], k, i[3]],
+        _note("product", tile, workload),
     )
     return te.compute((m, columns), lambda i, j: acc[i // tile.rows, j // tile.columns, i % tile.rows, j % tile.columns], name="tile_out")
 
@@ -77,19 +97,14 @@ def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool, work
         lambda *i: element(i[:-3], i[-2], i[-3] * tile.columns + i[-1]),
         name="tile_pack",
     )
-    k = te.reduce_axis((0, depth), name="k")
 
-    def step(*i: Dim) -> Dim:
+    def step(i: tuple, k: Dim) -> Dim:
         *at, mt, nt, mi, ni = i
         where = [0] * (len(b.shape) - 2) if shared else at
-        return te.sum(a[(*at, _clamp(mt * tile.rows + mi, m, tile.rows), k)] * panels[(*where, nt, k, ni)], axis=k)
+        return a[(*at, _clamp(mt * tile.rows + mi, m, tile.rows), k)] * panels[(*where, nt, k, ni)]
 
-    acc = te.compute(
-        (*batch, _tiles(m, tile.rows), _tiles(n, tile.columns), tile.rows, tile.columns),
-        step,
-        name="tile_acc",
-        attrs=_note("batch_product", tile, workload),
-    )
+    shape = (*batch, _tiles(m, tile.rows), _tiles(n, tile.columns), tile.rows, tile.columns)
+    acc = _accumulate(shape, depth, step, _note("batch_product", tile, workload))
 
     def result(*i: Dim) -> Dim:
         *at, row, column = i

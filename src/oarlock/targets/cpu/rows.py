@@ -14,6 +14,7 @@ from typing import Any
 import tvm
 from tvm import relax, te, tirx
 
+from ...rules import extremes
 from .forms import dims, product
 from .machine import Machine
 
@@ -24,8 +25,10 @@ DTYPES = ("float32", "float64")
 Dim = Any
 Reader = Callable[..., Any]
 
-_COMBINE = {"sum": lambda a, b: a + b, "max": te.max, "min": te.min}
-_REDUCE = {"sum": te.sum, "max": te.max, "min": te.min}
+
+# top: what a softmax subtracts, where a NaN spoils the row in any case
+_COMBINE: dict[str, Callable[[Any, Any], Any]] = {"sum": lambda a, b: a + b, "top": te.max, **extremes.COMBINE}
+_REDUCE = {"sum": te.sum, "top": te.max, **extremes.REDUCE}
 
 
 def reduce_row(read: Reader, lead: list[Dim], length: Dim, kind: str, lanes: int, name: str) -> te.Tensor:
@@ -100,7 +103,7 @@ def softmax(x: te.Tensor, lanes: int, log: bool) -> te.Tensor:
     """Over the last axis; the exponentials of a row are kept when it is not long."""
     lead, length = _rows(x)
     note = {ROW: [len(lead)]}
-    top = reduce_row(x, lead, length, "max", lanes, "max")
+    top = reduce_row(x, lead, length, "top", lanes, "max")
 
     def power(*s: Dim) -> Any:
         return te.exp(x(*s) - top(*s[:-1]))

@@ -24,6 +24,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     position = [sch.get(b).name_hint for b in leaves].index(sch.get(acc).name_hint)
     kind, tile = Tile.read(sch.get(acc).annotations[ATTRIBUTE])
     before, after = leaves[:position], leaves[position + 1 :]
+    total = after.pop(0) if sch.get(after[0]).name_hint == "tile_sum" else None
     for block in after[:-1]:
         sch.compute_inline(block)
     out = after[-1]
@@ -38,7 +39,11 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     sch.reorder(*order, row_in, column_in)
     # where padding and packing of inputs happens: once an output row when rows come first, else once for the whole input
     at = outer[-1] if kind in ("convolution", "depthwise") and not tile.panels and not tile.whole else None
-    sch.compute_at(acc, order[-1], preserve_unit_loops=True)
+    if total is not None:
+        sch.compute_at(total, order[-1], preserve_unit_loops=True)
+        sch.set_scope(total, 0, "local")
+        inner = _total(sch, total, tile)
+    sch.compute_at(acc, order[-1] if total is None else inner, preserve_unit_loops=True)
     sch.set_scope(acc, 0, "local")
     _inner(sch, acc, kind, tile)
     sch.unroll(row_in)
@@ -76,6 +81,17 @@ def _inner(sch: s_tir.Schedule, acc: Any, kind: str, tile: Tile) -> None:
         reduces[-1], steps = sch.split(reduces[-1], [None, tile.unroll])
         sch.unroll(steps)
     sch.decompose_reduction(acc, reduces[0])
+
+
+def _total(sch: s_tir.Schedule, total: Any, tile: Tile) -> Any:
+    """The sum of partial sums, tile by tile; returns its loop over them."""
+    *_, row, column, part = sch.get_loops(total)
+    vector, lane = sch.split(column, [None, tile.lanes])
+    sch.reorder(part, row, vector, lane)
+    sch.unroll(vector)
+    sch.vectorize(lane)
+    sch.decompose_reduction(total, part)
+    return part
 
 
 def _producers(sch: s_tir.Schedule, before: list[Any], at: Any, lanes: int, parallel: bool) -> None:
