@@ -104,7 +104,7 @@ def _tir_pipeline() -> str:
         def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
             mod = lower(mod)
             new = {gv: f.with_body(_on_stack(f.body)) for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
-            mod.update(tvm.IRModule({gv: f.with_body(_on_cpu(f)) if _is_direct(f) else f for gv, f in new.items()}))
+            mod.update(tvm.IRModule({gv: f.with_body(_on_cpu(gv.name_hint, f)) if _is_direct(f) else f for gv, f in new.items()}))
             return mod
 
         return run, *finish
@@ -134,7 +134,8 @@ def _is_direct(function: object) -> bool:
     return isinstance(function, tvm.tirx.PrimFunc) and _DIRECT in (function.attrs or {})
 
 
-def _on_cpu(function: tvm.tirx.PrimFunc) -> tvm.tirx.Stmt:
+def _on_cpu(name: str, function: tvm.tirx.PrimFunc) -> tvm.tirx.Stmt:
+    """The body of a direct_callee with what TVM's own packed functions have around theirs."""
     t = tvm.tirx
     body = function.body
     views: list[tvm.ir.Var] = []
@@ -146,6 +147,9 @@ def _on_cpu(function: tvm.tirx.PrimFunc) -> tvm.tirx.Stmt:
     tvm_ffi.structural_walk(body, (t.DeclBuffer, visit))
     for view in views:
         body = t.AttrStmt(view, "storage_alignment", t.const(64, "int32"), body)
+    # A function that LLVM may not inline: TVM tells it that memory under different names is different memory, which holds
+    # inside a kernel, but not for the result of one kernel that is the operand of the next.
+    body = t.AttrStmt(t.const(0, "int32"), "compute_scope", tvm.ir.StringImm(f"{name}_compute_"), body)
     for key, value in (("device_id", 0), ("device_type", 1)):
         body = t.AttrStmt(tvm.ir.StringImm("default"), key, t.const(value, "int32"), body)
     return t.SeqStmt([body, t.Return(t.const(0, "int32"))])  # outside: work space is given back at the end of what is inside
@@ -311,7 +315,9 @@ def direct_callee(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
     t = tvm.tirx
     pointers = [t.Var(f"{p.name}_data", _pointer(str(p.ty.dtype))) for p in function.params]
     views = [t.DeclBuffer(p, data=pointer) for p, pointer in zip(function.params, pointers, strict=True)]
-    body = t.SeqStmt([*views, function.body])
+    # a kernel may name where its tensors begin in their memory (te.extern's do): here pointers are to the first element
+    starts = [p.ty.elem_offset for p in function.params if isinstance(p.ty.elem_offset, t.Var)]
+    body = t.SeqStmt([*(t.Bind(start, t.const(0, str(start.ty))) for start in starts), *views, function.body])
     return t.PrimFunc(pointers, body, ret_type=tvm.ir.PrimType("int32")).with_attrs({"tirx.noalias": True, _DIRECT: True})
 
 
