@@ -6,7 +6,8 @@
 #   make zoo      compile and check the model corpus        (slow; writes docs/models.md)
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
 #   make fuzz     mutated model files through the readers   (slow)
-#   make bench    measure speed and footprint               (slow; writes docs/footprint.md)
+#   make bench      measure start-up and memory             (slow; writes docs/footprint.md)
+#   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -27,7 +28,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
 TESTS ?=
 
-.PHONY: test demo lint zoo cases fuzz bench clean
+.PHONY: test demo lint zoo cases fuzz bench bench-cpu clean
 
 test: $(VENV)/.test
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -52,6 +53,9 @@ fuzz: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(PY) benchmarks/footprint.py --write docs/footprint.md
 
+bench-cpu: $(VENV)/.bench $(VENV)/.demo
+	$(PY) -m benchmarks.cpu --write
+
 clean:
 	rm -rf $(VENV) build dist
 
@@ -71,5 +75,5 @@ $(VENV)/.demo: $(PY) pyproject.toml
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test
-	$(PIP) onnxruntime==1.20.1 onnx==1.17.0 paddle2onnx==2.1.0
+	$(PIP) onnxruntime==1.32.0 openvino==2026.4.1 onnx==1.17.0 paddle2onnx==2.1.0
 	@touch $@

@@ -1,8 +1,9 @@
 """Session: an artifact ready to run.
 
 The contract with the compiler: the library's ``main`` takes (inputs…, weights…), each a tensor of its own, and returns a
-tuple of tensors in fetch order (or one tensor).  A weight costs about 0.15 µs a call, of which 0.12 are the VM's check of
-its type; a tuple of weights costs more, not less (measured with 200 and 1,000 weights).
+tuple of tensors in fetch order (or one tensor).  A model of static shapes has all its weights in one tensor.  In others a
+weight costs about 0.15 µs a call, of which 0.12 are the VM's check of its type; a tuple of weights costs more, not less
+(measured with 200 and 1,000 weights).
 
 Copies.  Kernels assume memory aligned to 64 bytes, as vector stores do.  An input is used where it lies when it is
 contiguous, aligned, writable (as DLPack demands) and in CPU memory; else it is copied to a buffer that the session keeps.
