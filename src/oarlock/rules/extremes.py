@@ -12,19 +12,14 @@ from typing import Any
 
 from tvm import ir, relax, te, tirx
 
-
-def _of_two(kind: str) -> Callable[[Any, Any], Any]:
-    def combine(a: Any, b: Any) -> Any:
-        return tirx.Select(tirx.any(a > b if kind == "max" else a < b, tirx.isnan(a)), a, b)
-
-    return combine
+from ..ops import scalar
 
 
 def _infinity(dtype: Any, sign: int) -> Any:
     return tirx.const(sign * math.inf, str(dtype))
 
 
-COMBINE: dict[str, Callable[[Any, Any], Any]] = {kind: _of_two(kind) for kind in ("max", "min")}
+COMBINE: dict[str, Callable[[Any, Any], Any]] = {"max": scalar.maximum, "min": scalar.minimum}
 REDUCE: dict[str, Any] = {
     kind: te.comm_reducer(COMBINE[kind], functools.partial(_infinity, sign=sign), name=kind) for kind, sign in (("max", -1), ("min", 1))
 }

@@ -27,7 +27,11 @@ Reader = Callable[..., Any]
 
 
 # top: what a softmax subtracts, where a NaN spoils the row in any case
-_COMBINE: dict[str, Callable[[Any, Any], Any]] = {"sum": lambda a, b: a + b, "top": te.max, **extremes.COMBINE}
+_COMBINE: dict[str, Callable[[Any, Any], Any]] = {
+    "sum": lambda a, b: a + b,
+    "top": te.max,
+    **extremes.COMBINE,
+}
 _REDUCE = {"sum": te.sum, "top": te.max, **extremes.REDUCE}
 
 
@@ -44,7 +48,7 @@ def reduce_row(read: Reader, lead: list[Dim], length: Dim, kind: str, lanes: int
     parts = te.compute([*lead, lanes], lambda *s: reducer(read(*s[:-1], g * lanes + s[-1]), axis=g), name=f"{name}_lanes", attrs=note)
 
     def tree(*s: Dim) -> Any:
-        level = [parts[(*s, lane)] for lane in range(lanes)]
+        level = [parts(*s, lane) for lane in range(lanes)]
         while len(level) > 1:
             half = len(level) // 2
             level = [combine(a, b) for a, b in zip(level[:half], level[half:], strict=True)]
