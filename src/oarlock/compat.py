@@ -281,6 +281,22 @@ def map_calls(function: tvm.tirx.PrimFunc, replace: Callable[[tvm.ir.Call], obje
     return tvm_ffi.structural_map(function, (tvm.ir.Call, replace))
 
 
+def serial_loops(function: tvm.tirx.PrimFunc, names: frozenset[str]) -> tvm.tirx.PrimFunc:
+    """The kernel with vectorised loops over calls of these operators made serial."""
+
+    def calls(node: tvm.tirx.Stmt) -> bool:
+        found: list[tvm.ir.Call] = []
+        tvm_ffi.structural_walk(node, (tvm.ir.Call, lambda call: found.append(call) if getattr(call.op, "name", "") in names else None))
+        return bool(found)
+
+    def loop(node: tvm.tirx.For) -> tvm.tirx.For:
+        if node.kind != tvm.tirx.ForKind.VECTORIZED or not calls(node.body):
+            return node
+        return tvm.tirx.For(node.loop_var, node.min, node.extent, tvm.tirx.ForKind.SERIAL, node.body)
+
+    return tvm_ffi.structural_map(function, (tvm.tirx.For, loop)) if calls(function.body) else function
+
+
 def assertion(condition: tvm.ir.Expr, message: str) -> tvm.tirx.Stmt:
     """A statement that fails the kernel with a message unless the condition holds."""
     # 0.27's Python constructor names its first two parameters in the other order than it passes them on

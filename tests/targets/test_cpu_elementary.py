@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+import tvm
 from runner import build, dim, var
-from tvm import relax
+from tvm import relax, s_tir, te, tirx
 
 op = relax.op
 REFERENCE = {
@@ -63,3 +64,27 @@ def test_elementary_functions(name: str, dynamic: bool) -> None:
     unit = np.spacing(np.maximum(np.abs(want[fine]), np.finfo("float32").tiny)).astype("float64")
     error = np.abs(got[fine].astype("float64") - exact[fine]) / unit
     assert error.max() <= ULPS[name], (x[fine][error.argmax()], error.max())
+
+
+@pytest.mark.parametrize("name", ["sinh", "cosh"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_functions_without_vectors(name: str, dtype: str) -> None:
+    """Alone and behind a product, where the schedule would make vectors of them."""
+    x = np.random.default_rng(0).uniform(-3, 3, (8, 64)).astype(dtype)
+    w = (np.random.default_rng(1).standard_normal((64, 32)) / 8).astype(dtype)
+    function = getattr(op, name)
+    program = build([var("x", x.shape, dtype)], lambda bb, a: [function(a), function(bb.emit(op.matmul(a, relax.const(w, dtype))))])
+    reference = getattr(np, name)
+    for got, want in zip(program(x), [reference(x), reference(x @ w)], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sinh", "cosh", "fmod"])
+def test_tvm_has_no_vectors_of_them(name: str) -> None:
+    """When this fails, the work-around in elementary.py can go."""
+    a = te.placeholder((16,), "float32", "a")
+    function = te.create_prim_func([a, te.compute((16,), lambda i: getattr(tirx, name)(*[a[i]] * (2 if name == "fmod" else 1)), name="b")])
+    sch = s_tir.Schedule(function)
+    sch.vectorize(sch.get_loops("b")[0])
+    with pytest.raises(Exception, match="unknown intrinsic"):
+        tvm.tirx.build(sch.mod, target="llvm")
