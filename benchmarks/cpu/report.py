@@ -83,10 +83,8 @@ def document(results: dict[str, Any]) -> str:
             cells.append("–" if difference is None else f"{difference:.1e}")
             lines.append(f"| {model} | {' | '.join(cells)} |")
         lines += ["", f"Geometric mean of the ratios: {_mean(ratios)}; to Paddle: {_mean(to_paddle)}.", ""]
-    lines += [
-        "Without OpenVINO and ONNX Runtime (paddle2onnx could not convert the model) there is no ratio.  Engines that could not run a model:",
-        "",
-    ]
+    lines += ["Where paddle2onnx could not convert a model, OpenVINO and ONNX Runtime are missing, and there is no ratio."]
+    lines += ["Engines that could not run a model:", ""]
     failures = [f"- {c} on {key}: {why}" for key, r in results.items() for c, why in r["failed"].items()]
     return "\n".join(lines + (failures or ["- none"])) + "\n"
 
