@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import oarlock
+
 from .engines import PACKAGES
 
 PEERS = ("openvino", "onnxruntime", "paddle")
@@ -94,6 +96,8 @@ def _mean(ratios: list[float]) -> str:
 
 
 def _version(package: str) -> str:
+    if package == "oarlock":
+        return oarlock.__version__
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
