@@ -1,6 +1,6 @@
 """Time Oarlock beside OpenVINO, ONNX Runtime and Paddle Inference on the CPU.
 
-    python -m benchmarks.cpu [--only REGEX] [--threads 1,2] [--engines oarlock,openvino] [--rounds N] [--again] [--write]
+    python -m benchmarks.cpu [--only REGEX] [--threads 1,2] [--contenders oarlock,openvino] [--rounds N] [--again] [--write]
 
 Every contender has a process of its own, and they take turns, so that a change of the machine's speed meets all of them.
 What was measured is kept in WORK/times.json, so a stopped run goes on where it was (--again forgets the models selected).
@@ -10,7 +10,6 @@ What was measured is kept in WORK/times.json, so a stopped run goes on where it 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import re
 import subprocess
@@ -21,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from ..footprint import installed
 from . import models, report
-from .engines import ENGINES
 from .measure import ROOT, alternate
 
 # contender → (engine, precision)
@@ -60,11 +59,6 @@ def main() -> None:
             kept.write_text(json.dumps(results, indent=1))
     if options.write:
         report.write(results, ROOT)
-
-
-def installed(engine: str) -> bool:
-    assert engine in ENGINES
-    return importlib.util.find_spec(engine) is not None
 
 
 def run(name: str, threads: int, wanted: list[str], asked: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from zoo.recipes import packaged_recipes
+
+from ..footprint import installed
 
 _VISION = {
     "MobileNetV3-S": "mobilenet_v3_small",
@@ -87,7 +88,7 @@ def onnx_of(model: Model, work: Path) -> Path | None:
     out = work / model.name / "static.onnx"
     if out.exists():
         return out
-    if importlib.util.find_spec("paddle2onnx") is None:
+    if not installed("paddle2onnx"):
         return None
     out.parent.mkdir(parents=True, exist_ok=True)
     code = f"""

@@ -6,13 +6,13 @@ import importlib.metadata
 import json
 import math
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
 import oarlock
 
+from ..footprint import cpu_name
 from .engines import PACKAGES
 
 PEERS = ("openvino", "onnxruntime", "paddle")
@@ -57,7 +57,7 @@ def document(results: dict[str, Any]) -> str:
         "brackets the 10th and 90th percentiles.  Each engine in a process of its own, all engines of a row in turns.  *Ratio*: Oarlock's",
         "median by that of the best of the other engines in float32; below 1 Oarlock is faster.",
         "",
-        f"{_cpu()}, {os.cpu_count()} logical CPUs; {versions}; {time.strftime('%Y-%m-%d')}.",
+        f"{cpu_name()}, {os.cpu_count()} logical CPUs; {versions}; {time.strftime('%Y-%m-%d')}.",
         "",
     ]
     for threads in sorted({int(k.split("/")[1]) for k in results}):
@@ -102,10 +102,3 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "(not installed)"
-
-
-def _cpu() -> str:
-    for text in Path("/proc/cpuinfo").read_text().splitlines():
-        if text.startswith("model name"):
-            return text.split(":", 1)[1].strip()
-    return platform.machine()

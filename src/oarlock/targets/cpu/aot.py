@@ -2,8 +2,8 @@
 
 Before: ``main(x, weight_0, …)`` is a sequence of ``call_tir``.  After: ``main(x, weights)`` is one ``call_tir`` of a function that
 calls every kernel directly with pointers: into the inputs, the outputs, one block of weights, and one arena that all
-intermediate tensors share by their lifetimes.  So a call costs a few nanoseconds a kernel (the VM's costs about a microsecond:
-a tensor object, checks of every argument), and loading a model makes one tensor of weights.
+intermediate tensors share by their lifetimes.  The VM makes a tensor object for each result and checks every argument; here
+neither is needed, and loading a model makes one tensor of weights.
 
 Models that this cannot say (symbolic dims, control flow, library calls) stay VM programs; ``NotStatic`` says why.
 """
@@ -81,8 +81,8 @@ class _Plan:
         count = len(main.params) - len(weights.arrays)
         self.inputs = list(main.params[:count])
         for p in self.inputs:
-            self.values[p] = Value(_size(p), _region(p))
-        self.weights = [Value(_size(p), "weights") for p in main.params[count:]]
+            self.values[p] = Value(_bytes(p.ty), _region(p))
+        self.weights = [Value(_bytes(p.ty), "weights") for p in main.params[count:]]
         self.values |= dict(zip(main.params[count:], self.weights, strict=True))
         if not isinstance(main.body, relax.SeqExpr):
             raise NotStatic("no sequence of calls")
@@ -151,10 +151,6 @@ def _region(parameter: relax.Var) -> str:
     return f"input {parameter.name}"
 
 
-def _size(expr: relax.Expr) -> int:
-    return _bytes(expr.ty)
-
-
 def _bytes(ty: relax.Type) -> int:
     if not isinstance(ty, relax.TensorType) or not isinstance(ty.shape, relax.ShapeExpr):
         raise NotStatic("values that are no tensors of known shape")
@@ -178,8 +174,7 @@ def _check_kernel(name: str, function: tirx.PrimFunc) -> None:
 def place(values: list[Value]) -> int:
     """Give every value an offset such that no two that live at the same time overlap; returns the bytes needed.
 
-    The biggest first, each at the lowest place that is free during its life: within a few percent of the lower bound on
-    convolutional networks.
+    The biggest first, each at the lowest place that is free during its life.
     """
     placed: list[Value] = []
     top = 0
@@ -195,7 +190,7 @@ def place(values: list[Value]) -> int:
         top = max(top, offset + value.size)
         at = next((i for i, other in enumerate(placed) if other.offset > offset), len(placed))
         placed.insert(at, value)
-    return _aligned(top)
+    return _aligned(max(top, 1))  # at least one place: a buffer of no bytes has no address
 
 
 def _aligned(size: int) -> int:
@@ -215,7 +210,7 @@ def _assemble(
     parameters["weights"] = compat.byte_buffer("weights", weights.arrays[0].nbytes)
     for i, ty in enumerate(main.ret_ty.fields):
         parameters[f"output {i}"] = _buffer(f"output_{i}", ty)
-    parameters["arena"] = compat.byte_buffer("arena", max(arena, ALIGNMENT))
+    parameters["arena"] = compat.byte_buffer("arena", arena)
     calls = []
     for step in plan.steps:
         function = kernels[step.kernel]
@@ -232,7 +227,7 @@ def _assemble(
     entry = bb.add_func(forward, ENTRY)
     blob = relax.Var("weights", weights.types[0])
     with bb.function("main", [*plan.inputs, blob], attrs=dict(main.attrs.items()) if main.attrs else None):
-        types = [*main.ret_ty.fields, relax.TensorType((max(arena, ALIGNMENT),), "uint8")]
+        types = [*main.ret_ty.fields, relax.TensorType((arena,), "uint8")]
         with bb.dataflow():
             made = bb.emit(relax.call_tir(entry, relax.Tuple([*plan.inputs, blob]), types))
             results = [bb.emit_output(relax.TupleGetItem(made, i)) for i in range(len(plan.outputs))]
