@@ -113,3 +113,22 @@ def test_sizes_that_do_not_broadcast(tmp_path: Path) -> None:
     for rows in (2, 5):
         with pytest.raises(oarlock.OarlockError, match="sizes do not broadcast"):
             session.run({"x": _whole(4, 3), "y": _whole(rows, 3)})
+
+
+def test_sizes_of_many_inputs_that_run_time_compares(tmp_path: Path) -> None:
+    """Sums of inputs whose sizes are not related: a common size as an expression would double with every one."""
+    sizes = (1, 5, 1, 5, 5, 1, 1, 5)
+    inputs = {f"x{i}": _whole(n, 3) for i, n in enumerate(sizes)}
+
+    def call(paddle: Any, *xs: Any) -> Any:
+        total = xs[0]
+        for x in xs[1:]:
+            total = total + x
+        return total * xs[0] + xs[1]  # the common size with one of its parts is the common size
+
+    session = _session(call, inputs, tmp_path, dynamic=True)
+    (out,) = session.run(inputs).values()
+    expected = sum(inputs.values()) * inputs["x0"] + inputs["x1"]
+    np.testing.assert_array_equal(out, expected)
+    with pytest.raises(oarlock.OarlockError, match="sizes do not broadcast"):
+        session.run({**inputs, "x4": _whole(4, 3)})

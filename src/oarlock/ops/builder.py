@@ -32,6 +32,8 @@ class Builder:
         self._positive = sym.Analyzer()  # knows that the dims of the model's inputs are not 0
         self.scope: object = object()
         self._checked: set[tuple[object, str]] = set()
+        self._joined: dict[tuple[object, frozenset[str]], Dim] = {}  # common sizes that run time decides, by what they are common to
+        self._parts: dict[str, frozenset[str]] = {}  # of each such size: the sizes it is common to
         self._names = itertools.count()
         self.fresh: list[tirx.Var] = []  # every symbolic dim made so far: which ones a branch made tells what must not leave it
 
@@ -287,7 +289,24 @@ class Builder:
             return a if isinstance(a, int) else b  # the other is 1 or the same
         if _same_size(a, b):
             return a  # two computations of the same size from the same input: equal, checked by match()
-        return tirx.Select(a == 1, b, a)
+        return self._join(a, b)
+
+    def _join(self, a: Dim, b: Dim) -> Dim:
+        """The common size of two that only run time can compare, as a symbol of its own.
+
+        Not as an expression: that would double with every further broadcasting, and TVM's passes prove things about each.
+        """
+        of_a, of_b = (self._parts.get(str(d), frozenset([str(d)])) for d in (a, b))
+        if of_b <= of_a:
+            return a
+        if of_a <= of_b:
+            return b
+        key = (self.scope, of_a | of_b)
+        if key not in self._joined:
+            size = self.materialise(np.array([tirx.Select(a == 1, b, a)], dtype=object), "int64")
+            [self._joined[key]] = self.dims(self.tensor(size))
+            self._parts[str(self._joined[key])] = key[1]
+        return self._joined[key]
 
     def broadcast_to(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
         """Numpy's broadcast_to; a dim that may be 1 at run time is indexed with a guard, and checked at run time."""
@@ -329,9 +348,7 @@ class Builder:
             target = [d if _is(d, 1) else shape[lead + i] for i, d in enumerate(x.shape)]
             if all(self.equal(a, b) for a, b in zip(x.shape, target, strict=True)):
                 out.append(x)
-            elif all(
-                self.equal(a, b) or (not isinstance(b, tirx.Select) and _same_size(a, b)) for a, b in zip(x.shape, target, strict=True)
-            ):
+            elif all(self.equal(a, b) or _same_size(a, b) for a, b in zip(x.shape, target, strict=True)):
                 out.append(self.match(x, target))
             else:
                 out.append(self.broadcast_to(x, shape))

@@ -26,19 +26,27 @@ def _relu(x: PrimExpr) -> PrimExpr:
     return tirx.max(x, tirx.const(0, str(x.ty)))
 
 
-def _step(mode: str, xs: list[PrimExpr], hs: list[PrimExpr], hidden: PrimExpr, cell: PrimExpr | None) -> tuple[PrimExpr, PrimExpr | None]:
-    """One unit's (hidden, cell) from the gates' input parts, hidden parts, and the unit's state before."""
+def _step(mode: str, part: Any, at: list[PrimExpr], xs: list[PrimExpr], hidden: PrimExpr, cell: PrimExpr | None) -> list[PrimExpr]:
+    """One unit's new [hidden, cell] from the gates' input parts, their hidden parts at part[at], and the unit's state before.
+
+    Every value is written to part[at] before it is used again: expressions that repeat each other grow with every use.
+    """
+    hs = [part[a] for a in at]
+
+    def keep(gate: int, value: PrimExpr) -> PrimExpr:
+        part[at[gate]] = value
+        return part[at[gate]]
+
     if mode == "LSTM":
-        i, f, g, o = (x + h for x, h in zip(xs, hs, strict=True))
-        assert cell is not None
-        new = scalar.sigmoid(f) * cell + scalar.sigmoid(i) * scalar.tanh(g)
-        return scalar.sigmoid(o) * scalar.tanh(new), new
+        i, f, o = (keep(g, scalar.sigmoid(xs[g] + hs[g])) for g in (0, 1, 3))
+        new = keep(1, f * cell + i * keep(2, scalar.tanh(xs[2] + hs[2])))
+        return [keep(3, o * scalar.tanh(new)), new]
     if mode == "GRU":
-        reset, update = scalar.sigmoid(xs[0] + hs[0]), scalar.sigmoid(xs[1] + hs[1])
-        candidate = scalar.tanh(xs[2] + reset * hs[2])
-        return (hidden - candidate) * update + candidate, None
+        reset, update = (keep(g, scalar.sigmoid(xs[g] + hs[g])) for g in (0, 1))
+        candidate = keep(2, scalar.tanh(xs[2] + reset * hs[2]))
+        return [keep(0, (hidden - candidate) * update + candidate)]
     act: Callable[[PrimExpr], PrimExpr] = scalar.tanh if mode == "RNN_TANH" else _relu
-    return act(xs[0] + hs[0]), None
+    return [keep(0, act(xs[0] + hs[0]))]
 
 
 def _direction(
@@ -67,34 +75,16 @@ def _direction(
                     part[g] = part[g] + last[0][n, k] * w[k, g]
                 with loop(hidden) as j:
                     places = [j + gate * hidden for gate in range(count)]
-                    # every element reads its own old state only, so that states may change in place
                     cell = last[1][n, j] if len(last) > 1 else None
-                    new_hidden, new_cell = _step(mode, [x[t, n, p] for p in places], [part[p] for p in places], last[0][n, j], cell)
-                    inside = t < end[n].astype("int64") if end is not None else None
-                    _store(out, last, t, n, j, new_hidden, new_cell, inside, dtype)
+                    new_states = _step(mode, part, places, [x[t, n, p] for p in places], last[0][n, j], cell)
+                    inside = t < end[n].astype("int64") if end is not None else None  # else the output is 0 and the states stay
+                    out[t, n, j] = new_states[0] if inside is None else select(inside, new_states[0], tirx.const(0, dtype))
+                    # every element reads its own old state only, so that states may change in place
+                    for state, new in zip(last, new_states, strict=True):
+                        state[n, j] = new if inside is None else select(inside, new, state[n, j])
 
     outputs: list[tuple[list[Dim], str]] = [([time, batch, hidden], dtype), *[([batch, hidden], dtype)] * len(states)]
     return kernel(b, body, inputs, outputs, mode.lower())
-
-
-def _store(
-    out: Any, last: list[Any], t: Any, n: Any, j: Any, hidden: PrimExpr, cell: PrimExpr | None, inside: PrimExpr | None, dtype: str
-) -> None:
-    """Write a step; behind a sequence's end the output is 0 and the states stay.
-
-    An expression is evaluated where it is written, so the order matters: the output (from the old states), the cell (from the
-    old cell), then the hidden state, taken from the output.
-    """
-    if inside is None:
-        out[t, n, j] = hidden
-        if cell is not None:
-            last[1][n, j] = cell
-        last[0][n, j] = out[t, n, j]
-        return
-    out[t, n, j] = select(inside, hidden, tirx.const(0, dtype))
-    if cell is not None:
-        last[1][n, j] = select(inside, cell, last[1][n, j])
-    last[0][n, j] = select(inside, out[t, n, j], last[0][n, j])
 
 
 @operator
