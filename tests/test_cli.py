@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from oarlock import compat, targets
 from oarlock.cli import FAILED, INTERNAL_ERROR, USER_ERROR, main
 from oarlock.inputs import npz_inputs, random_inputs, save_npz
 from oarlock.runtime.signature import TensorSpec
@@ -98,6 +99,18 @@ def test_check_fails_beyond_the_tolerance(model: Path) -> None:
     assert invoke("check", model, "--shape", "x=2,3,8,8", "--tolerance", "-1").exit_code == FAILED
 
 
+def test_check_tells_what_bfloat16_costs(tmp_path: Path) -> None:
+    if "avx512bf16" not in compat.llvm_features(targets.get("cpu").tvm_target):
+        pytest.skip("this machine has no AVX512-BF16")
+    folder = export(tmp_path, lambda paddle, x: paddle.matmul(x, x), x=np.zeros((64, 64), "float32"))
+    narrow, exact = (json.loads(invoke("check", folder, "--shape", "x=64,64", *more, "--json").stdout) for more in (["--option", "precision=bfloat16"], []))
+    assert narrow["ok"] and narrow["tolerance"] == 0.05
+    assert exact["ok"] and exact["tolerance"] == 1e-4
+    (mine,), (right,) = narrow["outputs"], exact["outputs"]
+    assert right["rms_rel"] < 1e-6 < mine["rms_rel"] < 0.01
+    assert 0.5 < mine["same_winner"] <= right["same_winner"] == 1
+
+
 def test_operators_lists_pir_and_legacy_names() -> None:
     rows = {row["pir"]: row for row in json.loads(invoke("operators", "--json").stdout)}
     assert "elementwise_add" in rows["pd_op.add"]["legacy"]
@@ -110,6 +123,7 @@ def test_operators_lists_pir_and_legacy_names() -> None:
         (["inspect", "no/such/folder"], "no such file"),
         (["run", "ARTIFACT", "--shape", "x=1,3,8"], "has 3 dims"),
         (["run", "ARTIFACT", "--shape", "x"], "is no shape"),
+        (["run", "ARTIFACT", "--option", "mcpu=znver4"], "compiled already"),
         (["run", "ARTIFACT", "--shape", "y=1"], "unknown inputs"),
         (["run", "ARTIFACT", "--shape", "x=1,4,8,8"], "expected 3"),
         (["run", "ARTIFACT", "--shape", "x=1,3,,8"], "is no dim"),

@@ -30,6 +30,7 @@ CONTENDERS = {
     "openvino": ("openvino", "float32"),
     "onnxruntime": ("onnxruntime", "float32"),
     "paddle": ("paddle", "float32"),
+    "oarlock bf16": ("oarlock", "bfloat16"),
     "openvino bf16": ("openvino", "bfloat16"),
 }
 
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and benchmarks/results/cpu.json")
     options = parser.parse_args()
+    options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     kept = options.work / "times.json"
     results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
@@ -68,21 +70,25 @@ def run(name: str, threads: int, wanted: list[str], asked: argparse.Namespace) -
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "input.npy", model.data())
     onnx = models.onnx_of(model, asked.work)
-    artifact = folder / f"oarlock-{threads}.oar"
-    start = time.perf_counter()
-    options = f"shapes={{{model.input!r}: {model.shape}}}, threads={threads}"
-    code = f"import oarlock; oarlock.compile({str(model.graph)!r}, {options}).save({str(artifact)!r})"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    compiled = time.perf_counter() - start
-    jobs = {}
+    jobs: dict[str, tuple[str, dict[str, Any]]] = {}
+    compiled = {}
     for contender in wanted:
         engine, precision = CONTENDERS[contender]
-        if engine in ("openvino", "onnxruntime") and onnx is None:
+        if engine == "onnxruntime" and onnx is None:
             continue
         job = {
-            "threads": threads, "precision": precision, "data": str(folder / "input.npy"), "artifact": str(artifact), "onnx": str(onnx),
+            "threads": threads, "precision": precision, "data": str(folder / "input.npy"), "onnx": str(onnx) if onnx else "",
             "graph": str(model.graph), "parameters": str(model.parameters), "dump": str(folder / f"{contender}.npz"),
+            "input": model.input, "shape": model.shape,
         }  # fmt: skip
+        if engine == "oarlock":
+            artifact = folder / f"{contender.replace(' ', '-')}-{threads}.oar"
+            start = time.perf_counter()
+            options = f"shapes={{{model.input!r}: {model.shape}}}, threads={threads}, options={{'precision': {precision!r}}}"
+            code = f"import oarlock; oarlock.compile({str(model.graph)!r}, {options}).save({str(artifact)!r})"
+            subprocess.run([sys.executable, "-c", code], check=True)
+            compiled[contender] = time.perf_counter() - start
+            job["artifact"] = str(artifact)
         jobs[contender] = engine, job
     times, failed = alternate(jobs, asked.rounds, asked.block_ms)
     return {

@@ -46,7 +46,10 @@ def openvino(job: dict[str, Any], x: np.ndarray) -> Call:
     hint = {"float32": "f32", "bfloat16": "bf16"}[job["precision"]]
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": job["threads"], "INFERENCE_PRECISION_HINT": hint}
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(job["onnx"]), "CPU", config)
+    model = core.read_model(job["onnx"] or job["graph"])  # it reads .pdmodel itself
+    if not job["onnx"]:
+        model.reshape({job["input"]: job["shape"]})
+    compiled = core.compile_model(model, "CPU", config)
     request = compiled.create_infer_request()
     request.set_input_tensor(openvino.Tensor(x))
     count = len(compiled.outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def _export(work: Path, name: str, network: str, input: str, shape: tuple[int, .
     folder = work / name
     if not (folder / "inference.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _quietly([sys.executable, str(Path(__file__).with_name("export.py")), network, str(folder / "inference")])
+        _quietly([sys.executable, str(Path(__file__).with_name("export.py")), network, str(folder / "inference")], folder)
     return Model(name, folder / "inference.json", input, shape, dtype)
 
 
@@ -101,7 +102,7 @@ make_input_shape_fixed(m.graph, m.graph.input[0].name, {list(model.shape)})
 onnx.save(mended(m), {str(out)!r})
 """
     try:
-        _quietly([sys.executable, "-c", code])
+        _quietly([sys.executable, "-c", code], out.parent)
     except RuntimeError:
         return None
     return out
@@ -126,7 +127,10 @@ def mended(model: Any) -> Any:
     return model
 
 
-def _quietly(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+def _quietly(command: list[str], folder: Path) -> None:
+    """Run a Python process in ``folder``: the converter leaves files where it runs."""
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])

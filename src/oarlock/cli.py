@@ -141,6 +141,7 @@ def compile_command(
 @target_option
 @shape_option
 @threads_option
+@option_option
 @npz_option
 @image_option
 @seed_option
@@ -151,6 +152,7 @@ def run(
     target: str,
     shapes: tuple[str, ...],
     threads: int | None,
+    options: tuple[str, ...],
     npz: Path | None,
     image: Path | None,
     seed: int,
@@ -160,7 +162,7 @@ def run(
     """Run a model or an artifact once and show its outputs."""
     from .inputs import save_npz
 
-    session = _session(model, target, shapes, threads)
+    session = _session(model, target, shapes, threads, options)
     outputs = session.run(_inputs(session, shapes, npz, image, seed))
     if save:
         save_npz(save, outputs)
@@ -180,6 +182,7 @@ def run(
 @target_option
 @shape_option
 @threads_option
+@option_option
 @npz_option
 @image_option
 @click.option("--runs", default=50, show_default=True, type=click.IntRange(1), help="Timed runs.")
@@ -190,6 +193,7 @@ def bench(
     target: str,
     shapes: tuple[str, ...],
     threads: int | None,
+    options: tuple[str, ...],
     npz: Path | None,
     image: Path | None,
     runs: int,
@@ -199,7 +203,7 @@ def bench(
     """Time a model or an artifact: median, 90th percentile, throughput."""
     from .timing import measure
 
-    session = _session(model, target, shapes, threads)
+    session = _session(model, target, shapes, threads, options)
     inputs = _inputs(session, shapes, npz, image, 0)
     with progress("running") as step:
         timing = measure(session.run, inputs, runs=runs, warmup=warmup, progress=lambda done, total: step("running", done, total))
@@ -219,10 +223,13 @@ def bench(
 @target_option
 @shape_option
 @threads_option
+@option_option
 @npz_option
 @image_option
 @seed_option
-@click.option("--tolerance", default=1e-4, show_default=True, help="Largest difference, as a part of each output's scale.")
+@click.option(
+    "--tolerance", type=float, help="Largest difference, as a part of each output's scale (default: 1e-4; 0.05 for precision=bfloat16)."
+)
 @click.option("--python", help="An interpreter with paddlepaddle (default: this one); Paddle 2.6 runs some legacy files that 3.x cannot.")
 @json_option
 def check(
@@ -230,25 +237,31 @@ def check(
     target: str,
     shapes: tuple[str, ...],
     threads: int | None,
+    options: tuple[str, ...],
     npz: Path | None,
     image: Path | None,
     seed: int,
-    tolerance: float,
+    tolerance: float | None,
     python: str | None,
     as_json: bool,
 ) -> None:
     """Give the same inputs to Paddle and to Oarlock and compare every output."""
     from .checking import check
 
-    session = _session(model, target, shapes, threads)
+    session = _session(model, target, shapes, threads, options)
     report = check(model, _inputs(session, shapes, npz, image, seed), tolerance=tolerance, python=python, session=session)
     if as_json:
         echo_json(report.to_json())
     else:
-        table = Table("output", "shape", "dtype", "max abs", "max rel", "verdict")
+        table = Table("output", "shape", "dtype", "max abs", "max rel", "rms rel", "same winner", "verdict")
         for o in report.outputs:
-            verdict = "[green]equal[/]" if o.ok else f"[red]{o.why}[/]: Paddle {o.expected_dtype}{list(o.expected_shape)}"
-            table.add_row(o.name, str(list(o.shape)), o.dtype, f"{o.max_abs:.3g}", f"{o.max_rel:.3g}", verdict)
+            verdict = (
+                f"[green]{'equal' if report.tolerance <= 1e-4 else 'close'}[/]"
+                if o.ok
+                else f"[red]{o.why}[/]: Paddle {o.expected_dtype}{list(o.expected_shape)}"
+            )
+            winner = "" if o.same_winner is None else f"{o.same_winner:.2%}"
+            table.add_row(o.name, str(list(o.shape)), o.dtype, f"{o.max_abs:.3g}", f"{o.max_rel:.3g}", f"{o.rms_rel:.3g}", winner, verdict)
         out.print(table)
     if not report.ok:
         raise SystemExit(FAILED)
@@ -290,13 +303,15 @@ def _compile(
         return compile_model(model, target=target, shapes=parse_shapes(shapes), threads=threads, options=named, progress=step, dump=dump)
 
 
-def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | None) -> Session:
+def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, options: tuple[str, ...]) -> Session:
     """A session of an artifact file, or of a model compiled in memory."""
     from .runtime.session import Session
 
     if _is_artifact(model):
+        if options:
+            raise InputError("an artifact is compiled already, so it takes no options", where=str(model), todo="give --option to compile")
         return Session(model, threads=threads)
-    return Session(_compile(model, target, shapes, threads), threads=threads)
+    return Session(_compile(model, target, shapes, threads, options), threads=threads)
 
 
 def _is_artifact(path: Path) -> bool:

@@ -78,6 +78,7 @@ def well_formed(mod: tvm.IRModule) -> None:
 
 
 _DIRECT = "oarlock.direct"  # attribute of a function made by direct_callee
+LLVM_IR = "oarlock.llvm"  # attribute of a kernel: text of functions that it calls by call_extern
 
 
 def build_vm(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable:
@@ -103,7 +104,7 @@ def _tir_pipeline() -> str:
         @tvm.transform.module_pass(opt_level=0)
         def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
             mod = lower(mod)
-            new = {gv: f.with_body(_on_stack(f.body)) for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
+            new = {gv: f.with_body(_with_ir(f, _on_stack(f.body))) for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
             mod.update(tvm.IRModule({gv: f.with_body(_on_cpu(gv.name_hint, f)) if _is_direct(f) else f for gv, f in new.items()}))
             return mod
 
@@ -128,6 +129,35 @@ def _on_stack(body: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
         return tvm.tirx.AllocBuffer(node.buffer, {"disable_lower_builtin": tvm.tirx.const(True, "bool")})
 
     return tvm_ffi.structural_map(body, (tvm.tirx.AllocBuffer, place))
+
+
+def _with_ir(function: tvm.tirx.PrimFunc, body: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
+    """The body of a kernel with the LLVM IR that it came with."""
+    text = (function.attrs or {}).get(LLVM_IR)
+    if text is None:
+        return body
+
+    def call(node: tvm.ir.Call) -> object:
+        name = getattr(node.op, "name", "")
+        if name not in _VECTOR_OPS:
+            return node
+        lanes = tvm.DataType(str(node.ty)).lanes
+        return tvm.tirx.call_extern(str(node.ty), f"{name.replace('.', '_')}_x{lanes}", *node.args)
+
+    body = tvm_ffi.structural_map(body, (tvm.ir.Call, call))
+    return tvm.tirx.AttrStmt(tvm.tirx.const(0, "int32"), "pragma_import_llvm", tvm.ir.StringImm(str(text)), body)
+
+
+_VECTOR_OPS: set[str] = set()
+
+
+def vector_op(name: str) -> str:
+    """Register a pure operator of TIR that may be vectorised; a kernel's LLVM_IR defines it for n lanes as ``name``_xn, dots as _."""
+    tvm_ffi.get_global_func("ir.RegisterOp")(name, "")
+    for key, value in (("TVectorizable", True), ("TCallEffectKind", 1), ("TScriptPrinterName", name)):  # 1: pure
+        tvm.ir.register_op_attr(name, key, value)
+    _VECTOR_OPS.add(name)
+    return name
 
 
 def _is_direct(function: object) -> bool:
@@ -281,6 +311,11 @@ def map_calls(function: tvm.tirx.PrimFunc, replace: Callable[[tvm.ir.Call], obje
     return tvm_ffi.structural_map(function, (tvm.ir.Call, replace))
 
 
+def map_casts(function: tvm.tirx.PrimFunc, replace: Callable[[tvm.tirx.Cast], object]) -> tvm.tirx.PrimFunc:
+    """A kernel with every conversion in it (operands first) replaced by what ``replace`` gives."""
+    return tvm_ffi.structural_map(function, (tvm.tirx.Cast, replace))
+
+
 def serial_loops(function: tvm.tirx.PrimFunc, names: frozenset[str]) -> tvm.tirx.PrimFunc:
     """The kernel with vectorised loops over calls of these operators made serial."""
 
@@ -334,7 +369,8 @@ def direct_callee(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
     # a kernel may name where its tensors begin in their memory (te.extern's do): here pointers are to the first element
     starts = [p.ty.elem_offset for p in function.params if isinstance(p.ty.elem_offset, t.Var)]
     body = t.SeqStmt([*(t.Bind(start, t.const(0, str(start.ty))) for start in starts), *views, function.body])
-    return t.PrimFunc(pointers, body, ret_type=tvm.ir.PrimType("int32")).with_attrs({"tirx.noalias": True, _DIRECT: True})
+    attrs = {"tirx.noalias": True, _DIRECT: True} | {key: text for key, text in (function.attrs or {}).items() if key == LLVM_IR}
+    return t.PrimFunc(pointers, body, ret_type=tvm.ir.PrimType("int32")).with_attrs(attrs)
 
 
 def direct_call(callee: tvm.ir.GlobalVar, pointers: list[tvm.ir.Expr]) -> tvm.tirx.Stmt:

@@ -16,12 +16,16 @@ from ..errors import InputError, OarlockError, TargetError
 from ..inputs import random_inputs, save_npz
 from ..runtime.session import Session
 
-TOLERANCE = 1e-4  # of the output's scale
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05}  # by the precision of products; of the output's scale
 
 
 @dataclass(frozen=True)
 class OutputCheck:
-    """One output: shapes and dtypes of both, and the worst differences (relative: to the largest magnitude Paddle gave)."""
+    """One output: shapes and dtypes of both, and the differences (relative: to the largest magnitude Paddle gave).
+
+    ``rms_rel``: the root of the mean square of all differences, by that of Paddle's output.  ``same_winner``: the part of the rows (along
+    the last dim) that have their largest element at the same place; None for outputs that are no floats or have rows of one.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -30,6 +34,8 @@ class OutputCheck:
     expected_dtype: str
     max_abs: float
     max_rel: float
+    rms_rel: float
+    same_winner: float | None
     ok: bool
     why: str
 
@@ -59,14 +65,15 @@ def check(
     shapes: Mapping[str, Sequence[int | str | None]] | None = None,
     target: str = "cpu",
     threads: int | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     python: str | None = None,
     session: Session | None = None,
 ) -> CheckReport:
     """Compare Oarlock with Paddle on one model (a path; Paddle reads the files itself).
 
     ``inputs`` default to seeded random ones; ``shapes`` as in compile.  ``python`` is an interpreter that has
-    paddlepaddle (default: this one); give one with Paddle 2.6 for legacy files that 3.x cannot run.
+    paddlepaddle (default: this one); give one with Paddle 2.6 for legacy files that 3.x cannot run.  ``tolerance``: by default what
+    TOLERANCE has for the precision that the model was compiled with.
     Raises TargetError when Paddle is not there or fails, OarlockError for what Oarlock refuses.
     """
     from ..compiler import compile as compile_model
@@ -83,13 +90,15 @@ def check(
         raise OarlockError(
             f"Paddle gives {len(expected)} outputs, Oarlock {len(got)}", where=str(model), todo="please report it with the model"
         )
+    if tolerance is None:
+        tolerance = TOLERANCE[session.artifact.manifest["options"].get("precision", "float32")]
     pairs = zip(got.items(), expected, strict=True)
     return CheckReport(tuple(compare(name, mine, theirs, tolerance) for (name, mine), theirs in pairs), tolerance)
 
 
-def compare(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float = TOLERANCE) -> OutputCheck:
+def compare(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float = TOLERANCE["float32"]) -> OutputCheck:
     """One output against Paddle's: integers and booleans must be equal, floats within tolerance · max(|expected|)."""
-    why, max_abs, max_rel = "", 0.0, 0.0
+    why, max_abs, max_rel, rms_rel, winner = "", 0.0, 0.0, 0.0, None
     if got.shape != expected.shape:
         why = "the shapes differ"
     elif got.dtype != expected.dtype:
@@ -103,11 +112,18 @@ def compare(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float =
         scale = float(finite.max()) if finite.size else 0.0
         max_abs = float("inf") if np.isnan(difference).any() else float(difference.max())
         max_rel = max_abs / scale if scale else max_abs
+        power = float(np.sqrt(np.mean(np.square(e))))
+        rms = float(np.sqrt(np.mean(np.square(difference))))
+        rms_rel = rms / power if power else rms
+        if not exact and e.ndim and e.shape[-1] > 1:
+            winner = float((a.argmax(-1) == e.argmax(-1)).mean())
         if exact and max_abs:
             why = f"{int(np.count_nonzero(difference))} of {difference.size} elements differ"
         elif not exact and not max_rel <= tolerance:
             why = f"the largest difference is {max_rel:.2g} of the output's scale"
-    return OutputCheck(name, got.shape, expected.shape, str(got.dtype), str(expected.dtype), max_abs, max_rel, not why, why)
+    return OutputCheck(
+        name, got.shape, expected.shape, str(got.dtype), str(expected.dtype), max_abs, max_rel, rms_rel, winner, not why, why
+    )
 
 
 def run_paddle(

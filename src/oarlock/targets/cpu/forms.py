@@ -3,6 +3,9 @@
 Forms of a value: ``plain`` (as the model has it), ``nhwc`` (rank 4, channels moved last), ``rows1`` (nhwc as a matrix: pixels ×
 channels) and ``rows-1`` (plain as a matrix: everything × last dim).  nhwc ↔ rows1 and plain ↔ rows-1 are free views.
 Elementwise operators take the form of their biggest operand, so that they fuse into the convolution or product before them.
+
+A value that a product reads as a narrower type is kept as that type alone: it is rounded once, by the kernel that makes it, and
+whoever needs it wide widens it on the way in.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from ...errors import InternalError
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 Dims = list[Any]
 Handler = Callable[["Forms", relax.Var, relax.Call], "dict[str, relax.Expr] | None"]
+Reads = Callable[[relax.VarBinding], "list[relax.Expr]"]
 
 
 def dims(expr: relax.Expr) -> Any:
@@ -56,9 +60,11 @@ def product(sizes: Sequence[Any]) -> Any:
 class Forms(relax.PyExprMutator):
     """Rewrites one function with ``handlers`` (operator name → what makes its result in other forms)."""
 
-    def __init__(self, mod: tvm.IRModule, handlers: dict[str, Handler]) -> None:
+    def __init__(self, mod: tvm.IRModule, handlers: dict[str, Handler], narrow: str = "", reads: Reads | None = None) -> None:
+        """``reads``: which operands of a call its handler asks for by ``narrowed``, as ``narrow``."""
         super().__init__(mod)
-        self.handlers = handlers
+        self.handlers, self.narrow, self.reads = handlers, narrow, reads
+        self.kept_narrow: set[relax.Var] = set()
         self.kernels = dict(mod.functions.items())
         self.forms: dict[relax.Var, dict[str, relax.Expr]] = {}
         self.values: dict[relax.Var, relax.Expr] = {}
@@ -86,7 +92,22 @@ class Forms(relax.PyExprMutator):
         return self.emit(relax.op.reshape(expr, tuple(shape)))
 
     def get(self, value: relax.Expr, form: str) -> relax.Expr:
-        """``value`` (of the old function) in ``form``; conversions are bound once."""
+        """``value`` (of the old function) in ``form`` as the type that it has in the model."""
+        stored = self.stored(value, form)
+        # bound anew for each reader, so that it can be fused into each
+        return self.emit(relax.op.astype(stored, value.ty.dtype)) if self.is_narrow(value) else stored
+
+    def narrowed(self, value: relax.Expr, form: str) -> relax.Expr:
+        """``value`` in ``form`` as the narrow type."""
+        stored = self.stored(value, form)
+        return stored if self.is_narrow(value) else self.emit(relax.op.astype(stored, self.narrow))
+
+    def is_narrow(self, value: relax.Expr) -> bool:
+        """Whether ``value`` is kept as the narrow type."""
+        return isinstance(value, relax.Var) and value in self.kept_narrow
+
+    def stored(self, value: relax.Expr, form: str) -> relax.Expr:
+        """``value`` in ``form`` as the type that it is kept in; conversions are bound once."""
         if not isinstance(value, relax.Var):
             return self._convert(self.visit_expr(value), form)
         have = self.forms.setdefault(value, {})
@@ -94,14 +115,14 @@ class Forms(relax.PyExprMutator):
             if form == "plain":
                 have[form] = self._plain(value, have)
             elif form == "rows1":
-                have[form] = self._rows(self.get(value, "nhwc"))
+                have[form] = self._rows(self.stored(value, "nhwc"))
             elif form == "rows-1":
-                have[form] = self._rows(self.get(value, "plain"))
+                have[form] = self._rows(self.stored(value, "plain"))
             elif "rows1" in have:
                 n, c, h, w = known_dims(value)
                 have[form] = self.reshape(have["rows1"], (n, h, w, c))
             else:
-                have[form] = self._convert(self.get(value, "plain"), "nhwc")
+                have[form] = self._convert(self.stored(value, "plain"), "nhwc")
         return have[form]
 
     def has(self, value: relax.Expr, form: str) -> bool:
@@ -149,7 +170,7 @@ class Forms(relax.PyExprMutator):
             return self.reshape(have["rows-1"], known_dims(value))
         if "nhwc" in have or "rows1" in have:
             shape = known_dims(value)
-            source = self.get(value, "nhwc")
+            source = self.stored(value, "nhwc")
             if shape[1] == 1 or shape[2:] == [1, 1]:
                 return self.reshape(source, shape)  # moving a dim of 1 moves no data
             return self.emit(relax.op.permute_dims(source, TO_NCHW))
@@ -182,9 +203,16 @@ class Forms(relax.PyExprMutator):
     def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
         self.in_dataflow = True
         compat.begin_dataflow(self.builder_)
+        if self.reads is not None:
+            made = {b.var for b in block.bindings if isinstance(b, relax.VarBinding)}
+            asked = [
+                v for b in block.bindings if isinstance(b, relax.VarBinding) and isinstance(b.value, relax.Call) for v in self.reads(b)
+            ]
+            self.kept_narrow = {v for v in asked if isinstance(v, relax.Var) and v in made}
         for binding in block.bindings:
             self.visit_binding(binding)
         self.in_dataflow = False
+        self.kept_narrow = set()
         self.forms.clear()  # every value that leaves the block was bound in its plain form
         return compat.end_block(self.builder_)
 
@@ -199,12 +227,16 @@ class Forms(relax.PyExprMutator):
         if made is None:
             self._plain_uses(value)
             super().visit_var_binding_(binding)
+            if var in self.kept_narrow:
+                self.forms[var] = {"plain": self.emit(relax.op.astype(self.visit_expr(var), self.narrow))}
             return None
+        if var in self.kept_narrow:
+            made = {form: self.emit(relax.op.astype(expr, self.narrow)) for form, expr in made.items()}
         self.forms[var] = made
         self.order[var] = len(self.order)
         if not isinstance(var, relax.DataflowVar):
-            made["plain"] = self.builder_.emit_output(self.get(var, "plain"))
-            self.set_var_remap(var, made["plain"])
+            plain = self.builder_.emit_output(self.get(var, "plain"))
+            self.set_var_remap(var, plain)
         return None
 
     def visit_match_cast_(self, binding: relax.MatchCast) -> None:
@@ -215,7 +247,7 @@ class Forms(relax.PyExprMutator):
         """Bind the plain form of everything that an operator without a handler reads."""
 
         def visit(e: relax.Expr) -> None:
-            if isinstance(e, relax.Var) and e in self.forms:
+            if isinstance(e, relax.Var) and e in self.order:
                 plain = self.get(e, "plain")
                 if not isinstance(plain, relax.Var):
                     plain = self.emit(plain)

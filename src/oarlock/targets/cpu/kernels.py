@@ -14,18 +14,33 @@ import numpy as np
 from tvm import ir, sym, te, tirx
 
 from ...kernels.choice import CANDIDATE, WORKLOAD
+from . import dots
 from .tiles import ATTRIBUTE, Tile
 
 Dim = Any  # int or a TIR expression
 
 
 def pack_columns(weights: np.ndarray, tile: Tile) -> np.ndarray:
-    """[…, K, N] → [N/columns, …, K, columns], the last panel filled with zeros."""
+    """[…, K, N] → [N/columns, …, K, columns], the last panel filled with zeros; in groups: [N/columns, …, K/group, columns, group]."""
     n = weights.shape[-1]
     panels = -(-n // tile.columns)
     padded = np.zeros((*weights.shape[:-1], panels * tile.columns), weights.dtype)
     padded[..., :n] = weights
-    return np.ascontiguousarray(np.moveaxis(padded.reshape(*weights.shape[:-1], panels, tile.columns), -2, 0))
+    packed = np.moveaxis(padded.reshape(*weights.shape[:-1], panels, tile.columns), -2, 0)
+    if tile.group > 1:
+        *lead, depth, columns = packed.shape
+        packed = np.swapaxes(packed.reshape(*lead, depth // tile.group, tile.group, columns), -1, -2)
+    return np.ascontiguousarray(packed)
+
+
+def _group(tile: Tile) -> list[Any]:
+    """The reduction axis inside a group, if there are groups."""
+    return [te.reduce_axis((0, tile.group), name="kk")] if tile.group > 1 else []
+
+
+def _along(k: Dim, inner: Sequence[Any], tile: Tile) -> Dim:
+    """The place in the depth of step ``k`` of groups."""
+    return k * tile.group + inner[0] if inner else k
 
 
 def _simple(size: Dim) -> Dim:
@@ -51,17 +66,19 @@ def _note(kind: str, tile: Tile, workload: str) -> dict[str, Any]:
 SHORT, LONG = 256, 1024  # a sum of LONG products and more is made of sums of about SHORT: its rounding errors add up less
 
 
-def _accumulate(shape: Sequence[Dim], depth: Dim, step: Callable[..., Dim], note: dict[str, Any]) -> te.Tensor:
-    """Tiles (the last two dims of ``shape``) of the sum of ``step(index, k)`` over k < ``depth``."""
+def _accumulate(shape: Sequence[Dim], depth: Dim, step: Callable[..., Dim], note: dict[str, Any], tile: Tile) -> te.Tensor:
+    """Tiles (the last two dims of ``shape``) of the sum of ``step(index, k, inner)`` over k < ``depth`` / group and what is inside it."""
+    inner = _group(tile)
+    depth = depth // tile.group
     length = int(depth) if isinstance(depth, (int, tirx.IntImm)) else 0
     short = next((n for n in range(SHORT, SHORT // 4, -1) if length % n == 0), 0)
     if length < LONG or not short:
         k = te.reduce_axis((0, depth), name="k")
-        return te.compute(shape, lambda *i: te.sum(step(i, k), axis=k), name="tile_acc", attrs=note)
+        return te.compute(shape, lambda *i: te.sum(step(i, k, inner), axis=[k, *inner]), name="tile_acc", attrs=note)
     part, k = te.reduce_axis((0, length // short), name="part"), te.reduce_axis((0, short), name="k")
     parts = te.compute(
         (*shape[:-2], length // short, *shape[-2:]),
-        lambda *i: te.sum(step((*i[:-3], *i[-2:]), i[-3] * short + k), axis=k),
+        lambda *i: te.sum(step((*i[:-3], *i[-2:]), i[-3] * short + k, inner), axis=[k, *inner]),
         name="tile_acc",
         attrs=note,
     )
@@ -74,8 +91,11 @@ def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, workload:
     acc = _accumulate(
         (_tiles(m, tile.rows), packed.shape[0], tile.rows, tile.columns),
         depth,
-        lambda i, k: a[_clamp(i[0] * tile.rows + i[2], m, tile.rows), k] * packed[i[1], k, i[3]],
+        lambda i, k, inner: (
+            dots.wide(a(_clamp(i[0] * tile.rows + i[2], m, tile.rows), _along(k, inner, tile))) * dots.wide(packed(i[1], k, i[3], *inner))
+        ),
         _note("product", tile, workload),
+        tile,
     )
     return te.compute((m, columns), lambda i, j: acc[i // tile.rows, j // tile.columns, i % tile.rows, j % tile.columns], name="tile_out")
 
@@ -88,23 +108,26 @@ def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool, work
 
     def element(at: tuple, kk: Dim, j: Dim) -> Dim:
         index = (*at, j, kk) if transposed else (*at, kk, j)
-        if not tile.ragged:
-            return b[index]
-        return te.if_then_else(j < n, b[index], tirx.const(0, b.dtype))
+        value = dots.held(b(*index))
+        return te.if_then_else(j < n, value, tirx.const(0, str(value.ty))) if tile.ragged else value
 
-    panels = te.compute(
-        (*b.shape[:-2], _tiles(n, tile.columns), depth, tile.columns),
-        lambda *i: element(i[:-3], i[-2], i[-3] * tile.columns + i[-1]),
-        name="tile_pack",
-    )
+    lead = len(b.shape) - 2
 
-    def step(i: tuple, k: Dim) -> Dim:
+    def packed(*i: Dim) -> Dim:
+        panel, k, column, *inner = i[lead:]
+        return element(i[:lead], _along(k, inner, tile), panel * tile.columns + column)
+
+    group = [tile.group] if tile.group > 1 else []
+    panels = te.compute((*b.shape[:-2], _tiles(n, tile.columns), depth // tile.group, tile.columns, *group), packed, name="tile_pack")
+
+    def step(i: tuple, k: Dim, inner: Sequence[Any]) -> Dim:
         *at, mt, nt, mi, ni = i
-        where = [0] * (len(b.shape) - 2) if shared else at
-        return a[(*at, _clamp(mt * tile.rows + mi, m, tile.rows), k)] * panels[(*where, nt, k, ni)]
+        where = [0] * lead if shared else at
+        row = _clamp(mt * tile.rows + mi, m, tile.rows)
+        return dots.wide(a(*at, row, _along(k, inner, tile))) * dots.wide(panels(*where, nt, k, ni, *inner))
 
     shape = (*batch, _tiles(m, tile.rows), _tiles(n, tile.columns), tile.rows, tile.columns)
-    acc = _accumulate(shape, depth, step, _note("batch_product", tile, workload))
+    acc = _accumulate(shape, depth, step, _note("batch_product", tile, workload), tile)
 
     def result(*i: Dim) -> Dim:
         *at, row, column = i
@@ -141,11 +164,13 @@ class Window:
         return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.padding)
 
 
-def _padded(x: te.Tensor, window: Window) -> te.Tensor:
+def _padded(x: te.Tensor, window: Window, *, wide: bool = False) -> te.Tensor:
+    """``x`` with its padding (``wide``: as float32); ``x`` itself when there is no padding."""
     top, left, bottom, right = window.padding
     if not any(window.padding):
         return x
     n, h, w, c = x.shape
+    convert = dots.wide if wide else dots.held
 
     def element(b: Dim, i: Dim, j: Dim, k: Dim) -> Dim:
         inside: list[Dim] = []
@@ -157,7 +182,8 @@ def _padded(x: te.Tensor, window: Window) -> te.Tensor:
             inside.append(j >= left)
         if right:
             inside.append(j < w + left)
-        return te.if_then_else(te.all(*inside), x[b, i - top, j - left, k], tirx.const(0, x.dtype))
+        value = convert(x(b, i - top, j - left, k))
+        return te.if_then_else(te.all(*inside), value, tirx.const(0, str(value.ty)))
 
     return te.compute((n, h + (top + bottom), w + (left + right), c), element, name="tile_pad")
 
@@ -167,19 +193,21 @@ def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, win
     n, h, w, _ = x.shape
     oh, ow = window.out(h, w)
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
-    depth = packed.shape[3]
+    steps, inner = packed.shape[3], _group(tile)
     tiles_a_group = channels // groups // tile.columns if groups > 1 else 0
     padded = _padded(x, window)
-    r, s, c = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, kw), name="s"), te.reduce_axis((0, depth), name="c")
+    r, s, c = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, kw), name="s"), te.reduce_axis((0, steps), name="c")
 
     def channel(ot: Dim) -> Dim:
-        return c if groups == 1 else ot // tiles_a_group * depth + c
+        at = _along(c, inner, tile)
+        return at if groups == 1 else ot // tiles_a_group * (steps * tile.group) + at
 
     acc = te.compute(
         (n, oh, _tiles(ow, tile.rows), packed.shape[0], tile.rows, tile.columns),
         lambda b, i, wt, ot, wi, oi: te.sum(
-            padded[b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, channel(ot)] * packed[ot, r, s, c, oi],
-            axis=[r, s, c],
+            dots.wide(padded(b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, channel(ot)))
+            * dots.wide(packed(ot, r, s, c, oi, *inner)),
+            axis=[r, s, c, *inner],
         ),
         name="tile_acc",
         attrs=_note("convolution", tile, workload),
@@ -197,12 +225,14 @@ def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window,
     oh, ow = window.out(h, w)
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
     channels = weights.shape[2]
-    padded = _padded(x, window)
+    padded = _padded(x, window, wide=True)
     r, s = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, kw), name="s")
     acc = te.compute(
         (n, oh, _tiles(ow, tile.rows), _tiles(channels, tile.columns), tile.rows, tile.columns),
         lambda b, i, wt, ot, wi, oi: te.sum(
-            padded[b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, (ot * tile.columns + oi) // multiplier]
+            dots.wide(
+                padded(b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, (ot * tile.columns + oi) // multiplier)
+            )
             * weights[r, s, ot * tile.columns + oi],
             axis=[r, s],
         ),

@@ -15,7 +15,8 @@ from tvm import relax, te, tirx
 
 from ... import compat
 from ...kernels import Choices
-from . import kernels, workloads
+from ...runtime.dtypes import numpy_dtype
+from . import dots, kernels, workloads
 from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
 from .kernels import Window
 from .machine import Machine
@@ -35,7 +36,7 @@ _REDUCE = "sum mean max min prod".split()
 def rewrite_layouts(mod: tvm.IRModule, machine: Machine, choices: Choices) -> tvm.IRModule:
     """Rewrite all functions of ``mod``."""
     rules = _Rules(machine, choices)
-    forms = Forms(mod, rules.handlers())
+    forms = Forms(mod, rules.handlers(), machine.operands, rules.narrow_reads if machine.operands != "float32" else None)
     for gv, function in list(mod.functions.items()):
         if isinstance(function, relax.Function):
             forms.builder_.update_func(gv, forms.visit_expr(function))
@@ -67,6 +68,41 @@ class _Rules:
 
     # ---- products and convolutions ----------------------------------------------------------------------------------
 
+    def operand_type(self, dtype: str, depth: Any) -> str:
+        """What a product of ``dtype`` over ``depth`` takes its operands as: groups must fill the depth."""
+        narrow = self.machine.operands
+        fits = dtype == "float32" and isinstance(depth, int) and depth and depth % dots.GROUP[narrow] == 0
+        return narrow if fits else dtype
+
+    def narrow_reads(self, binding: relax.VarBinding) -> list[relax.Expr]:
+        """The operands that the handlers below read as the machine's narrow type."""
+        call, var = binding.value, binding.var
+        name = getattr(call.op, "name", "")
+        if name not in ("relax.nn.conv2d", "relax.nn.conv2d_transpose", "relax.matmul") or any(dims(e) is None for e in (*call.args, var)):
+            return []
+        data, weight = call.args
+        shape = known_dims(weight)
+        if name == "relax.matmul":
+            depth = known_dims(data)[-1]
+        else:
+            depth = shape[1] if name == "relax.nn.conv2d" else shape[0]
+            if not _ours(data, var, weight) or depth == 1:
+                return []
+            if name == "relax.nn.conv2d" and not _groups_fit(shape[0], int(call.attrs.groups)):
+                return []
+        if not _ours(data, var) or self.operand_type(str(data.ty.dtype), depth) != self.machine.operands:
+            return []
+        return [data, weight]
+
+    def _operand(self, f: Forms, value: relax.Expr, form: str, depth: Any) -> relax.Expr:
+        """``value`` in ``form`` as what a product over ``depth`` takes."""
+        dtype = str(value.ty.dtype)
+        return f.get(value, form) if self.operand_type(dtype, depth) == dtype else f.narrowed(value, form)
+
+    def _pack(self, weights: np.ndarray, tile: Tile) -> relax.Expr:
+        narrow = tile.group > 1
+        return compat.constant(kernels.pack_columns(weights.astype(numpy_dtype(self.machine.operands)) if narrow else weights, tile))
+
     def conv2d(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """NCHW data, constant OIHW weights: pointwise ones become products, one channel a group goes to the depthwise kernel."""
         data, weight = call.args
@@ -80,37 +116,40 @@ class _Rules:
             return None
         window = Window((kh, kw), _ints(a.strides), _ints(a.padding), _ints(a.dilation))
         if groups == 1 and window.pointwise:
-            return {"rows1": self._product(f, f.get(data, "rows1"), np.ascontiguousarray(w.reshape(o, i).T))}
+            return {"rows1": self._product(f, data, "rows1", np.ascontiguousarray(w.reshape(o, i).T))}
         if groups > 1 and i == 1:
             return self._depthwise(f, data, w, o // x[1], window, out)
-        return {"nhwc": self._convolution(f, f.get(data, "nhwc"), w.transpose(2, 3, 1, 0), groups, window, out[3])}
+        return {"nhwc": self._convolution(f, data, w.transpose(2, 3, 1, 0), groups, window, out[3])}
 
-    def _convolution(self, f: Forms, x: relax.Expr, weights: np.ndarray, groups: int, window: Window, width: Any) -> relax.Var:
-        """x in NHWC, ``weights`` [KH, KW, I, O] → NHWC with rows of ``width`` places."""
+    def _convolution(self, f: Forms, value: relax.Expr, weights: np.ndarray, groups: int, window: Window, width: Any) -> relax.Var:
+        """``value`` and ``weights`` [KH, KW, I, O] → NHWC with rows of ``width`` places."""
         kh, kw, i, o = weights.shape
-        data, dtype = known_dims(x), str(weights.dtype)
+        x = self._operand(f, value, "nhwc", i if _groups_fit(o, groups) else None)
+        data, dtype, operand = known_dims(x), str(weights.dtype), str(x.ty.dtype)
         rows = width if isinstance(width, int) else UNKNOWN_ROWS
         macs = workloads.work(*window.out(data[1], data[2]), data[0], kh, kw, i, o)
         stride = data[3] * window.strides[1]
         padded, depth = any(window.padding), (kh, kw, i)
         whole = i < self.machine.lanes(dtype)  # rows of few channels are slow to copy
-        tiles = product_tiles(rows, o // groups, self.machine, dtype, stride, depth=depth, macs=macs, padded=padded, whole=whole)
+        tiles = product_tiles(
+            rows, o // groups, self.machine, dtype, stride, depth=depth, macs=macs, padded=padded, whole=whole, group=dots.GROUP[operand]
+        )
         if groups > 1:
-            tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype)]
-        workload = workloads.convolution("conv2d", dtype, data, o, window, groups)
+            tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype, dots.GROUP[operand])]
+        workload = workloads.convolution("conv2d", operand, data, o, window, groups)
         tile = self.choices.pick(workload, by_name(tiles))
-        packed = compat.constant(kernels.pack_columns(weights, tile))
+        packed = self._pack(weights, tile)
         return f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
 
     def _depthwise(self, f: Forms, data: relax.Expr, w: np.ndarray, multiplier: int, window: Window, out: list) -> dict | None:
         channels, dtype = w.shape[0], str(w.dtype)
-        x = f.get(data, "nhwc")
+        x = f.stored(data, "nhwc")
         width = out[3] if isinstance(out[3], int) else None
         macs = workloads.work(*out, *window.kernel)
         # rows are copied once for each row of output that needs them; a copy of everything must stay in the cache
         whole = workloads.work(*known_dims(x)) * w.itemsize <= L2_BYTES or 2 * window.kernel[0] >= 5 * window.strides[0]
         tiles = depthwise_tiles(width, channels, self.machine, dtype, macs, any(window.padding), whole)
-        workload = workloads.convolution("depthwise", dtype, known_dims(x), channels, window, channels // multiplier)
+        workload = workloads.convolution("depthwise", str(x.ty.dtype), known_dims(x), channels, window, channels // multiplier)
         tile = self.choices.pick(workload, by_name(tiles))
         packed = compat.constant(np.ascontiguousarray(w[:, 0].transpose(1, 2, 0)))
         return {"nhwc": f.te(lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile, workload), x, packed, name="depthwise")}
@@ -133,12 +172,12 @@ class _Rules:
         taps = taps.reshape(i, o, th, sh, tw, sw)[:, :, ::-1, :, ::-1].transpose(2, 4, 0, 3, 5, 1).reshape(th, tw, i, sh * sw * o)
         channels = sh * sw * o
         if (th, tw) == (1, 1):
-            rows = self._product(f, f.get(data, "rows1"), np.ascontiguousarray(taps[0, 0]))
+            rows = self._product(f, data, "rows1", np.ascontiguousarray(taps[0, 0]))
             spread = f.reshape(rows, (x[0], x[2], x[3], channels))
         else:
             window = Window((th, tw), (1, 1), (th - 1, tw - 1, th - 1, tw - 1), (1, 1))
             _, places = window.out(x[2], x[3])
-            spread = self._convolution(f, f.get(data, "nhwc"), taps, 1, window, places)
+            spread = self._convolution(f, data, taps, 1, window, places)
         n, _, oh, ow = out
 
         def shuffle(z: te.Tensor) -> te.Tensor:
@@ -159,19 +198,21 @@ class _Rules:
         if a.ty.dtype != var.ty.dtype or not _ours(a, var) or left is None or right is None or len(left) < 2 or len(right) < 2:
             return None
         if isinstance(b, compat.Constant) and len(right) == 2 and 0 not in right:
-            return {"rows-1": self._product(f, f.get(a, "rows-1"), compat.constant_array(b))}
+            return {"rows-1": self._product(f, a, "rows-1", compat.constant_array(b))}
         return self._batch(f, a, b, out)
 
-    def _product(self, f: Forms, rows: relax.Expr, weights: np.ndarray) -> relax.Expr:
+    def _product(self, f: Forms, value: relax.Expr, form: str, weights: np.ndarray) -> relax.Expr:
+        """``value`` in ``form``, a matrix, by ``weights`` [K, N]."""
+        rows = self._operand(f, value, form, weights.shape[0])
         m = known_dims(rows)[0]
         columns = weights.shape[1]
         likely = UNKNOWN_BATCH if isinstance(m, tirx.Var) else UNKNOWN_ROWS  # a lone symbol is a batch, a product is pixels or words
-        depth, dtype = weights.shape[0], str(weights.dtype)
-        rows_ = m if isinstance(m, int) else likely
-        tiles = product_tiles(rows_, columns, self.machine, dtype, depth, depth=(depth,), macs=workloads.work(m, depth, columns))
-        workload = workloads.product(dtype, m, depth, columns)
+        depth, dtype, operand = weights.shape[0], str(weights.dtype), str(rows.ty.dtype)
+        rows_, macs = m if isinstance(m, int) else likely, workloads.work(m, depth, columns)
+        tiles = product_tiles(rows_, columns, self.machine, dtype, depth, depth=(depth,), macs=macs, group=dots.GROUP[operand])
+        workload = workloads.product(operand, m, depth, columns)
         tile = self.choices.pick(workload, by_name(tiles))
-        packed = compat.constant(kernels.pack_columns(weights, tile))
+        packed = self._pack(weights, tile)
         return f.te(lambda a, w: kernels.product(a, w, columns, tile, workload), rows, packed, name="product")
 
     def _batch(self, f: Forms, a: relax.Expr, b: relax.Expr, out: list) -> dict[str, relax.Expr] | None:
@@ -190,12 +231,13 @@ class _Rules:
             return None
         dtype, rows, columns = str(a.ty.dtype), m if isinstance(m, int) else UNKNOWN_ROWS, n if isinstance(n, int) else 4096
         depth, macs = (left[-1],) if isinstance(left[-1], int) else (workloads.UNKNOWN, 1), workloads.work(*out, left[-1])
-        tiles = product_tiles(rows, columns, self.machine, dtype, depth=depth, macs=macs)
+        operand = self.operand_type(dtype, left[-1])
+        tiles = product_tiles(rows, columns, self.machine, dtype, depth=depth, macs=macs, group=dots.GROUP[operand])
         if not isinstance(n, int):
             tiles = [replace(t, ragged=True) for t in tiles]
-        workload = workloads.batch_product(dtype, left, right, transposed)
+        workload = workloads.batch_product(operand, left, right, transposed)
         tile = self.choices.pick(workload, by_name(tiles))
-        x, y = f.get(a, "plain"), f.get(b, "plain")
+        x, y = self._operand(f, a, "plain", left[-1]), self._operand(f, b, "plain", left[-1])
         return {"plain": f.te(lambda p, q: kernels.batch_product(p, q, tile, transposed, workload), x, y, name="batch_product")}
 
     # ---- what follows ----------------------------------------------------------------------------------------------
@@ -282,6 +324,11 @@ class _Rules:
         return {"plain": f.get(data, "nhwc")}
 
 
+def _groups_fit(channels: int, groups: int) -> bool:
+    """Whether the instructions on narrow numbers have vectors that divide the channels of a group."""
+    return groups == 1 or channels // groups % dots.LANES[-1] == 0
+
+
 def _ours(data: relax.Expr, out: relax.Var, weight: relax.Expr | None = None) -> bool:
     dtype = str(data.ty.dtype)
     if dtype not in DTYPES or str(out.ty.dtype) != dtype:
@@ -293,11 +340,12 @@ def _ints(values: Any) -> Any:
     return tuple(int(v) for v in values)
 
 
-def _tile_of(columns: int, width: Any, machine: Machine, dtype: str) -> Tile:
+def _tile_of(columns: int, width: Any, machine: Machine, dtype: str, group: int) -> Tile:
     """A tile whose width divides ``columns``, whatever it is: a tile may not reach into the next group."""
     full = machine.lanes(dtype)
-    lanes = next(n for n in range(min(full, columns), 0, -1) if columns % n == 0)
-    return Tile(min(width, 8) if isinstance(width, int) else 8, lanes, lanes, False)
+    sizes = range(min(full, columns), 0, -1) if group == 1 else dots.LANES
+    lanes = next(n for n in sizes if columns % n == 0)
+    return Tile(min(width, 8) if isinstance(width, int) else 8, lanes, lanes, False, group=group)
 
 
 def _swapped(f: Forms, value: relax.Expr) -> relax.Expr | None:

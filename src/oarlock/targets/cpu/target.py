@@ -17,6 +17,7 @@ from ...kernels import Choices
 from ...rules.weights import Weights
 from ...runtime.machine import default_threads
 from ..base import Notes, Refusal, Stage, Target
+from . import dots
 from .aot import Dynamic, NotStatic, compile_ahead
 from .layout import rewrite_layouts
 from .machine import Machine
@@ -55,6 +56,8 @@ class CpuTarget(Target):
     ``threads``: kernels are made for this many threads (1 = no parallel loops); default: the physical cores of this process.
     ``mcpu``: an LLVM CPU name ("x86-64-v3", "znver4", "cortex-a76"), or "native" for the machine that compiles.
     ``mtriple``: an LLVM triple for cross compilation; default: this machine's.  ``mattr``: more LLVM features ("+avx2,+fma", or a tuple).
+    ``precision``: "float32", or "bfloat16" for products and convolutions of float32 tensors on operands rounded to bfloat16, summed in
+    float32 (faster, less exact; needs a CPU with AVX512-BF16).
     ``executor``: "aot" makes one native function of a model of static shapes (other models stay VM programs), "vm" never does, so
     that a profile sees each kernel.  ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found
     in PATH.
@@ -69,6 +72,7 @@ class CpuTarget(Target):
         mcpu: str = "native",
         mtriple: str = "",
         mattr: tuple[str, ...] | str = (),
+        precision: str = "float32",
         executor: str = "aot",
         cxx: str = "",
     ) -> None:
@@ -78,7 +82,9 @@ class CpuTarget(Target):
             raise TargetError(f"threads must be a whole number from 1 to 1024, not {threads!r}", where="target cpu")
         if executor not in ("aot", "vm"):
             raise TargetError(f'executor must be "aot" or "vm", not {executor!r}', where="target cpu")
-        self.threads, self.executor = threads, executor
+        if precision not in dots.GROUP or precision == "float64":
+            raise TargetError(f'precision must be "float32" or "bfloat16", not {precision!r}', where="target cpu")
+        self.threads, self.executor, self.precision = threads, executor, precision
         triple = mtriple or compat.llvm_host_triple()
         cpu = compat.llvm_host_cpu() if mcpu == "native" else mcpu
         if not compat.llvm_knows_cpu(cpu, triple):
@@ -95,11 +101,24 @@ class CpuTarget(Target):
         if features:
             spec["mattr"] = list(features)
         self._tvm_target = tvm.target.Target(spec)
-        self.machine = Machine.of(self._tvm_target, threads)
+        self.machine = Machine.of(self._tvm_target, threads, precision)
+        if precision == "bfloat16" and dots.FEATURE not in compat.llvm_features(self._tvm_target):
+            raise TargetError(
+                f"the CPU {cpu} has no instructions for bfloat16 (AVX512-BF16)",
+                where="target cpu, option precision",
+                todo='leave it at "float32", or name a CPU that has them (mcpu=znver4, cooperlake, sapphirerapids)',
+            )
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {"threads": self.threads, "mcpu": self.mcpu, "mtriple": self.mtriple, "mattr": list(self.mattr), "executor": self.executor}
+        return {
+            "threads": self.threads,
+            "mcpu": self.mcpu,
+            "mtriple": self.mtriple,
+            "mattr": list(self.mattr),
+            "precision": self.precision,
+            "executor": self.executor,
+        }
 
     @property
     def profiling_options(self) -> Mapping[str, Any]:

@@ -37,6 +37,7 @@ class Tile:
     ``unroll``: steps of the innermost reduction loop that are written out.
     ``parallel``: the outer loops run on all threads.
     ``whole``: a padded input is padded as a whole first, not row by row as its rows are needed (panels need it anyway).
+    ``group``: elements of the depth that one step of the sum takes (dots.py).
     """
 
     rows: int
@@ -47,6 +48,7 @@ class Tile:
     unroll: int = 1
     parallel: bool = False
     whole: bool = False
+    group: int = 1
 
     @property
     def name(self) -> str:
@@ -60,14 +62,14 @@ class Tile:
     def annotation(self, kind: str) -> list[str | int]:
         """The tile as a block annotation; ``read`` is its inverse."""
         flags = (self.ragged, self.panels, self.unroll, self.parallel, self.whole)
-        return [kind, self.rows, self.columns, self.lanes, *map(int, flags)]
+        return [kind, self.rows, self.columns, self.lanes, *map(int, flags), self.group]
 
     @staticmethod
     def read(annotation: Sequence[Any]) -> tuple[str, Tile]:
         """The kernel's kind and tile."""
         kind, *numbers = annotation
-        rows, columns, lanes, ragged, panels, unroll, parallel, whole = map(int, numbers)
-        return str(kind), Tile(rows, columns, lanes, bool(ragged), bool(panels), unroll, bool(parallel), bool(whole))
+        rows, columns, lanes, ragged, panels, unroll, parallel, whole, group = map(int, numbers)
+        return str(kind), Tile(rows, columns, lanes, bool(ragged), bool(panels), unroll, bool(parallel), bool(whole), group)
 
 
 def by_name(tiles: Iterable[Tile]) -> dict[str, Tile]:
@@ -90,15 +92,17 @@ def product_tiles(
     macs: int,
     padded: bool = False,
     whole: bool = False,
+    group: int = 1,
 ) -> list[Tile]:
     """Candidates for a product of ``rows`` × ``columns``, the best by the model first, then different ones.
 
     ``rows``: their number, or some likely numbers (UNKNOWN_ROWS, UNKNOWN_BATCH) when it is symbolic.
     ``stride``: elements from one row of the first operand to the next (0: unknown).
     ``depth``: the loops of each sum.  ``macs``: multiply-adds in all.  ``padded``: the first operand is padded on the way,
-    ``whole``: better at once than row by row.
+    ``whole``: better at once than row by row.  ``group``: of narrow numbers that one element of ``dtype`` stands for.
     """
-    shapes = _ranked(rows, columns, machine, dtype, stride)
+    stride, depth, macs = stride // group, (*depth[:-1], depth[-1] // group), macs // group
+    shapes = [replace(tile, group=group) for tile in _ranked(rows, columns, machine, dtype, stride)]
     panel_bytes = math.prod(depth) * tvm.DataType(dtype).bits // 8 * columns
     first, *others = [replace(_with_loops(t, panel_bytes, columns, macs, machine), whole=padded and whole) for t in shapes]
     unrolls = depth[-1] % UNROLL == 0 and depth[-1] > UNROLL

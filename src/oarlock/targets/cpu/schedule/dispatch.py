@@ -12,6 +12,7 @@ from .... import compat
 from ....kernels import Choices
 from ....kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
 from ...base import Notes
+from .. import dots
 from ..elementary import expand
 from ..machine import Machine
 from . import columns, generic, rows, tiled
@@ -41,16 +42,21 @@ def schedule_module(mod: tvm.IRModule, machine: Machine, choices: Choices, notes
 
 def _schedule(name: str, function: tirx.PrimFunc, machine: Machine, choices: Choices, notes: Notes) -> tirx.PrimFunc:
     kind, scheduled = _first(name, function, machine, notes)
-    scheduled = expand(scheduled).with_attr(SCHEDULE, kind)
+    scheduled = _finish(scheduled, machine).with_attr(SCHEDULE, kind)
     if WORKLOAD in scheduled.attrs or kind == "none":
         return scheduled  # chosen already, as the layout of its weights was
     candidates = {"rule": scheduled}
     if machine.threads > 1 and compat.has_parallel_loops(scheduled):
         alone = _first(name, function, replace(machine, threads=1), Notes())[1]
-        candidates["serial"] = expand(alone).with_attr(SCHEDULE, kind)
+        candidates["serial"] = _finish(alone, machine).with_attr(SCHEDULE, kind)
     workload = f"{kind} {compat.structural_name(function)}"
     chosen = choices.pick(workload, candidates)
     return chosen.with_attrs({WORKLOAD: workload, CANDIDATE: choices.picked[workload]})
+
+
+def _finish(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
+    function = expand(function)
+    return dots.finish(function) if machine.operands != "float32" else function
 
 
 def _first(name: str, function: tirx.PrimFunc, machine: Machine, notes: Notes) -> tuple[str, tirx.PrimFunc]:

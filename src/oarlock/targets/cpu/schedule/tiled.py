@@ -7,6 +7,7 @@ from typing import Any
 from tvm import s_tir, tirx
 
 from ....kernels.choice import CANDIDATE, WORKLOAD
+from .. import dots
 from ..machine import Machine
 from ..tiles import ATTRIBUTE, Tile
 from . import blocks
@@ -23,6 +24,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     acc = accumulators[0]
     position = [sch.get(b).name_hint for b in leaves].index(sch.get(acc).name_hint)
     kind, tile = Tile.read(sch.get(acc).annotations[ATTRIBUTE])
+    named = {key: str(sch.get(acc).annotations[key]) for key in (WORKLOAD, CANDIDATE)}
     before, after = leaves[:position], leaves[position + 1 :]
     total = after.pop(0) if sch.get(after[0]).name_hint == "tile_sum" else None
     for block in after[:-1]:
@@ -45,7 +47,8 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         inner = _total(sch, total, tile)
     sch.compute_at(acc, order[-1] if total is None else inner, preserve_unit_loops=True)
     sch.set_scope(acc, 0, "local")
-    _inner(sch, acc, kind, tile)
+    operands = [dtype for region in sch.get(acc).reads if (dtype := str(region.source.ty.dtype)) != "float32"]
+    lane = _inner(sch, acc, kind, tile)
     sch.unroll(row_in)
     if not ragged:
         column_vector, column_lane = sch.split(column_in, [None, tile.lanes])
@@ -54,7 +57,8 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     _producers(sch, before, at, tile.lanes, tile.parallel)
     if tile.parallel:
         _parallel(sch, order[: len(outer)] if at is not None and before else order, machine)
-    named = {key: str(sch.get(acc).annotations[key]) for key in (WORKLOAD, CANDIDATE)}
+    if tile.group > 1:  # last: the block is another one afterwards
+        sch.tensorize(lane, dots.intrinsic(tile.lanes, *operands))
     return sch.mod["main"].with_attrs(named)
 
 
@@ -63,24 +67,30 @@ def _ragged(sch: s_tir.Schedule, out: Any, columns: int) -> bool:
     return dynamic or size % columns != 0
 
 
-def _inner(sch: s_tir.Schedule, acc: Any, kind: str, tile: Tile) -> None:
-    """Accumulators in registers: reduction loops outside, the tile's loops unrolled and vectorised inside."""
+def _inner(sch: s_tir.Schedule, acc: Any, kind: str, tile: Tile) -> Any:
+    """Accumulators in registers: reduction loops outside, the tile's loops unrolled and vectorised inside; returns the innermost loop."""
     loops = list(sch.get_loops(acc))
     count = {"product": 1, "batch_product": 1, "convolution": 3, "depthwise": 2}[kind]
+    dot = loops[-1:] if tile.group > 1 else []  # the loop over what one instruction sums
+    loops = loops[: len(loops) - len(dot)]
     reduces = loops[-count:]
     row, column = loops[-count - 2], loops[-count - 1]
     vector, lane = sch.split(column, [None, tile.lanes])
-    sch.reorder(*reduces, row, vector, lane)
+    sch.reorder(*reduces, row, vector, lane, *dot)
     sch.unroll(row)
     sch.unroll(vector)
-    sch.vectorize(lane)
+    if not dot:
+        sch.vectorize(lane)
     if kind == "depthwise":
         for loop in reduces[-tile.unroll :]:
             sch.unroll(loop)
     elif tile.unroll > 1:
         reduces[-1], steps = sch.split(reduces[-1], [None, tile.unroll])
         sch.unroll(steps)
-    sch.decompose_reduction(acc, reduces[0])
+    init = sch.decompose_reduction(acc, reduces[0])
+    if dot:
+        sch.vectorize(sch.get_loops(init)[-1])
+    return lane
 
 
 def _total(sch: s_tir.Schedule, total: Any, tile: Tile) -> Any:
