@@ -103,7 +103,8 @@ def test_interrupt_leaves_records_and_no_process(log: Path, tmp_path: Path) -> N
     """Ctrl-C in the middle: the database is whole, and the compiler that hung is gone."""
     database = tmp_path / "records.json"
     code = f"""
-import sys; sys.path[:0] = {[str(HERE), str(tmp_path / "site")]!r}
+import signal, sys; sys.path[:0] = {[str(HERE), str(tmp_path / "site")]!r}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what started the tests may have it ignored
 import oarlock, test_contest
 oarlock.tune(test_contest.elementwise("exp"), "fake", threads=1, options={{"offers": "slow;good;hangs the compiler"}},
              records={str(database)!r}, progress=lambda what, done, total: print(what, done, flush=True))
