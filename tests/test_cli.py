@@ -103,7 +103,10 @@ def test_check_tells_what_bfloat16_costs(tmp_path: Path) -> None:
     if "avx512bf16" not in compat.llvm_features(targets.get("cpu").tvm_target):
         pytest.skip("this machine has no AVX512-BF16")
     folder = export(tmp_path, lambda paddle, x: paddle.matmul(x, x), x=np.zeros((64, 64), "float32"))
-    narrow, exact = (json.loads(invoke("check", folder, "--shape", "x=64,64", *more, "--json").stdout) for more in (["--option", "precision=bfloat16"], []))
+    narrow, exact = (
+        json.loads(invoke("check", folder, "--shape", "x=64,64", *more, "--json").stdout)
+        for more in (["--option", "precision=bfloat16"], [])
+    )
     assert narrow["ok"] and narrow["tolerance"] == 0.05
     assert exact["ok"] and exact["tolerance"] == 1e-4
     (mine,), (right,) = narrow["outputs"], exact["outputs"]

@@ -228,7 +228,9 @@ def bench(
 @image_option
 @seed_option
 @click.option(
-    "--tolerance", type=float, help="Largest difference, as a part of each output's scale (default: 1e-4; 0.05 for precision=bfloat16)."
+    "--tolerance",
+    type=float,
+    help="Largest difference, as a part of each output's scale (default: 1e-4; 0.05 for precision=bfloat16 or int8).",
 )
 @click.option("--python", help="An interpreter with paddlepaddle (default: this one); Paddle 2.6 runs some legacy files that 3.x cannot.")
 @json_option

@@ -10,6 +10,7 @@ import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from .rules.affine import fold_affine
 from .rules.constants import fold_moves
 from .rules.dataflow import dataflow_blocks
 from .rules.deploy import check_packed_functions
+from .rules.integers import integer_products
 from .rules.legalise import LEGALISATIONS
 from .rules.sizes import name_sizes
 from .rules.spelling import simplify_sizes
@@ -50,12 +52,14 @@ class Built:
 
 def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels) -> list[Stage]:
     """All stages for ``target``; the lifted weights are put into ``weights``, what the kernels are into ``kernels``."""
-    t = relax.transform
+    t, integers = relax.transform, target.integer_depths
     return [
         _passes("canonicalise", t.Normalize(), t.DecomposeOpsForInference()),
-        _passes("fold-constants", t.FoldConstant()),
+        # before folding, which makes floats of quantised weights
+        *([Stage("integer-products", partial(_integer_products, *integers))] if integers else []),
         # dataflow blocks: folding and dead code work better inside them, and FuseOps works nowhere else
         Stage("convert-to-dataflow", lambda mod, notes: t.DeadCodeElimination()(dataflow_blocks(mod))),
+        _passes("fold-constants", t.FoldConstant(), t.DeadCodeElimination()),
         # a bias reshaped to (1, channels, 1, 1) must be a constant for what follows
         Stage("fold-shapes", lambda mod, notes: fold_moves(mod)),
         # before layouts: the rule reads weights as the model has them
@@ -85,6 +89,10 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels)
         _passes("plan-memory", t.StaticPlanBlockMemory(), t.LowerAllocTensor(), t.KillAfterLastUse()),
         _passes("lower-vm", t.LowerRuntimeBuiltin(), t.ComputePrimValue(), t.VMShapeLower(), t.AttachGlobalSymbol()),
     ]
+
+
+def _integer_products(group: int, least: int, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+    return integer_products(mod, group, least)
 
 
 def build(

@@ -89,9 +89,10 @@ class Builder:
         var = self.bb.emit(expr)
         return [self._shaped(self.bb.emit(relax.TupleGetItem(var, i))) for i in range(len(var.ty.fields))]
 
-    def te(self, fn: Callable[..., Any], *args: Any, name: str = "", **kwargs: Any) -> Any:
+    def te(self, fn: Callable[..., Any], *args: Any, name: str = "", attrs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         """Bind a TE function of tensors (Tensor arguments, also in lists, become te.Tensor) → Tensor or list of Tensor.
 
+        ``attrs``: attributes of the kernel, for rules to read.
         The function may use symbolic dims and expressions of them freely, also those it captures: they are passed on.
         """
         inputs: list[tuple[Tensor, te.Tensor]] = []
@@ -112,6 +113,7 @@ class Builder:
         func = te.create_prim_func([*tensors, *free, *outs], "int64").without_attr("global_symbol")
         if any(isinstance(out.op, te.ExternOp) for out in outs):
             func = func.with_attr("op_pattern", OPAQUE)
+        func = func.with_attrs(attrs) if attrs else func
         gv = self.bb.add_func(copy_primfunc(func), name or getattr(fn, "__name__", "te").strip("<>"))
         types = [relax.TensorType(relax.ShapeExpr([self._expr(d) for d in out.shape]), str(out.dtype)) for out in outs]
         var = self.bb.emit(relax.call_tir(gv, [*(t.expr for t, _ in inputs), *free], types if len(types) > 1 else types[0]))
@@ -124,14 +126,16 @@ class Builder:
     def _expr(self, dim: Any) -> PrimExpr:
         return _i64(self.simplify(as_dim(dim)))
 
-    def compute(self, shape: Sequence[Dim], fn: Callable[..., Any], *inputs: Tensor, name: str = "compute") -> Tensor:
+    def compute(
+        self, shape: Sequence[Dim], fn: Callable[..., Any], *inputs: Tensor, name: str = "compute", attrs: dict[str, Any] | None = None
+    ) -> Tensor:
         """``te.compute`` over ``shape``: fn(inputs as te.Tensor…, *indices) → element.  The quickest way to an own kernel."""
         dims = _exprs(shape)
 
         def body(*tensors: te.Tensor) -> te.Tensor:
             return te.compute(dims, lambda *index: fn(*tensors, *index), name=name)
 
-        return self.te(body, *inputs, name=name)
+        return self.te(body, *inputs, name=name, attrs=attrs)
 
     def _shaped(self, var: relax.Expr) -> Tensor:
         ty = var.ty

@@ -17,6 +17,7 @@ from .scalar import round_away
 from .spatial import along
 from .tensor import PrimExpr, Tensor
 
+INTEGERS = "oarlock.integers"  # attribute of a kernel with one scale: its result is whole numbers from −n − 1 to n
 TIES_TO_EVEN = 0  # round_type; any other value rounds ties away from zero
 _TINY = 1e-6
 
@@ -46,14 +47,13 @@ def quantise(b: Builder, x: Tensor, scale: Tensor, qmax: int, round_type: int, a
 
     ``back``: those integers as numbers again, which is x rounded to what integers can say.
     """
+    flat = scale.astype(x.dtype).reshape([scale.size])
 
     def element(t: te.Tensor, s: te.Tensor, *index: Any) -> PrimExpr:
-        own = s(index[axis] if axis >= 0 else 0)
-        whole = quantised(t(*index), own, qmax, round_type, x.dtype)
-        return whole * own / tirx.const(float(qmax), x.dtype) if back else whole
+        return quantised(t(*index), s(index[axis] if axis >= 0 else 0), qmax, round_type, x.dtype)
 
-    name = "quantize_dequantize" if back else "quantize_linear"
-    return b.compute(x.shape, element, x, scale.astype(x.dtype).reshape([scale.size]), name=name)
+    whole = b.compute(x.shape, element, x, flat, name="quantize_linear", attrs={INTEGERS: qmax} if axis < 0 else None)
+    return dequantise(b, whole, flat if axis >= 0 else flat.reshape([]), float(qmax), axis) if back else whole
 
 
 def _largest(b: Builder, x: Tensor, axis: int = -1) -> Tensor:

@@ -2,6 +2,7 @@
 
 Before: ``conv2d(x, w) · s + b`` with s, b constant, one number a channel (a batch norm, a learned scale) or one for all.
 After: ``conv2d(x, w · s) + b``; ``(conv2d(x, w) + a) · s + b`` becomes ``conv2d(x, w · s) + (a · s + b)``.
+The scales of a product of integers, ``astype(conv2d(i, j), float32) · t``, take the place of its weights.
 Does not apply where the convolution's result has another reader (it would run twice), or where constants vary over places.
 """
 
@@ -74,8 +75,10 @@ class _Fold(relax.PyExprMutator):
         super().__init__(mod)
         self.uses: Counter = Counter()
         self.known: dict[relax.Var, _Affine] = {}
+        self.sums: dict[relax.Var, int] = {}  # sums of integers, as they are or as floats: the axis of their channels
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        self._note_sums(binding)
         folded = self._fold(binding.value)
         if folded is not None and isinstance(binding.var, relax.DataflowVar):
             self.known[binding.var] = folded
@@ -83,6 +86,14 @@ class _Fold(relax.PyExprMutator):
                 self.set_var_remap(binding.var, self._emit(folded))
                 return
         super().visit_var_binding_(binding)
+
+    def _note_sums(self, binding: relax.VarBinding) -> None:
+        value = binding.value
+        name = getattr(value.op, "name", "") if isinstance(value, relax.Call) else ""
+        if name in _AXIS and isinstance(value.ty, relax.TensorType) and str(value.ty.dtype) == "int32" and value.ty.ndim > 0:
+            self.sums[binding.var] = _AXIS[name] % value.ty.ndim
+        elif name == "relax.astype" and value.args[0] in self.sums:
+            self.sums[binding.var] = self.sums[value.args[0]]
 
     def _fold(self, value: relax.Expr) -> _Affine | None:
         """``value`` as an affine function of a convolution with constant weights."""
@@ -92,6 +103,11 @@ class _Fold(relax.PyExprMutator):
         if name not in ("relax.multiply", "relax.add", "relax.subtract", "relax.divide"):
             return None
         a, b = value.args
+        if name == "relax.multiply" and isinstance(a, relax.Var) and a in self.sums and isinstance(b, compat.Constant):
+            axis, rank = self.sums[a], value.ty.ndim
+            scales = b.ty.shape.values
+            whole = str(value.ty.dtype) == "float32" and len(scales) == rank and all(int(d) == 1 for i, d in enumerate(scales) if i != axis)
+            return _Affine(value, axis, rank, None) if whole else None
         if isinstance(a, compat.Constant) and name in ("relax.multiply", "relax.add"):
             a, b = b, a
         before = self.known.get(a) if isinstance(a, relax.Var) and self.uses[a] == 1 else None
@@ -133,9 +149,13 @@ class _Fold(relax.PyExprMutator):
         return self.builder_.emit(relax.op.add(out, compat.constant(affine.bias.astype(dtype).reshape(shape))))
 
 
+def _weight_axis(affine: _Affine) -> int:
+    """Where the output's channels are in the constant."""
+    return {"relax.matmul": 1, "relax.multiply": affine.axis}.get(affine.call.op.name, 0)
+
+
 def _channels(affine: _Affine) -> int:
-    shape = affine.call.args[1].ty.shape.values
-    return int(shape[1] if affine.call.op.name == "relax.matmul" else shape[0])
+    return int(affine.call.args[1].ty.shape.values[_weight_axis(affine)])
 
 
 def _by_channel(array: np.ndarray, affine: _Affine, value: relax.Expr) -> np.ndarray | None:
@@ -155,7 +175,8 @@ def _scaled(affine: _Affine, factor: np.ndarray) -> relax.Call | None:
     """The call with its weights multiplied; None when a weight would overflow or lose its precision."""
     call = affine.call
     weight = compat.constant_array(call.args[1])
-    where = (1, -1) if call.op.name == "relax.matmul" else (-1, *[1] * (weight.ndim - 1))
+    where = [1] * weight.ndim
+    where[_weight_axis(affine)] = -1
     exact = weight.astype("float64") * factor.reshape(where)
     limits = np.finfo(weight.dtype)
     size = np.abs(exact[exact != 0])

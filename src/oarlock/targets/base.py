@@ -73,6 +73,12 @@ class Target(ABC):
     def record_key(self) -> tuple[str, str]:
         """What records of measurements go by: a key that equal machines and options share, and a family of those that are alike."""
 
+    @property
+    def integer_depths(self) -> tuple[int, int] | None:
+        """(group, least): quantised products whose depth is a multiple of group come as products of int8 with int32 sums, and so do
+        convolutions by more than 1×1 of least channels or more; None (the default): none do."""
+        return None
+
     @abstractmethod
     def graph_stages(self, choices: Choices) -> list[Stage]:
         """Relax → Relax rules of this target: layouts, packed weights, library kernels.  They run before legalisation.

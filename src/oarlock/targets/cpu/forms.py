@@ -18,6 +18,7 @@ from tvm import relax
 
 from ... import compat
 from ...errors import InternalError
+from .dots import Narrow
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 Dims = list[Any]
@@ -60,8 +61,8 @@ def product(sizes: Sequence[Any]) -> Any:
 class Forms(relax.PyExprMutator):
     """Rewrites one function with ``handlers`` (operator name → what makes its result in other forms)."""
 
-    def __init__(self, mod: tvm.IRModule, handlers: dict[str, Handler], narrow: str = "", reads: Reads | None = None) -> None:
-        """``reads``: which operands of a call its handler asks for by ``narrowed``, as ``narrow``."""
+    def __init__(self, mod: tvm.IRModule, handlers: dict[str, Handler], narrow: Narrow | None, reads: Reads) -> None:
+        """``reads``: which operands of a call its handler asks for by ``narrowed``, if there is a narrow type."""
         super().__init__(mod)
         self.handlers, self.narrow, self.reads = handlers, narrow, reads
         self.kept_narrow: set[relax.Var] = set()
@@ -95,12 +96,13 @@ class Forms(relax.PyExprMutator):
         """``value`` (of the old function) in ``form`` as the type that it has in the model."""
         stored = self.stored(value, form)
         # bound anew for each reader, so that it can be fused into each
-        return self.emit(relax.op.astype(stored, value.ty.dtype)) if self.is_narrow(value) else stored
+        return self.emit(self.narrow.widen(stored)) if self.narrow and self.is_narrow(value) else stored
 
     def narrowed(self, value: relax.Expr, form: str) -> relax.Expr:
         """``value`` in ``form`` as the narrow type."""
         stored = self.stored(value, form)
-        return stored if self.is_narrow(value) else self.emit(relax.op.astype(stored, self.narrow))
+        assert self.narrow is not None
+        return stored if self.is_narrow(value) else self.emit(self.narrow.narrow(stored))
 
     def is_narrow(self, value: relax.Expr) -> bool:
         """Whether ``value`` is kept as the narrow type."""
@@ -203,7 +205,7 @@ class Forms(relax.PyExprMutator):
     def visit_dataflow_block_(self, block: relax.DataflowBlock) -> relax.BindingBlock:
         self.in_dataflow = True
         compat.begin_dataflow(self.builder_)
-        if self.reads is not None:
+        if self.narrow is not None:
             made = {b.var for b in block.bindings if isinstance(b, relax.VarBinding)}
             asked = [
                 v for b in block.bindings if isinstance(b, relax.VarBinding) and isinstance(b.value, relax.Call) for v in self.reads(b)
@@ -227,11 +229,11 @@ class Forms(relax.PyExprMutator):
         if made is None:
             self._plain_uses(value)
             super().visit_var_binding_(binding)
-            if var in self.kept_narrow:
-                self.forms[var] = {"plain": self.emit(relax.op.astype(self.visit_expr(var), self.narrow))}
+            if self.narrow and var in self.kept_narrow:
+                self.forms[var] = {"plain": self.emit(self.narrow.narrow(self.visit_expr(var)))}
             return None
-        if var in self.kept_narrow:
-            made = {form: self.emit(relax.op.astype(expr, self.narrow)) for form, expr in made.items()}
+        if self.narrow and var in self.kept_narrow:
+            made = {form: self.emit(self.narrow.narrow(expr)) for form, expr in made.items()}
         self.forms[var] = made
         self.order[var] = len(self.order)
         if not isinstance(var, relax.DataflowVar):
@@ -247,7 +249,7 @@ class Forms(relax.PyExprMutator):
         """Bind the plain form of everything that an operator without a handler reads."""
 
         def visit(e: relax.Expr) -> None:
-            if isinstance(e, relax.Var) and e in self.order:
+            if isinstance(e, relax.DataflowVar) and e in self.order:  # what leaves the block is there in its plain form
                 plain = self.get(e, "plain")
                 if not isinstance(plain, relax.Var):
                     plain = self.emit(plain)

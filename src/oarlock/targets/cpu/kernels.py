@@ -72,7 +72,7 @@ def _accumulate(shape: Sequence[Dim], depth: Dim, step: Callable[..., Dim], note
     depth = depth // tile.group
     length = int(depth) if isinstance(depth, (int, tirx.IntImm)) else 0
     short = next((n for n in range(SHORT, SHORT // 4, -1) if length % n == 0), 0)
-    if length < LONG or not short:
+    if length < LONG or not short or tile.group > 2:  # sums of integers are exact
         k = te.reduce_axis((0, depth), name="k")
         return te.compute(shape, lambda *i: te.sum(step(i, k, inner), axis=[k, *inner]), name="tile_acc", attrs=note)
     part, k = te.reduce_axis((0, length // short), name="part"), te.reduce_axis((0, short), name="k")
@@ -109,7 +109,7 @@ def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool, work
     def element(at: tuple, kk: Dim, j: Dim) -> Dim:
         index = (*at, j, kk) if transposed else (*at, kk, j)
         value = dots.held(b(*index))
-        return te.if_then_else(j < n, value, tirx.const(0, str(value.ty))) if tile.ragged else value
+        return te.if_then_else(j < n, value, dots.zero(str(value.ty))) if tile.ragged else value
 
     lead = len(b.shape) - 2
 
@@ -164,12 +164,13 @@ class Window:
         return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.padding)
 
 
-def _padded(x: te.Tensor, window: Window, *, wide: bool = False) -> te.Tensor:
-    """``x`` with its padding (``wide``: as float32); ``x`` itself when there is no padding."""
+def _padded(x: te.Tensor, window: Window, *, channels: Dim = None, wide: bool = False) -> te.Tensor:
+    """``x`` with its padding (``channels``: with that many channels; ``wide``: as float32); ``x`` itself when there is none."""
     top, left, bottom, right = window.padding
-    if not any(window.padding):
-        return x
     n, h, w, c = x.shape
+    more = channels is not None and int(channels) > int(c)
+    if not any(window.padding) and not more:
+        return x
     convert = dots.wide if wide else dots.held
 
     def element(b: Dim, i: Dim, j: Dim, k: Dim) -> Dim:
@@ -182,20 +183,25 @@ def _padded(x: te.Tensor, window: Window, *, wide: bool = False) -> te.Tensor:
             inside.append(j >= left)
         if right:
             inside.append(j < w + left)
+        if more:
+            inside.append(k < c)
         value = convert(x(b, i - top, j - left, k))
-        return te.if_then_else(te.all(*inside), value, tirx.const(0, str(value.ty)))
+        return te.if_then_else(te.all(*inside), value, dots.zero(str(value.ty)))
 
-    return te.compute((n, h + (top + bottom), w + (left + right), c), element, name="tile_pad")
+    return te.compute((n, h + (top + bottom), w + (left + right), channels if more else c), element, name="tile_pad")
 
 
 def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
-    """x [N, H, W, C] * packed [O/columns, KH, KW, C/groups, columns] → [N, OH, OW, O]; a tile of columns lies in one group."""
+    """x [N, H, W, C] * packed [O/columns, KH, KW, C/groups, columns] → [N, OH, OW, O]; a tile of columns lies in one group.
+
+    Weights of more channels than x has are 0 there.
+    """
     n, h, w, _ = x.shape
     oh, ow = window.out(h, w)
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
     steps, inner = packed.shape[3], _group(tile)
     tiles_a_group = channels // groups // tile.columns if groups > 1 else 0
-    padded = _padded(x, window)
+    padded = _padded(x, window, channels=steps * tile.group if groups == 1 else None)
     r, s, c = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, kw), name="s"), te.reduce_axis((0, steps), name="c")
 
     def channel(ot: Dim) -> Dim:

@@ -36,7 +36,7 @@ _REDUCE = "sum mean max min prod".split()
 def rewrite_layouts(mod: tvm.IRModule, machine: Machine, choices: Choices) -> tvm.IRModule:
     """Rewrite all functions of ``mod``."""
     rules = _Rules(machine, choices)
-    forms = Forms(mod, rules.handlers(), machine.operands, rules.narrow_reads if machine.operands != "float32" else None)
+    forms = Forms(mod, rules.handlers(), machine.narrow, rules.narrow_reads)
     for gv, function in list(mod.functions.items()):
         if isinstance(function, relax.Function):
             forms.builder_.update_func(gv, forms.visit_expr(function))
@@ -68,11 +68,13 @@ class _Rules:
 
     # ---- products and convolutions ----------------------------------------------------------------------------------
 
-    def operand_type(self, dtype: str, depth: Any) -> str:
-        """What a product of ``dtype`` over ``depth`` takes its operands as: groups must fill the depth."""
-        narrow = self.machine.operands
-        fits = dtype == "float32" and isinstance(depth, int) and depth and depth % dots.GROUP[narrow] == 0
-        return narrow if fits else dtype
+    def operand_type(self, dtype: str, depth: Any, *, extends: bool = False) -> str:
+        """What a product of ``dtype`` over ``depth`` takes its operands as: groups must fill the depth, or nearly (``extends``)."""
+        narrow = self.machine.narrow
+        if not narrow or dtype != narrow.dtype or not isinstance(depth, int) or not depth:
+            return dtype
+        group = dots.GROUP[narrow.operand]
+        return narrow.operand if depth % group == 0 or (extends and depth >= dots.EXTENDED) else dtype
 
     def narrow_reads(self, binding: relax.VarBinding) -> list[relax.Expr]:
         """The operands that the handlers below read as the machine's narrow type."""
@@ -81,27 +83,37 @@ class _Rules:
         if name not in ("relax.nn.conv2d", "relax.nn.conv2d_transpose", "relax.matmul") or any(dims(e) is None for e in (*call.args, var)):
             return []
         data, weight = call.args
-        shape = known_dims(weight)
+        shape, extends = known_dims(weight), False
         if name == "relax.matmul":
             depth = known_dims(data)[-1]
         else:
             depth = shape[1] if name == "relax.nn.conv2d" else shape[0]
+            # the copy of the input that larger windows are read from has room for channels of zeros
+            extends = name == "relax.nn.conv2d" and int(call.attrs.groups) == 1 and shape[2:] != [1, 1]
             if not _ours(data, var, weight) or depth == 1:
                 return []
             if name == "relax.nn.conv2d" and not _groups_fit(shape[0], int(call.attrs.groups)):
                 return []
-        if not _ours(data, var) or self.operand_type(str(data.ty.dtype), depth) != self.machine.operands:
+        dtype = str(data.ty.dtype)
+        if not _ours(data, var, weight if dtype == "int8" else None) or self.operand_type(dtype, depth, extends=extends) == dtype:
             return []
         return [data, weight]
 
-    def _operand(self, f: Forms, value: relax.Expr, form: str, depth: Any) -> relax.Expr:
+    def _operand(self, f: Forms, value: relax.Expr, form: str, depth: Any, *, extends: bool = False) -> relax.Expr:
         """``value`` in ``form`` as what a product over ``depth`` takes."""
         dtype = str(value.ty.dtype)
-        return f.get(value, form) if self.operand_type(dtype, depth) == dtype else f.narrowed(value, form)
+        return f.get(value, form) if self.operand_type(dtype, depth, extends=extends) == dtype else f.narrowed(value, form)
 
-    def _pack(self, weights: np.ndarray, tile: Tile) -> relax.Expr:
-        narrow = tile.group > 1
-        return compat.constant(kernels.pack_columns(weights.astype(numpy_dtype(self.machine.operands)) if narrow else weights, tile))
+    def _pack(self, weights: np.ndarray, tile: Tile, operand: str) -> relax.Expr:
+        narrow = weights.astype(numpy_dtype(operand)) if operand == "bfloat16" else weights
+        return compat.constant(kernels.pack_columns(narrow, tile))
+
+    def _unbiased(self, f: Forms, sums: relax.Var, weights: np.ndarray, operand: str) -> relax.Var:
+        """The sums of a product (channels last) without what the bias of its data put into them."""
+        if operand != "uint8":
+            return sums
+        extra = dots.BIAS * weights.astype("int32").sum(axis=tuple(range(weights.ndim - 1)))
+        return f.emit(relax.op.subtract(sums, compat.constant(extra.astype("int32").reshape((1,) * (len(known_dims(sums)) - 1) + (-1,)))))
 
     def conv2d(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """NCHW data, constant OIHW weights: pointwise ones become products, one channel a group goes to the depthwise kernel."""
@@ -124,22 +136,36 @@ class _Rules:
     def _convolution(self, f: Forms, value: relax.Expr, weights: np.ndarray, groups: int, window: Window, width: Any) -> relax.Var:
         """``value`` and ``weights`` [KH, KW, I, O] → NHWC with rows of ``width`` places."""
         kh, kw, i, o = weights.shape
-        x = self._operand(f, value, "nhwc", i if _groups_fit(o, groups) else None)
-        data, dtype, operand = known_dims(x), str(weights.dtype), str(x.ty.dtype)
+        x = self._operand(f, value, "nhwc", i if _groups_fit(o, groups) else None, extends=groups == 1 and (kh, kw) != (1, 1))
+        data, dtype, operand = known_dims(x), _sums(weights), str(x.ty.dtype)
         rows = width if isinstance(width, int) else UNKNOWN_ROWS
         macs = workloads.work(*window.out(data[1], data[2]), data[0], kh, kw, i, o)
         stride = data[3] * window.strides[1]
-        padded, depth = any(window.padding), (kh, kw, i)
+        group = dots.GROUP.get(operand, 1)
+        if extra := -i % group:
+            weights = np.concatenate([weights, np.zeros((kh, kw, extra, o), weights.dtype)], axis=2)
+            i += extra
+        padded, depth = any(window.padding) or extra > 0, (kh, kw, i)
         whole = i < self.machine.lanes(dtype)  # rows of few channels are slow to copy
         tiles = product_tiles(
-            rows, o // groups, self.machine, dtype, stride, depth=depth, macs=macs, padded=padded, whole=whole, group=dots.GROUP[operand]
+            rows,
+            o // groups,
+            self.machine,
+            dtype,
+            stride,
+            depth=depth,
+            macs=macs,
+            padded=padded,
+            whole=whole,
+            group=dots.GROUP.get(operand, 1),
         )
         if groups > 1:
-            tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype, dots.GROUP[operand])]
+            tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype, group)]
         workload = workloads.convolution("conv2d", operand, data, o, window, groups)
         tile = self.choices.pick(workload, by_name(tiles))
-        packed = self._pack(weights, tile)
-        return f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
+        packed = self._pack(weights, tile, operand)
+        made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
+        return self._unbiased(f, made, weights, operand)
 
     def _depthwise(self, f: Forms, data: relax.Expr, w: np.ndarray, multiplier: int, window: Window, out: list) -> dict | None:
         channels, dtype = w.shape[0], str(w.dtype)
@@ -195,7 +221,7 @@ class _Rules:
         """Constant [K, N] weights are packed now; any other second operand is packed when the kernel runs."""
         a, b = call.args
         left, right, out = dims(a), dims(b), known_dims(var)
-        if a.ty.dtype != var.ty.dtype or not _ours(a, var) or left is None or right is None or len(left) < 2 or len(right) < 2:
+        if not _ours(a, var, b if str(a.ty.dtype) == "int8" else None) or left is None or right is None or len(left) < 2 or len(right) < 2:
             return None
         if isinstance(b, compat.Constant) and len(right) == 2 and 0 not in right:
             return {"rows-1": self._product(f, a, "rows-1", compat.constant_array(b))}
@@ -207,13 +233,14 @@ class _Rules:
         m = known_dims(rows)[0]
         columns = weights.shape[1]
         likely = UNKNOWN_BATCH if isinstance(m, tirx.Var) else UNKNOWN_ROWS  # a lone symbol is a batch, a product is pixels or words
-        depth, dtype, operand = weights.shape[0], str(weights.dtype), str(rows.ty.dtype)
+        depth, dtype, operand = weights.shape[0], _sums(weights), str(rows.ty.dtype)
         rows_, macs = m if isinstance(m, int) else likely, workloads.work(m, depth, columns)
-        tiles = product_tiles(rows_, columns, self.machine, dtype, depth, depth=(depth,), macs=macs, group=dots.GROUP[operand])
+        tiles = product_tiles(rows_, columns, self.machine, dtype, depth, depth=(depth,), macs=macs, group=dots.GROUP.get(operand, 1))
         workload = workloads.product(operand, m, depth, columns)
         tile = self.choices.pick(workload, by_name(tiles))
-        packed = self._pack(weights, tile)
-        return f.te(lambda a, w: kernels.product(a, w, columns, tile, workload), rows, packed, name="product")
+        packed = self._pack(weights, tile, operand)
+        made = f.te(lambda a, w: kernels.product(a, w, columns, tile, workload), rows, packed, name="product")
+        return self._unbiased(f, made, weights, operand)
 
     def _batch(self, f: Forms, a: relax.Expr, b: relax.Expr, out: list) -> dict[str, relax.Expr] | None:
         left, right = known_dims(a), known_dims(b)
@@ -232,7 +259,7 @@ class _Rules:
         dtype, rows, columns = str(a.ty.dtype), m if isinstance(m, int) else UNKNOWN_ROWS, n if isinstance(n, int) else 4096
         depth, macs = (left[-1],) if isinstance(left[-1], int) else (workloads.UNKNOWN, 1), workloads.work(*out, left[-1])
         operand = self.operand_type(dtype, left[-1])
-        tiles = product_tiles(rows, columns, self.machine, dtype, depth=depth, macs=macs, group=dots.GROUP[operand])
+        tiles = product_tiles(rows, columns, self.machine, dtype, depth=depth, macs=macs, group=dots.GROUP.get(operand, 1))
         if not isinstance(n, int):
             tiles = [replace(t, ragged=True) for t in tiles]
         workload = workloads.batch_product(operand, left, right, transposed)
@@ -324,6 +351,11 @@ class _Rules:
         return {"plain": f.get(data, "nhwc")}
 
 
+def _sums(weights: np.ndarray) -> str:
+    """A type as wide as the sums of a product with ``weights``, for tiles to be chosen by."""
+    return "float32" if weights.dtype == np.int8 else str(weights.dtype)
+
+
 def _groups_fit(channels: int, groups: int) -> bool:
     """Whether the instructions on narrow numbers have vectors that divide the channels of a group."""
     return groups == 1 or channels // groups % dots.LANES[-1] == 0
@@ -331,6 +363,8 @@ def _groups_fit(channels: int, groups: int) -> bool:
 
 def _ours(data: relax.Expr, out: relax.Var, weight: relax.Expr | None = None) -> bool:
     dtype = str(data.ty.dtype)
+    if dtype == "int8":
+        return str(out.ty.dtype) == "int32" and isinstance(weight, compat.Constant) and str(weight.ty.dtype) == dtype
     if dtype not in DTYPES or str(out.ty.dtype) != dtype:
         return False
     return weight is None or isinstance(weight, compat.Constant) and str(weight.ty.dtype) == dtype

@@ -56,8 +56,9 @@ class CpuTarget(Target):
     ``threads``: kernels are made for this many threads (1 = no parallel loops); default: the physical cores of this process.
     ``mcpu``: an LLVM CPU name ("x86-64-v3", "znver4", "cortex-a76"), or "native" for the machine that compiles.
     ``mtriple``: an LLVM triple for cross compilation; default: this machine's.  ``mattr``: more LLVM features ("+avx2,+fma", or a tuple).
-    ``precision``: "float32", or "bfloat16" for products and convolutions of float32 tensors on operands rounded to bfloat16, summed in
-    float32 (faster, less exact; needs a CPU with AVX512-BF16).
+    ``precision``: "float32"; "bfloat16" for products and convolutions of float32 tensors on operands rounded to bfloat16, summed in
+    float32 (faster, less exact; needs AVX512-BF16); "int8" for those of quantised models on their integers (needs AVX-VNNI), which
+    "float32" computes as Paddle does, on floats that hold integers.
     ``executor``: "aot" makes one native function of a model of static shapes (other models stay VM programs), "vm" never does, so
     that a profile sees each kernel.  ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found
     in PATH.
@@ -82,8 +83,9 @@ class CpuTarget(Target):
             raise TargetError(f"threads must be a whole number from 1 to 1024, not {threads!r}", where="target cpu")
         if executor not in ("aot", "vm"):
             raise TargetError(f'executor must be "aot" or "vm", not {executor!r}', where="target cpu")
-        if precision not in dots.GROUP or precision == "float64":
-            raise TargetError(f'precision must be "float32" or "bfloat16", not {precision!r}', where="target cpu")
+        if precision not in dots.PRECISIONS:
+            known = ", ".join(f'"{p}"' for p in dots.PRECISIONS)
+            raise TargetError(f"precision must be one of {known}, not {precision!r}", where="target cpu")
         self.threads, self.executor, self.precision = threads, executor, precision
         triple = mtriple or compat.llvm_host_triple()
         cpu = compat.llvm_host_cpu() if mcpu == "native" else mcpu
@@ -102,11 +104,12 @@ class CpuTarget(Target):
             spec["mattr"] = list(features)
         self._tvm_target = tvm.target.Target(spec)
         self.machine = Machine.of(self._tvm_target, threads, precision)
-        if precision == "bfloat16" and dots.FEATURE not in compat.llvm_features(self._tvm_target):
+        narrow = self.machine.narrow
+        if narrow and not set(narrow.features) & compat.llvm_features(self._tvm_target):
             raise TargetError(
-                f"the CPU {cpu} has no instructions for bfloat16 (AVX512-BF16)",
+                f"the CPU {cpu} has no instructions for {precision} ({' or '.join(narrow.features)})",
                 where="target cpu, option precision",
-                todo='leave it at "float32", or name a CPU that has them (mcpu=znver4, cooperlake, sapphirerapids)',
+                todo='leave it at "float32", or name a CPU that has them (mcpu=znver4, sapphirerapids)',
             )
 
     @property
@@ -144,6 +147,10 @@ class CpuTarget(Target):
         machine, way = self.machine, "serial" if self.threads == 1 else "parallel"
         family = f"{self.name} {machine.vector_bits} bits x {machine.registers} {way}"
         return f"{self.name} {self.mcpu}{features} threads={self.threads}", family
+
+    @property
+    def integer_depths(self) -> tuple[int, int] | None:
+        return (dots.GROUP["uint8"], dots.EXTENDED) if self.precision == "int8" else None
 
     def graph_stages(self, choices: Choices) -> list[Stage]:
         def layouts(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

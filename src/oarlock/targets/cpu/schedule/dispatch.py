@@ -56,7 +56,7 @@ def _schedule(name: str, function: tirx.PrimFunc, machine: Machine, choices: Cho
 
 def _finish(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     function = expand(function)
-    return dots.finish(function) if machine.operands != "float32" else function
+    return dots.finish(function, machine.narrow.operand) if machine.narrow else function
 
 
 def _first(name: str, function: tirx.PrimFunc, machine: Machine, notes: Notes) -> tuple[str, tirx.PrimFunc]:

@@ -47,7 +47,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         inner = _total(sch, total, tile)
     sch.compute_at(acc, order[-1] if total is None else inner, preserve_unit_loops=True)
     sch.set_scope(acc, 0, "local")
-    operands = [dtype for region in sch.get(acc).reads if (dtype := str(region.source.ty.dtype)) != "float32"]
+    operands = [dtype for region in sch.get(acc).reads if (dtype := str(region.source.ty.dtype)) in dots.HELD]
     lane = _inner(sch, acc, kind, tile)
     sch.unroll(row_in)
     if not ragged:

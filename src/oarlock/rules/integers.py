@@ -1,0 +1,136 @@
+"""Products of quantised tensors as products of integers.
+
+Before: ``conv2d(q(x) · s / n, w · t / m)`` with whole numbers q(x) (a kernel marked INTEGERS) and w (a constant), s and t constant scales.
+After: ``astype(conv2d(astype(q(x), int8), w as int8) → int32, float32) · (s · t / n / m)``; the same for matmul with constant weights.
+Does not apply to grouped convolutions, to 16-bit numbers, or where the target has no instruction for the depth; t may differ by
+output channel, s may not differ.  The sum of integers is exact; Paddle's own sum of floats is off by its rounding errors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from .. import compat
+from ..ops.quant import INTEGERS
+
+LARGEST = 127
+
+
+def integer_products(mod: tvm.IRModule, group: int, least: int) -> tvm.IRModule:
+    """Apply the rule to all functions of ``mod``.
+
+    ``group``: what the depth of a product must be a multiple of, but for convolutions by more than 1×1 of ``least`` channels and more.
+    """
+    rewriter = _Rewriter(mod, group, least)
+    for gv, function in list(mod.functions.items()):
+        if isinstance(function, relax.Function):
+            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
+    return rewriter.builder_.get()
+
+
+@dataclass(frozen=True)
+class _Quantised:
+    """``integers`` · ``scale``, elementwise."""
+
+    integers: relax.Expr
+    scale: np.ndarray
+
+
+@relax.expr_functor.mutator
+class _Rewriter(relax.PyExprMutator):
+    def __init__(self, mod: tvm.IRModule, group: int, least: int) -> None:
+        super().__init__(mod)
+        self.group, self.least = group, least
+        self.marked = {gv for gv, f in mod.functions.items() if 0 < int((f.attrs or {}).get(INTEGERS, 0)) <= LARGEST}
+        self.values: dict[relax.Var, relax.Expr] = {}
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        self.values[binding.var] = binding.value
+        made = self._rewritten(binding.value) if isinstance(binding.value, relax.Call) else None
+        if made is None:
+            super().visit_var_binding_(binding)
+        else:
+            self.set_var_remap(binding.var, made)
+
+    def _rewritten(self, call: relax.Call) -> relax.Expr | None:
+        name = getattr(call.op, "name", "")
+        if name not in ("relax.nn.conv2d", "relax.matmul") or str(call.ty.dtype) != "float32":
+            return None
+        data, weight = (self._quantised(a) for a in call.args)
+        if data is None or weight is None or data.scale.size != 1 or not self._is_marked(data.integers):
+            return None
+        w = self._constant(weight.integers)
+        if w is None or not np.array_equal(w, np.round(w)) or np.abs(w).max(initial=0) > LARGEST + 1:
+            return None
+        if name == "relax.nn.conv2d":
+            if int(call.attrs.groups) != 1 or (str(call.attrs.data_layout), str(call.attrs.kernel_layout)) != ("NCHW", "OIHW"):
+                return None
+            depth, channels = w.shape[1], w.shape[0]
+            spread: tuple[int, ...] = (-1, 1, 1, 1)
+        else:
+            if w.ndim != 2:
+                return None
+            depth, channels = w.shape
+            spread = (1, -1)
+        if depth % self.group and (w.ndim != 4 or w.shape[2:] == (1, 1) or depth < self.least) or not w.size:
+            return None
+        scale = np.broadcast_to(weight.scale, w.shape) if weight.scale.ndim <= w.ndim else None
+        if scale is None or weight.scale.size not in (1, channels):
+            return None
+        by_channel = scale[:, 0, 0, 0] if len(spread) == 4 else scale[0]
+        if not np.array_equal(scale, np.broadcast_to(by_channel.reshape(spread), w.shape)):
+            return None
+        integers = self.builder_.emit(relax.op.astype(self.visit_expr(data.integers), "int8"))
+        narrow = compat.constant(w.astype("int8"))
+        if name == "relax.nn.conv2d":
+            a = call.attrs
+            strides, padding, dilation = ([int(v) for v in x] for x in (a.strides, a.padding, a.dilation))
+            sums = relax.op.nn.conv2d(integers, narrow, strides, padding, dilation, out_dtype="int32")
+            factor = (data.scale.reshape(()) * by_channel).reshape(1, -1, 1, 1)
+        else:
+            sums = relax.op.matmul(integers, narrow, out_dtype="int32")
+            factor = (data.scale.reshape(()) * by_channel).reshape([1] * (call.ty.ndim - 1) + [-1])
+        wide = self.builder_.emit(relax.op.astype(self.builder_.emit(sums), "float32"))
+        return self.builder_.emit(relax.op.multiply(wide, compat.constant(factor.astype("float32"))))
+
+    def _quantised(self, expr: relax.Expr) -> _Quantised | None:
+        """``expr`` as integers · scale / largest, which is how quantised tensors become numbers again."""
+        value = self._value(expr)
+        if not _calls(value, "relax.divide"):
+            return None
+        largest, product = self._constant(value.args[1]), self._value(value.args[0])
+        if largest is None or largest.size != 1 or not _calls(product, "relax.multiply"):
+            return None
+        scale = self._constant(product.args[1])
+        if scale is None or not math.isfinite(float(np.abs(scale).max(initial=0))):
+            return None
+        return _Quantised(product.args[0], scale.astype("float64") / float(largest.reshape(())))
+
+    def _is_marked(self, expr: relax.Expr) -> bool:
+        value = self._value(expr)
+        return _calls(value, "relax.call_tir") and value.args[0] in self.marked
+
+    def _value(self, expr: relax.Expr) -> relax.Expr:
+        return self.values.get(expr, expr) if isinstance(expr, relax.Var) else expr
+
+    def _constant(self, expr: relax.Expr) -> np.ndarray | None:
+        """The number or numbers that ``expr`` is: a constant, perhaps in another shape or type."""
+        value = self._value(expr)
+        if isinstance(value, compat.Constant):
+            return compat.constant_array(value)
+        if _calls(value, "relax.reshape") or _calls(value, "relax.astype"):
+            inner = self._constant(value.args[0])
+            shape = [d for d in map(compat.static, value.ty.shape.values) if isinstance(d, int)]
+            if inner is None or str(value.ty.dtype) not in ("float32", "float64", "int8", "int32") or len(shape) < value.ty.ndim:
+                return None
+            return inner.astype(str(value.ty.dtype)).reshape(shape)
+        return None
+
+
+def _calls(value: relax.Expr, name: str) -> bool:
+    return isinstance(value, relax.Call) and getattr(value.op, "name", "") == name

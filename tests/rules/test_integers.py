@@ -1,0 +1,113 @@
+"""The rule that makes products of integers of products of quantised tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tvm
+from tvm import relax, te, tirx
+
+from oarlock import compat
+from oarlock.ops.quant import INTEGERS
+from oarlock.rules.integers import integer_products
+
+op = relax.op
+
+
+def quantise(bb: relax.BlockBuilder, x: relax.Expr, largest: int, marked: bool = True) -> relax.Expr:
+    """round(8 · x) within ±largest by a kernel as the importer makes it."""
+
+    def kernel(t: te.Tensor) -> te.Tensor:
+        top = tirx.const(float(largest), "float32")
+        return te.compute(t.shape, lambda *i: tirx.max(tirx.min(tirx.nearbyint(t(*i) * 8.0), top), -top), name="quantize_linear")
+
+    a = te.placeholder([int(d) for d in x.ty.shape.values], "float32")
+    function = te.create_prim_func([a, kernel(a)]).without_attr("global_symbol")
+    gv = bb.add_func(function.with_attr(INTEGERS, largest) if marked else function, "quantize_linear")
+    return bb.emit(relax.call_tir(gv, [x], x.ty))
+
+
+def dequantise(bb: relax.BlockBuilder, x: relax.Expr, scale: np.ndarray | float, largest: float) -> relax.Expr:
+    scaled = bb.emit(op.multiply(x, compat.constant(np.asarray(scale, "float32"))))
+    return bb.emit(op.divide(scaled, relax.const(largest, "float32")))
+
+
+def convolution(*, weight_scale: np.ndarray, weights: np.ndarray, largest: int = 127, marked: bool = True, groups: int = 1) -> tvm.IRModule:
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((1, 8, 6, 5), "float32"))
+    with bb.function("main", [x]):
+        data = dequantise(bb, quantise(bb, x, largest, marked), 15.875, float(largest))
+        w = dequantise(bb, compat.constant(weights), weight_scale, 127.0)
+        bb.emit_func_output(relax.Tuple([bb.emit(op.nn.conv2d(data, w, padding=(1, 1), groups=groups))]))
+    return bb.get()
+
+
+def run(mod: tvm.IRModule, *inputs: np.ndarray) -> np.ndarray:
+    vm = relax.VirtualMachine(tvm.compile(mod, "llvm"), tvm.cpu())
+    return vm["main"](*map(tvm.runtime.tensor, inputs))[0].numpy()
+
+
+def products(mod: tvm.IRModule) -> list[str]:
+    """The dtypes of all convolutions' and products' results."""
+    found = []
+
+    def visit(e: relax.Expr) -> None:
+        if isinstance(e, relax.Call) and getattr(e.op, "name", "") in ("relax.nn.conv2d", "relax.matmul"):
+            found.append(str(e.ty.dtype))
+
+    for block in mod["main"].body.blocks:
+        for binding in block.bindings:
+            visit(binding.value)
+    return found
+
+
+WHOLE = np.random.default_rng(0).integers(-127, 128, (4, 8, 3, 3)).astype("float32")
+BY_CHANNEL = np.linspace(0.2, 2.0, 4).reshape(4, 1, 1, 1)
+
+
+@pytest.mark.parametrize("scale", [np.float64(0.7), BY_CHANNEL], ids=["one scale", "a scale a channel"])
+def test_convolution(scale: np.ndarray) -> None:
+    mod = convolution(weight_scale=scale, weights=WHOLE)
+    new = integer_products(mod, 4, 3)
+    assert products(mod) == ["float32"] and products(new) == ["int32"]
+    x = np.random.default_rng(1).standard_normal((1, 8, 6, 5)).astype("float32") * 8
+    assert np.abs(x * 8).max() > 127  # some are cut off
+    want = run(mod, x)
+    np.testing.assert_allclose(run(new, x), want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+
+
+def test_matmul() -> None:
+    weights = np.random.default_rng(0).integers(-127, 128, (12, 5)).astype("float32")
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((2, 3, 12), "float32"))
+    with bb.function("main", [x]):
+        data = dequantise(bb, quantise(bb, x, 127), 15.875, 127.0)
+        w = dequantise(bb, compat.constant(weights), np.linspace(1, 2, 5), 127.0)
+        bb.emit_func_output(relax.Tuple([bb.emit(op.matmul(data, w))]))
+    mod = bb.get()
+    new = integer_products(mod, 4, 3)
+    assert products(new) == ["int32"]
+    x = np.random.default_rng(1).standard_normal((2, 3, 12)).astype("float32")
+    np.testing.assert_allclose(run(new, x), run(mod, x), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"weight_scale": BY_CHANNEL, "weights": WHOLE, "marked": False},
+        {"weight_scale": BY_CHANNEL, "weights": WHOLE, "largest": 32767},
+        {"weight_scale": BY_CHANNEL, "weights": WHOLE + 0.5},
+        {"weight_scale": BY_CHANNEL, "weights": WHOLE * 2},
+        {"weight_scale": np.linspace(1, 2, 8).reshape(1, 8, 1, 1), "weights": WHOLE},
+        {"weight_scale": BY_CHANNEL, "weights": WHOLE[:, :4], "groups": 2},
+    ],
+    ids=["any kernel", "16 bits", "no whole numbers", "too large", "a scale an input channel", "groups"],
+)
+def test_what_stays(facts: dict) -> None:
+    assert products(integer_products(convolution(**facts), 4, 3)) == ["float32"]
+
+
+def test_a_depth_that_fills_no_group() -> None:
+    mod = convolution(weight_scale=BY_CHANNEL, weights=WHOLE)
+    assert products(integer_products(mod, 16, 3)) == ["int32"]
+    assert products(integer_products(mod, 16, 9)) == ["float32"]

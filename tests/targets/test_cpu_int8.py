@@ -1,0 +1,118 @@
+"""Products of integers on the CPU target (option precision="int8"): exact against numpy, and quantised models through the rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runner import build, dim, var
+from test_cpu_convolutions import CASES, convolve
+from tvm import relax
+
+import oarlock
+from oarlock import compat, errors, targets
+
+op = relax.op
+
+HERE = bool({"avx512vnni", "avxvnni"} & compat.llvm_features(targets.get("cpu").tvm_target))
+runs = pytest.mark.skipif(not HERE, reason="this machine has no AVX-VNNI")
+
+
+def integers(*shape: int) -> np.ndarray:
+    """Every value of int8, the ends often."""
+    made = np.random.default_rng(sum(shape)).integers(-128, 128, shape).astype("int8")
+    made.reshape(-1)[::7] = -128
+    made.reshape(-1)[::5] = 127
+    return made
+
+
+def operands(kernels: dict) -> list[str]:
+    return [k["workload"].split()[1] for k in kernels.values() if k["schedule"] == "tiled"]
+
+
+@runs
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("case", [c for c, facts in CASES.items() if facts[-1] == 1])
+def test_convolution(case: str, dynamic: bool) -> None:
+    n, c, h, wd, o, kernel, strides, padding, dilation, _ = CASES[case]
+    x, w = integers(n, c, h, wd), integers(o, c, *kernel)
+
+    def make(bb, a):
+        y = op.nn.conv2d(a, compat.constant(w), strides=strides, padding=padding, dilation=dilation, out_dtype="int32")
+        return op.multiply(bb.emit(op.astype(bb.emit(y), "float32")), relax.const(0.5, "float32"))
+
+    shape = (dim("n"), c, dim("h"), dim("w")) if dynamic else x.shape
+    program = build([var("x", shape, "int8")], make, precision="int8")
+    assert program.built.notes == []
+    extends = c >= 3 and kernel != (1, 1)
+    assert operands(program.built.kernels) == ["uint8" if c % 4 == 0 or extends else "int8"]
+    np.testing.assert_array_equal(program(x)[0], convolve(x, w, strides, padding, dilation, 1).astype("float32") * 0.5)
+
+
+@runs
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize(("depth", "columns"), [(48, 64), (48, 75), (4, 1), (2048, 33), (8192, 16)])
+def test_matmul(depth: int, columns: int, dynamic: bool) -> None:
+    x, w = integers(2, 37, depth), integers(depth, columns)
+    shape = (dim("n"), dim("s"), depth) if dynamic else x.shape
+    program = build(
+        [var("x", shape, "int8")], lambda bb, a: op.matmul(a, compat.constant(w), out_dtype="int32"), precision="int8"
+    )  # fmt: skip
+    assert program.built.notes == []
+    assert operands(program.built.kernels) == ["uint8"]
+    np.testing.assert_array_equal(program(x)[0], x.astype("int32") @ w.astype("int32"))
+
+
+@runs
+def test_integers_that_others_read_too() -> None:
+    x, w = integers(1, 16, 9, 11), integers(16, 16, 3, 3)
+
+    def make(bb, a):
+        y = bb.emit(op.maximum(a, compat.constant(np.array(-5, "int8"))))
+        z = bb.emit(op.nn.conv2d(y, compat.constant(w), padding=(1, 1), out_dtype="int32"))
+        return [z, op.add(z, bb.emit(op.astype(y, "int32"))), y]
+
+    program = build([var("x", x.shape, "int8")], make, precision="int8")
+    y = np.maximum(x, -5)
+    want = convolve(y, w, (1, 1), (1, 1, 1, 1), (1, 1), 1)
+    for got, right in zip(program(x), [want, want + y, y], strict=True):
+        np.testing.assert_array_equal(got, right)
+
+
+@runs
+def test_a_quantised_model(tmp_path: Path) -> None:
+    """Within one step of the model's own last quantisation of what floats give, which are compared with Paddle elsewhere."""
+    paddle = pytest.importorskip("paddle", reason="paddlepaddle quantises the model")
+    from paddle.quantization import PTQ, QuantConfig
+    from paddle.quantization.observers import AbsmaxObserver
+
+    nn = paddle.nn
+    paddle.seed(3)
+    first = [nn.Conv2D(3, 16, 3, padding=1), nn.BatchNorm2D(16), nn.ReLU(), nn.Conv2D(16, 16, 3, groups=16)]
+    net = nn.Sequential(
+        *first, nn.Conv2D(16, 24, 1, bias_attr=False), nn.Hardswish(), nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(24, 10)
+    )
+    net.eval()
+    config = QuantConfig(activation=None, weight=None)
+    config.add_type_config([nn.Conv2D, nn.Linear], activation=AbsmaxObserver(), weight=AbsmaxObserver())
+    quantised = PTQ(config).quantize(net)
+    x = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype("float32")
+    quantised(paddle.to_tensor(x))
+    made = PTQ(config).convert(quantised)
+    made.eval()
+    paddle.jit.save(made, str(tmp_path / "model"), input_spec=[paddle.static.InputSpec(list(x.shape), "float32", "x")])
+    model = oarlock.load_model(tmp_path)
+    outputs = {}
+    for precision in ("float32", "int8"):
+        artifact = oarlock.compile(model, options={"precision": precision, "executor": "vm"})
+        assert ("uint8" in operands(artifact.manifest["kernels"])) == (precision == "int8")
+        (outputs[precision],) = oarlock.Session(artifact).run({"x": x}).values()
+    scale = np.abs(outputs["float32"]).max()
+    np.testing.assert_allclose(outputs["int8"], outputs["float32"], atol=0.02 * scale)
+    assert np.sqrt(np.mean((outputs["int8"] - outputs["float32"]) ** 2)) < 0.005 * scale
+
+
+def test_a_cpu_without_the_instructions() -> None:
+    with pytest.raises(errors.TargetError, match="x86-64-v3 has no instructions for int8"):
+        targets.get("cpu", mcpu="x86-64-v3", precision="int8")
