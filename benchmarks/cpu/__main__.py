@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..footprint import installed
-from . import models, report
+from . import models, quantised, report
 from .measure import ROOT, alternate
 
 # contender → (engine, precision)
@@ -33,13 +33,20 @@ CONTENDERS = {
     "oarlock bf16": ("oarlock", "bfloat16"),
     "openvino bf16": ("openvino", "bfloat16"),
 }
+# contenders on quantised models; "oarlock" runs the floats that they were made from
+QUANTISED = {
+    "oarlock": ("oarlock", "float32"),
+    "oarlock int8": ("oarlock", "int8"),
+    "openvino int8": ("openvino", "int8"),
+    "onnxruntime int8": ("onnxruntime", "int8"),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="a regular expression that the model's name must match")
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--contenders", default=",".join(CONTENDERS))
+    parser.add_argument("--contenders", default=",".join(CONTENDERS | QUANTISED))
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--block-ms", type=float, default=200)
     parser.add_argument("--work", type=Path, default=ROOT / "build/bench")
@@ -50,8 +57,8 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     kept = options.work / "times.json"
     results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    wanted = [c for c in options.contenders.split(",") if installed(CONTENDERS[c][0])]
-    for name in models.names():
+    wanted = [c for c in options.contenders.split(",") if installed((CONTENDERS | QUANTISED)[c][0])]
+    for name in models.names() + quantised.names():
         for threads in map(int, options.threads.split(",")):
             key = f"{name}/{threads}"
             if not re.search(options.only, name) or key in results and not options.again:
@@ -65,17 +72,20 @@ def main() -> None:
 
 def run(name: str, threads: int, wanted: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     """Time one model on one number of threads: {"times": {contender: {…}}, "failed": {contender: why}}."""
-    model = models.make(name, asked.work)
+    is_quantised = name in quantised.names()
+    contenders = QUANTISED if is_quantised else CONTENDERS
+    model, floats = quantised.make(name, asked.work) if is_quantised else (models.make(name, asked.work), None)
     folder = asked.work / name
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "input.npy", model.data())
-    onnx = models.onnx_of(model, asked.work)
+    onnx = quantised.onnx_of(floats, asked.work) if floats else models.onnx_of(model, asked.work)
     jobs: dict[str, tuple[str, dict[str, Any]]] = {}
     compiled = {}
-    for contender in wanted:
-        engine, precision = CONTENDERS[contender]
-        if engine == "onnxruntime" and onnx is None:
+    for contender in (c for c in wanted if c in contenders):
+        engine, precision = contenders[contender]
+        if onnx is None and (engine == "onnxruntime" or engine == "openvino" and is_quantised):
             continue
+        graph = floats.graph if floats and precision == "float32" else model.graph
         job = {
             "threads": threads, "precision": precision, "data": str(folder / "input.npy"), "onnx": str(onnx) if onnx else "",
             "graph": str(model.graph), "parameters": str(model.parameters), "dump": str(folder / f"{contender}.npz"),
@@ -85,7 +95,7 @@ def run(name: str, threads: int, wanted: list[str], asked: argparse.Namespace) -
             artifact = folder / f"{contender.replace(' ', '-')}-{threads}.oar"
             start = time.perf_counter()
             options = f"shapes={{{model.input!r}: {model.shape}}}, threads={threads}, options={{'precision': {precision!r}}}"
-            code = f"import oarlock; oarlock.compile({str(model.graph)!r}, {options}).save({str(artifact)!r})"
+            code = f"import oarlock; oarlock.compile({str(graph)!r}, {options}).save({str(artifact)!r})"
             subprocess.run([sys.executable, "-c", code], check=True)
             compiled[contender] = time.perf_counter() - start
             job["artifact"] = str(artifact)
@@ -98,15 +108,15 @@ def run(name: str, threads: int, wanted: list[str], asked: argparse.Namespace) -
         },
         "failed": failed,
         "compile_s": compiled,
-        "difference": differences(folder, list(times)),
+        "difference": differences(folder, list(times), "oarlock" if is_quantised else "paddle"),
     }
 
 
-def differences(folder: Path, contenders: list[str]) -> dict[str, float]:
-    """Contender → its largest difference from Paddle's outputs, as a part of their scale."""
-    if "paddle" not in contenders:
+def differences(folder: Path, contenders: list[str], oracle: str) -> dict[str, float]:
+    """Contender → its largest difference from the oracle's outputs, as a part of their scale."""
+    if oracle not in contenders:
         return {}
-    right = np.load(folder / "paddle.npz")
+    right = np.load(folder / f"{oracle}.npz")
     out = {}
     for contender in contenders:
         mine = np.load(folder / f"{contender}.npz")

@@ -43,7 +43,7 @@ def onnxruntime(job: dict[str, Any], x: np.ndarray) -> Call:
 def openvino(job: dict[str, Any], x: np.ndarray) -> Call:
     import openvino
 
-    hint = {"float32": "f32", "bfloat16": "bf16"}[job["precision"]]
+    hint = "bf16" if job["precision"] == "bfloat16" else "f32"  # what is not quantised
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": job["threads"], "INFERENCE_PRECISION_HINT": hint}
     core = openvino.Core()
     model = core.read_model(job["onnx"] or job["graph"])  # it reads .pdmodel itself

@@ -80,13 +80,17 @@ def _export(work: Path, name: str, network: str, input: str, shape: tuple[int, .
     folder = work / name
     if not (folder / "inference.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _quietly([sys.executable, str(Path(__file__).with_name("export.py")), network, str(folder / "inference")], folder)
+        export([sys.executable, str(Path(__file__).with_name("export.py")), network, str(folder / "inference")], folder)
     return Model(name, folder / "inference.json", input, shape, dtype)
 
 
 def onnx_of(model: Model, work: Path) -> Path | None:
+    """The model as ONNX; see ``onnx_from``."""
+    return onnx_from(model, work / model.name / "static.onnx")
+
+
+def onnx_from(model: Model, out: Path) -> Path | None:
     """The model as ONNX with its input's shape fixed, by paddle2onnx; None where that is not installed or cannot."""
-    out = work / model.name / "static.onnx"
     if out.exists():
         return out
     if not installed("paddle2onnx"):
@@ -102,7 +106,7 @@ make_input_shape_fixed(m.graph, m.graph.input[0].name, {list(model.shape)})
 onnx.save(mended(m), {str(out)!r})
 """
     try:
-        _quietly([sys.executable, "-c", code], out.parent)
+        export([sys.executable, "-c", code], out.parent)
     except RuntimeError:
         return None
     return out
@@ -127,7 +131,7 @@ def mended(model: Any) -> Any:
     return model
 
 
-def _quietly(command: list[str], folder: Path) -> None:
+def export(command: list[str], folder: Path) -> None:
     """Run a Python process in ``folder``: the converter leaves files where it runs."""
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
