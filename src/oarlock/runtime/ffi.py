@@ -14,10 +14,8 @@ from __future__ import annotations
 import ctypes
 import math
 import struct
-import threading
-from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -79,12 +77,9 @@ class _DLTensor(ctypes.Structure):
     ]
 
 
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int32, ctypes.c_uint64)
 # Names of capsules (the DLPack protocol of Python): the second of each once its tensor is taken
 _DLPACK, _USED_DLPACK = b"dltensor", b"used_dltensor"
 _VERSIONED, _USED_VERSIONED = b"dltensor_versioned", b"used_dltensor_versioned"
-
-_raised = threading.local()  # .error: what a callback raised, until the call of TVM returns
 
 
 class _Library:
@@ -101,12 +96,10 @@ class _Library:
         self.release = _function(brief.TVMFFIObjectDecRef, ctypes.c_int, pointer)
         self.retain = _function(brief.TVMFFIObjectIncRef, ctypes.c_int, pointer)
         self.get_global = _function(brief.TVMFFIFunctionGetGlobal, ctypes.c_int, pointer, pointer)
-        self.create_function = _function(brief.TVMFFIFunctionCreate, ctypes.c_int, pointer, pointer, pointer, pointer)
         self.from_dlpack = _function(brief.TVMFFITensorFromDLPack, ctypes.c_int, pointer, i32, i32, pointer)
         self.from_versioned = _function(brief.TVMFFITensorFromDLPackVersioned, ctypes.c_int, pointer, i32, i32, pointer)
         self.create_view = _function(brief.TVMFFITensorCreateUnsafeView, ctypes.c_int, pointer, pointer, pointer)
         self.take_error = _function(brief.TVMFFIErrorMoveFromRaised, None, pointer)
-        self.raise_error = _function(brief.TVMFFIErrorSetRaisedFromCStr, None, ctypes.c_char_p, ctypes.c_char_p)
         python = ctypes.PyDLL(None)  # not ctypes.pythonapi, whose functions everybody shares
         self.capsule_is = _function(python.PyCapsule_IsValid, ctypes.c_int, ctypes.py_object, ctypes.c_char_p)
         self.capsule_pointer = _function(python.PyCapsule_GetPointer, pointer, ctypes.py_object, ctypes.c_char_p)
@@ -143,15 +136,10 @@ def _check(failed: int) -> None:
         raise _error()
 
 
-def _error() -> BaseException:
-    """The error that TVM, or a callback that it called, has raised in this thread."""
+def _error() -> ForeignError:
+    """The error that TVM has raised in this thread, as an exception."""
     handle = ctypes.c_uint64()
     _lib.take_error(ctypes.byref(handle))
-    raised = _raised.__dict__.pop("error", None)
-    if raised is not None:
-        if handle.value:
-            Object(handle.value)
-        return raised
     if not handle.value:
         return ForeignError("unknown error")
     error = Object(handle.value)
@@ -173,6 +161,12 @@ class Object:
 
     def __init__(self, address: int) -> None:
         self.address = address
+
+    @classmethod
+    def borrowed(cls, address: int) -> Self:
+        """One more reference to an object that somebody else holds."""
+        _lib.retain(address)
+        return cls(address)
 
     def __del__(self) -> None:
         self._release(self.address)
@@ -297,31 +291,6 @@ class Call:
         return _taken(result)
 
 
-class Callback(Function):
-    """``function`` as a function of TVM.  It takes the arguments as Function's results come, and returns an int or None.
-
-    The caller keeps the Callback for as long as TVM may call it.
-    """
-
-    __slots__ = ("_closure",)
-
-    def __init__(self, function: Callable[..., int | None]) -> None:
-        def call(_: int, arguments: int, count: int, result: int) -> int:
-            try:
-                answer = function(*[_taken(_Any.from_address(arguments + 16 * i), borrowed=True) for i in range(count)])
-                _fill(_Any.from_address(result), None if answer is None else int(answer))
-                return 0
-            except BaseException as error:  # no exception crosses C: it goes on where the call of TVM returns
-                _raised.error = error
-                _lib.raise_error(type(error).__name__.encode(), str(error).encode())
-                return -1
-
-        self._closure = _Callback(call)
-        handle = ctypes.c_uint64()
-        _check(_lib.create_function(None, ctypes.cast(self._closure, ctypes.c_void_p), None, ctypes.byref(handle)))
-        super().__init__(handle.value)
-
-
 def get_function(name: str) -> Function | None:
     """The function that is registered under ``name``."""
     text = name.encode()
@@ -383,6 +352,8 @@ def _named(tensor: Tensor, dtype: str) -> Tensor:
     """The same memory as elements of another type of the same size."""
     content = _DLTensor.from_buffer_copy(_DLTensor.from_address(tensor.address + _HEADER))
     content.type = _TYPES[dtype]
+    if not content.rank:
+        content.shape = content.strides = ctypes.addressof(content)  # no dims are read, but null is refused
     handle = ctypes.c_uint64()
     _check(_lib.create_view(tensor.address, ctypes.byref(content), ctypes.byref(handle)))
     return Tensor(handle.value)
@@ -466,15 +437,10 @@ def _type_of(address: int) -> int:
 def _taken(value: _Any, borrowed: bool = False) -> Any:
     """What ``value`` holds; its reference goes to the result unless it is only ``borrowed``."""
     kind = value.type
-    if kind == _TENSOR:
-        if borrowed:
-            _lib.retain(value.address)
-        return Tensor(value.address)
     if kind < _OBJECT:
         return _plain(value, kind)
-    if borrowed:
-        _lib.retain(value.address)
-    thing = (Function if kind == _FUNCTION else Object)(value.address)
+    of = Tensor if kind == _TENSOR else Function if kind == _FUNCTION else Object
+    thing = of.borrowed(value.address) if borrowed else of(value.address)
     content = value.address + _HEADER
     if kind == _ARRAY:
         # TVMFFISeqCell: the address of the elements and their number, as in a TVMFFIByteArray

@@ -78,7 +78,6 @@ class Session:
         weights = [_weight_tensor(weight) for weight in artifact.weights]
         self._main: ffi.Call | None = ffi.Call(main, len(self.inputs), weights)
         self._weight_ranges = _address_ranges(weights)
-        self._hook: ffi.Callback | None = None
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -131,19 +130,18 @@ class Session:
     def instrument(self, hook: Callable[..., int] | None) -> None:
         """Have the VM call ``hook(function, name, before, result, *arguments)`` before and after each function; None ends it.
 
-        The hook returns 0, and may not raise.  See ``oarlock.runtime.profile``, which times kernels by it.
+        The hook returns 0, and may not raise; its arguments are tvm_ffi's objects.  This imports tvm_ffi, which running a
+        model does not need.  See ``oarlock.runtime.profile``, which times kernels by it.
         """
         with self._lock:
             if self._vm is None:
                 raise OarlockError("the session is closed", todo="make a new Session")
-            callback = None if hook is None else ffi.Callback(hook)
-            ffi.module_function(self._vm, "set_instrument")(callback)
-            self._hook = callback
+            ffi.module_function(self._vm, "set_instrument")(None if hook is None else tvm_runtime.from_callable(hook))
 
     def close(self) -> None:
         """Let go of the program and its weights; arrays that ``run`` returned stay valid."""
         with self._lock:
-            self._main = self._vm = self._hook = None
+            self._main = self._vm = None
             self._staging.clear()
 
     def __enter__(self) -> Session:
