@@ -24,15 +24,19 @@ from pathlib import Path
 
 SHAPE = (1, 3, 224, 224)
 ROUNDS = 7
-LIBRARIES = ("libtvm_ffi.so", "libtvm_runtime.so", "libtvm_runtime_extra.so")
+LIBRARIES = {"libtvm_ffi.so", "libtvm_runtime.so", "libtvm_runtime_extra.so"}
 # A Python process with numpy is what all of them start from.
-BASE = "import json, resource, sys, time; import numpy as np; x = np.zeros({shape}, 'float32'); t0 = time.perf_counter()\n"
+BASE = """
+import json, resource, sys, time; import numpy as np; x = np.zeros({shape}, 'float32')
+held = set(sys.modules); t0 = time.perf_counter()
+"""
 REPORT = """
 t3 = time.perf_counter()
 maps = open('/proc/self/maps').read()
+files = {m.split('.')[0]: getattr(v, '__file__', None) or '' for m, v in sys.modules.items() if m not in held}
 print(json.dumps({'import': t1 - t0, 'load': t2 - t1, 'first': t3 - t2, 'total': t3 - t0, 'first value': float(np.ravel(y)[0]),
     'rss': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    'modules': sorted({m.split('.')[0] for m, v in sys.modules.items() if 'site-packages' in (getattr(v, '__file__', '') or '')}),
+    'modules': sorted(m for m, file in files.items() if 'site-packages' in file),
     'libraries': sorted({line.split()[-1] for line in maps.splitlines() if '/libtvm' in line})}))
 """
 PROGRAMS = {
@@ -138,7 +142,7 @@ def measure(places: dict[str, dict[str, str]], rounds: int, scratch: Path) -> di
                 rows[name].append(json.loads(done.stdout.splitlines()[-1]))
     for row in rows["oarlock"]:
         # What stands below "installed" is what this process has loaded, and nothing else.
-        if [Path(path).name for path in row["libraries"]] != sorted(LIBRARIES) or set(row["modules"]) - {"numpy", "oarlock"}:
+        if {Path(path).name for path in row["libraries"]} != LIBRARIES or set(row["modules"]) - {"numpy", "oarlock"}:
             sys.exit(f"the process that ran the artifact had loaded more than it needs: {row['libraries']}, {row['modules']}")
     values = {name: runs[0]["first value"] for name, runs in rows.items()}
     if max(values.values()) - min(values.values()) > 1e-3 * max(1.0, *map(abs, values.values())):
@@ -179,7 +183,11 @@ def spread(values: list[float]) -> str:
 
 
 def title(name: str) -> str:
-    package = {"oarlock": "oarlock", "onnxruntime": "onnxruntime", "paddle.inference": "paddlepaddle"}[name]
+    if name == "oarlock":
+        import oarlock  # which may run from its sources
+
+        return f"{name} {oarlock.__version__}"
+    package = {"onnxruntime": "onnxruntime", "paddle.inference": "paddlepaddle"}[name]
     return f"{name} {importlib.metadata.version(package)}"
 
 
