@@ -24,14 +24,20 @@ from pathlib import Path
 
 SHAPE = (1, 3, 224, 224)
 ROUNDS = 7
+LIBRARIES = {"libtvm_ffi.so", "libtvm_runtime.so", "libtvm_runtime_extra.so"}
 # A Python process with numpy is what all of them start from.
-BASE = "import json, resource, sys, time; import numpy as np; x = np.zeros({shape}, 'float32'); t0 = time.perf_counter()\n"
+BASE = """
+import json, resource, sys, time; import numpy as np; x = np.zeros({shape}, 'float32')
+held = set(sys.modules); t0 = time.perf_counter()
+"""
 REPORT = """
 t3 = time.perf_counter()
 maps = open('/proc/self/maps').read()
+files = {m.split('.')[0]: getattr(v, '__file__', None) or '' for m, v in sys.modules.items() if m not in held}
 print(json.dumps({'import': t1 - t0, 'load': t2 - t1, 'first': t3 - t2, 'total': t3 - t0, 'first value': float(np.ravel(y)[0]),
     'rss': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    'compiler': 'libtvm_compiler' in maps, 'paddle': 'paddle' in sys.modules}))
+    'modules': sorted(m for m, file in files.items() if 'site-packages' in file),
+    'libraries': sorted({line.split()[-1] for line in maps.splitlines() if '/libtvm' in line})}))
 """
 PROGRAMS = {
     "oarlock": """
@@ -65,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="oarlock-footprint-") as scratch:
         places = prepare(options, Path(scratch))
-        rows = measure(places, options.rounds)
+        rows = measure(places, options.rounds, Path(scratch))
     text = table(rows, options)
     print(text)
     if options.write:
@@ -121,20 +127,23 @@ def installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def measure(places: dict[str, dict[str, str]], rounds: int) -> dict[str, list[dict]]:
+def measure(places: dict[str, dict[str, str]], rounds: int, scratch: Path) -> dict[str, list[dict]]:
     rows: dict[str, list[dict]] = {name: [] for name in places}
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TVM_NUM_THREADS")}
+    settings = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TVM_NUM_THREADS")}
+    # Installed packages have their bytecode beside them; here it is kept for all alike, also where Oarlock runs from its sources.
+    settings |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(scratch / "bytecode")}
     for number in range(rounds + 1):
         for name, place in places.items():
             code = BASE.format(shape=SHAPE) + PROGRAMS[name].format(**place) + REPORT
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **threads}, timeout=120)
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **settings}, timeout=120)
             if done.returncode:
                 sys.exit(f"{name} failed:\n{done.stderr}")
-            if number:  # the first round only fills the page cache
+            if number:  # the first round only fills the page cache, and that of bytecode
                 rows[name].append(json.loads(done.stdout.splitlines()[-1]))
     for row in rows["oarlock"]:
-        if row["compiler"] or row["paddle"]:
-            sys.exit("the process that ran the artifact had loaded the compiler or Paddle")
+        # What stands below "installed" is what this process has loaded, and nothing else.
+        if {Path(path).name for path in row["libraries"]} != LIBRARIES or set(row["modules"]) - {"numpy", "oarlock"}:
+            sys.exit(f"the process that ran the artifact had loaded more than it needs: {row['libraries']}, {row['modules']}")
     values = {name: runs[0]["first value"] for name, runs in rows.items()}
     if max(values.values()) - min(values.values()) > 1e-3 * max(1.0, *map(abs, values.values())):
         sys.exit(f"the runtimes do not agree on the result: {values}")
@@ -157,13 +166,13 @@ def table(rows: dict[str, list[dict]], options: argparse.Namespace) -> str:
     for name, runs in rows.items():
         cells = [f"{spread([1e3 * run[key] for run in runs])}" for key in ("import", "load", "first", "total")]
         memory = spread([run["rss"] / 1e6 for run in runs])
-        lines.append(f"| {title(name)} | {installed_size(name) / 1e6:.1f} MB | {' | '.join(cells)} | {memory} |")
+        lines.append(f"| {title(name)} | {installed_size(name, runs) / 1e6:.1f} MB | {' | '.join(cells)} | {memory} |")
     lines += [
         "",
-        "Installed size: for Oarlock, what a process that runs artifacts needs — `libtvm_runtime.so`, `libtvm_runtime_extra.so`, the",
-        "tvm_ffi package without its C++ sources, and Oarlock itself (models with bfloat16 tensors also need ml_dtypes); for the others,",
-        "the files of their package.  numpy is needed by all and not counted.  Each process starts with numpy imported; peak memory",
-        "includes it, the interpreter and the model.  Importing Oarlock's runtime is mostly importing tvm_ffi.",
+        "Installed size: for Oarlock, what a process that runs artifacts loads — `libtvm_runtime.so`, `libtvm_runtime_extra.so`,",
+        "`libtvm_ffi.so` and Oarlock's own package; pip installs more (TVM's compiler), of which the process touches nothing.  Models with",
+        "bfloat16 tensors also need ml_dtypes.  For the others, the files of their package.  numpy is needed by all and not counted.",
+        "Each process starts with numpy imported; peak memory includes it, the interpreter and the model.  All have their bytecode cached.",
         "",
     ]
     return "\n".join(lines)
@@ -174,22 +183,24 @@ def spread(values: list[float]) -> str:
 
 
 def title(name: str) -> str:
-    package = {"oarlock": "oarlock", "onnxruntime": "onnxruntime", "paddle.inference": "paddlepaddle"}[name]
+    if name == "oarlock":
+        import oarlock  # which may run from its sources
+
+        return f"{name} {oarlock.__version__}"
+    package = {"onnxruntime": "onnxruntime", "paddle.inference": "paddlepaddle"}[name]
     return f"{name} {importlib.metadata.version(package)}"
 
 
-def installed_size(name: str) -> int:
+def installed_size(name: str, runs: list[dict]) -> int:
     if name != "oarlock":
         return folder_size({"onnxruntime": "onnxruntime", "paddle.inference": "paddle"}[name])
-    libraries = sum((package("tvm") / "lib" / f"{stem}.so").stat().st_size for stem in ("libtvm_runtime", "libtvm_runtime_extra"))
-    sources = ("3rdparty", "cython", "include", "share", "src", "testing", "libtvm_ffi_testing.so")
-    return libraries + folder_size("tvm_ffi", sources) + folder_size("oarlock")
+    return folder_size("oarlock") + sum(Path(path).stat().st_size for path in runs[0]["libraries"])
 
 
-def folder_size(module: str, without: tuple[str, ...] = ()) -> int:
-    root, needless = package(module), {"__pycache__", *without}
+def folder_size(module: str) -> int:
+    root = package(module)
     files = (p for p in root.rglob("*") if p.is_file() and not p.is_symlink())
-    return sum(p.stat().st_size for p in files if not needless & set(p.relative_to(root).parts))
+    return sum(p.stat().st_size for p in files if "__pycache__" not in p.relative_to(root).parts)
 
 
 def package(module: str) -> Path:

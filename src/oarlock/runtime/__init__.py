@@ -1,1 +1,1 @@
-"""Runs artifacts with TVM's runtime library, tvm_ffi and numpy alone: no compiler, no Paddle."""
+"""Runs artifacts with TVM's runtime library and numpy alone: no compiler, no Paddle."""

@@ -22,15 +22,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import tvm_ffi
 
 from ..errors import ArtifactError, InputError, OarlockError, TargetError
-from . import dtypes, tvm_runtime
+from . import dtypes, ffi, tvm_runtime
 from .artifact import ALIGNMENT, Artifact
 from .machine import cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
 
-_CPU = 1  # DLPack's device type
 _POOLED_ALLOCATOR = 2
 _COPY_BELOW = 1 << 16
 
@@ -57,14 +55,14 @@ class Session:
         self.artifact = artifact
         self.threads = _thread_count(threads, artifact)
         self._lock = threading.Lock()
-        self._staging: dict[str, tuple[np.ndarray, tvm_ffi.Tensor]] = {}
+        self._staging: dict[str, tuple[np.ndarray, ffi.Tensor]] = {}
         # From here on self.artifact keeps the weights' memory alive for the VM.
         module = tvm_runtime.load_module(artifact.library, artifact.path or "the artifact's library")
         try:
-            self._vm = module["vm_load_executable"]()
-            self._vm["vm_initialization"](_CPU, 0, _POOLED_ALLOCATOR)
-            self._main = self._vm["main"]
-            arity = self._vm["get_function_arity"]("main")
+            self._vm: ffi.Object | None = ffi.module_function(module, "vm_load_executable")()
+            ffi.module_function(self._vm, "vm_initialization")(ffi.CPU, 0, _POOLED_ALLOCATOR)
+            main = ffi.module_function(self._vm, "main")
+            arity = ffi.module_function(self._vm, "get_function_arity")("main")
         except Exception as error:
             raise ArtifactError(
                 f"the artifact's library is no program of this TVM: {tvm_runtime.first_line(error)}",
@@ -77,8 +75,9 @@ class Session:
                 where=artifact.path,
                 todo="compile the model again",
             )
-        self._weights = [_weight_tensor(weight) for weight in artifact.weights]
-        self._weight_ranges = _address_ranges(self._weights)
+        weights = [_weight_tensor(weight) for weight in artifact.weights]
+        self._main: ffi.Call | None = ffi.Call(main, len(self.inputs), weights)
+        self._weight_ranges = _address_ranges(weights)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -118,7 +117,7 @@ class Session:
             tensors = [self._input_tensor(spec, given[spec.name], symbols) for spec in self.inputs]
             tvm_runtime.use_threads(self.threads)
             try:
-                results = self._main(*tensors, *self._weights)
+                results = self._main(tensors)
             except Exception as error:
                 shapes = ", ".join(f"{s.name} {list(t.shape)}" for s, t in zip(self.inputs, tensors, strict=True))
                 raise OarlockError(
@@ -131,18 +130,18 @@ class Session:
     def instrument(self, hook: Callable[..., int] | None) -> None:
         """Have the VM call ``hook(function, name, before, result, *arguments)`` before and after each function; None ends it.
 
-        The hook returns 0, and may not raise.  See ``oarlock.runtime.profile``, which times kernels by it.
+        The hook returns 0, and may not raise; its arguments are tvm_ffi's objects.  This imports tvm_ffi, which running a
+        model does not need.  See ``oarlock.runtime.profile``, which times kernels by it.
         """
         with self._lock:
             if self._vm is None:
                 raise OarlockError("the session is closed", todo="make a new Session")
-            self._vm["set_instrument"](None if hook is None else tvm_ffi.convert(hook))
+            ffi.module_function(self._vm, "set_instrument")(None if hook is None else tvm_runtime.from_callable(hook))
 
     def close(self) -> None:
         """Let go of the program and its weights; arrays that ``run`` returned stay valid."""
         with self._lock:
             self._main = self._vm = None
-            self._weights = []
             self._staging.clear()
 
     def __enter__(self) -> Session:
@@ -154,28 +153,31 @@ class Session:
     def __repr__(self) -> str:
         return f"Session({self.artifact!r}, threads={self.threads})"
 
-    def _input_tensor(self, spec: TensorSpec, value: Any, symbols: dict[str, tuple[int, str]]) -> tvm_ffi.Tensor:
-        if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__") and not isinstance(value, np.generic):
+    def _input_tensor(self, spec: TensorSpec, value: Any, symbols: dict[str, tuple[int, str]]) -> ffi.Tensor:
+        if isinstance(value, np.ndarray):
+            array = value
+        elif hasattr(value, "__dlpack__") and not isinstance(value, np.generic):
             return self._foreign_tensor(spec, value, symbols)
-        array = value if isinstance(value, np.ndarray) else _to_array(spec, value)
+        else:
+            array = _to_array(spec, value)
         want = dtypes.numpy_dtype(spec.dtype)
         if array.dtype != want:
             raise _wrong_dtype(spec, str(array.dtype))
         check_shape(spec, array.shape, symbols)
         if array.flags.c_contiguous and array.flags.writeable:
-            tensor = _import_array(array)
-            if tensor.data_ptr() % ALIGNMENT == 0:
+            tensor = ffi.from_array(array, spec.dtype, ALIGNMENT)
+            if tensor is not None:
                 return tensor
         return self._stage(spec, array)
 
-    def _foreign_tensor(self, spec: TensorSpec, value: Any, symbols: dict[str, tuple[int, str]]) -> tvm_ffi.Tensor:
+    def _foreign_tensor(self, spec: TensorSpec, value: Any, symbols: dict[str, tuple[int, str]]) -> ffi.Tensor:
         try:
-            device = value.__dlpack_device__() if hasattr(value, "__dlpack_device__") else (_CPU, 0)
-            if device[0] != _CPU:
+            device = value.__dlpack_device__() if hasattr(value, "__dlpack_device__") else (ffi.CPU, 0)
+            if device[0] != ffi.CPU:
                 what = f"input {spec.name!r} is not in CPU memory (DLPack device {tuple(device)})"
                 raise InputError(what, todo="move it to the CPU first")
-            tensor = tvm_ffi.from_dlpack(value)
-            dtype = str(tensor.dtype)
+            tensor = ffi.from_dlpack(value)
+            dtype = tensor.dtype
         except InputError:
             raise
         except Exception as error:  # whatever the other library raises
@@ -185,23 +187,23 @@ class Session:
             ) from error
         if dtype != spec.dtype:
             raise _wrong_dtype(spec, dtype)
-        check_shape(spec, tuple(tensor.shape), symbols)
-        if tensor.is_contiguous() and tensor.data_ptr() % ALIGNMENT == 0:
+        check_shape(spec, tensor.shape, symbols)
+        if tensor.contiguous and tensor.data % ALIGNMENT == 0:
             return tensor
-        return self._stage(spec, _view(tensor))
+        return self._stage(spec, tensor.array())
 
-    def _stage(self, spec: TensorSpec, array: np.ndarray) -> tvm_ffi.Tensor:
+    def _stage(self, spec: TensorSpec, array: np.ndarray) -> ffi.Tensor:
         """A copy of ``array`` in the session's own buffer for this input, kept while the shape stays the same."""
         kept = self._staging.get(spec.name)
         if kept is None or kept[0].shape != array.shape:
             buffer = aligned_empty(array.shape, array.dtype)
-            kept = self._staging[spec.name] = (buffer, _import_array(buffer))
+            kept = self._staging[spec.name] = (buffer, _tensor(buffer))
         np.copyto(kept[0], array)
         return kept[1]
 
-    def _outputs(self, results: Any, tensors: list[tvm_ffi.Tensor]) -> dict[str, np.ndarray]:
-        results = [results] if isinstance(results, tvm_ffi.Tensor) else list(results)
-        if len(results) != len(self.outputs) or not all(isinstance(r, tvm_ffi.Tensor) for r in results):
+    def _outputs(self, results: Any, tensors: list[ffi.Tensor]) -> dict[str, np.ndarray]:
+        results = [results] if isinstance(results, ffi.Tensor) else list(results)
+        if len(results) != len(self.outputs) or not all(isinstance(r, ffi.Tensor) for r in results):
             raise ArtifactError(
                 f"the program returned {len(results)} values that are not the {len(self.outputs)} output tensors of the signature",
                 where=self.artifact.path,
@@ -210,17 +212,15 @@ class Session:
         taken: list[tuple[int, int]] | None = None  # memory that no further output may be a view of
         arrays: dict[str, np.ndarray] = {}
         for spec, result in zip(self.outputs, results, strict=True):
-            if spec.dtype in dtypes.PLAIN and result.numel() * dtypes.numpy_dtype(spec.dtype).itemsize < _COPY_BELOW:
-                arrays[spec.name] = np.from_dlpack(result).copy()
+            array = arrays[spec.name] = result.array(_COPY_BELOW)
+            if array.nbytes < _COPY_BELOW:
                 continue
-            array = _view(result)
             if taken is None:
                 taken = self._weight_ranges + _address_ranges(tensors)
-            address = result.data_ptr()
+            address = result.data
             if any(start < address + array.nbytes and address < end for start, end in taken):
-                array = array.copy()
+                arrays[spec.name] = array.copy()
             taken.append((address, address + array.nbytes))
-            arrays[spec.name] = array
         return arrays
 
 
@@ -281,58 +281,25 @@ def _wrong_dtype(spec: TensorSpec, given: str) -> InputError:
     )
 
 
-def _import_array(array: np.ndarray) -> tvm_ffi.Tensor:
+def _tensor(array: np.ndarray) -> ffi.Tensor:
     """A tensor over a contiguous, writable array's memory."""
-    carrier = dtypes.carrier(array.dtype)
-    if carrier is None:
-        return tvm_ffi.from_dlpack(array)
-    # numpy's DLPack has no bfloat16: hand the bits over, then name the type.
-    tensor = tvm_ffi.from_dlpack(array.view(carrier))
-    view = tvm_ffi.get_global_func("runtime.TVMTensorCreateView")
-    return view(tensor, tvm_ffi.Shape(array.shape), tvm_ffi.dtype(array.dtype.name), 0)
+    tensor = ffi.from_array(array, array.dtype.name)
+    assert tensor is not None  # no alignment is asked for
+    return tensor
 
 
-def _weight_tensor(weight: np.ndarray) -> tvm_ffi.Tensor:
+def _weight_tensor(weight: np.ndarray) -> ffi.Tensor:
     if not (weight.flags.c_contiguous and weight.flags.writeable and (weight.ctypes.data % ALIGNMENT == 0 or not weight.size)):
         aligned = aligned_empty(weight.shape, weight.dtype)
         np.copyto(aligned, weight)
         weight = aligned
-    return _import_array(weight)
+    return _tensor(weight)
 
 
-class _Memory:
-    """A tensor's memory as numpy reads it; the array made from it keeps the tensor alive."""
-
-    __slots__ = ("__array_interface__", "tensor")
-
-    def __init__(self, tensor: tvm_ffi.Tensor, typestr: str) -> None:
-        self.tensor = tensor
-        itemsize = int(typestr[2:])
-        strides = tuple(stride * itemsize for stride in tensor.strides)
-        # np.from_dlpack would do, but gives arrays that cannot be written to, and does not know bfloat16.
-        self.__array_interface__ = {
-            "version": 3,
-            "data": (tensor.data_ptr(), False),
-            "shape": tuple(tensor.shape),
-            "typestr": typestr,
-            "strides": strides,
-        }
-
-
-def _view(tensor: tvm_ffi.Tensor) -> np.ndarray:
-    """A writable array over a CPU tensor's memory."""
-    dtype = dtypes.numpy_dtype(str(tensor.dtype))
-    if 0 in tensor.shape:
-        return np.empty(tuple(tensor.shape), dtype)  # its address may be null, which numpy refuses
-    carrier = dtypes.carrier(dtype)
-    array = np.asarray(_Memory(tensor, (carrier or dtype).str))
-    return array if carrier is None else array.view(dtype)
-
-
-def _address_ranges(tensors: list[tvm_ffi.Tensor]) -> list[tuple[int, int]]:
+def _address_ranges(tensors: list[ffi.Tensor]) -> list[tuple[int, int]]:
     """Where tensors lie, neighbours joined."""
     ranges: list[tuple[int, int]] = []
-    for start, size in sorted((t.data_ptr(), t.numel() * t.dtype.itemsize) for t in tensors):
+    for start, size in sorted((t.data, t.nbytes) for t in tensors):
         if ranges and start - ranges[-1][1] <= ALIGNMENT:
             ranges[-1] = (ranges[-1][0], max(start + size, ranges[-1][1]))
         elif size:

@@ -81,8 +81,12 @@ class Signature:
 
 def check_names(specs: tuple[TensorSpec, ...], given: Mapping[str, Any]) -> None:
     """InputError, with all missing and all unknown names, unless ``given`` has exactly the inputs of ``specs``."""
-    if len(given) == len(specs) and all(spec.name in given for spec in specs):
-        return
+    if len(given) == len(specs):
+        for spec in specs:
+            if spec.name not in given:
+                break
+        else:
+            return
     known = {spec.name for spec in specs}
     missing = [spec.name for spec in specs if spec.name not in given]
     unknown = [name for name in given if name not in known]

@@ -1,13 +1,14 @@
 """Finds and loads TVM's runtime library, and never its compiler.
 
 ``import tvm`` would load libtvm_compiler.so (250 MB) and a thousand Python objects.  Running an artifact needs
-libtvm_runtime.so and libtvm_runtime_extra.so (4.7 MB: the Relax VM, the thread pool, sort and random) under tvm_ffi.
-They are taken from, in this order:
+libtvm_runtime.so and libtvm_runtime_extra.so (4.7 MB: the Relax VM, the thread pool, sort and random) over libtvm_ffi.so
+(2.5 MB).  They are taken from, in this order:
 
-1. the process, when the ``tvm`` package was imported before;
-2. the folder that the environment variable OARLOCK_RUNTIME_DIR names (a deployment that has only the two files;
-   do not import ``tvm`` afterwards in such a process: its own copy of the library would be a second one);
-3. the installed ``tvm`` package, whose Python code is not executed.
+1. the process, when the ``tvm`` or the ``tvm_ffi`` package was imported before;
+2. the folder that the environment variable OARLOCK_RUNTIME_DIR names (a deployment that has only the libraries; where
+   libtvm_ffi.so is not among them, the installed tvm_ffi package's is taken.  Do not import ``tvm`` afterwards in such
+   a process: its own copies of the libraries would be second ones);
+3. the installed ``tvm`` and ``tvm_ffi`` packages, whose Python code is not executed.
 """
 
 from __future__ import annotations
@@ -17,68 +18,104 @@ import importlib.util
 import os
 import struct
 import threading
-from pathlib import Path
-
-import tvm_ffi
+from collections.abc import Callable
+from typing import Any
 
 from ..errors import ArtifactError, OarlockError
+from . import ffi
 
 ENV_DIR = "OARLOCK_RUNTIME_DIR"
+_INTERFACE, _RUNTIME, _EXTRA = "libtvm_ffi.so", "libtvm_runtime.so", "libtvm_runtime_extra.so"
 
 _lock = threading.Lock()
 _loaded: list[ctypes.CDLL] = []
+_complete = False
 _thread_state = threading.local()
 
 
 def load_runtime() -> None:
     """Load the runtime library once a process; OarlockError when it is not installed or does not load."""
+    global _complete
     with _lock:
-        if _loaded:
+        if _complete:
             return
+        _open_interface()
         # A second copy of the library beside the one that the tvm package loaded would register everything twice.
-        if not _registered("runtime.config_threadpool"):
-            _loaded.append(_dlopen(_library_dir() / "libtvm_runtime.so"))
-        if not _registered("tvm.contrib.sort.argsort"):
-            extra = _library_dir() / "libtvm_runtime_extra.so"
-            if extra.is_file():
+        if ffi.get_function("runtime.config_threadpool") is None:
+            _loaded.append(_dlopen(f"{_library_dir()}/{_RUNTIME}"))
+        if ffi.get_function("tvm.contrib.sort.argsort") is None:
+            extra = f"{_library_dir()}/{_EXTRA}"
+            if os.path.isfile(extra):
                 _loaded.append(_dlopen(extra))
+        _complete = True
 
 
-def _registered(name: str) -> bool:
-    return tvm_ffi.get_global_func(name, allow_missing=True) is not None
+def _open_interface() -> None:
+    try:
+        # By its name alone the linker finds the one that is in the process, whoever loaded it, and no other.
+        path = _INTERFACE
+        ctypes.CDLL(path, os.RTLD_NOLOAD | os.RTLD_GLOBAL)
+    except OSError:
+        path = _interface_path()
+    try:
+        ffi.open_library(path)
+    except OSError as error:
+        raise OarlockError(f"TVM's runtime library does not load: {error}", where=path) from error
 
 
-def _library_dir() -> Path:
+def _interface_path() -> str:
+    override = os.environ.get(ENV_DIR)
+    if override and os.path.isfile(f"{override}/{_INTERFACE}"):
+        return f"{override}/{_INTERFACE}"
+    folder = _installed("tvm_ffi", _INTERFACE)
+    if folder is None:
+        raise OarlockError(
+            f"TVM's runtime library was not found: {_INTERFACE}",
+            where=f"{ENV_DIR}={override} and the installed packages" if override else "the installed packages",
+            todo=f"install apache-tvm-ffi, or put it into the folder that {ENV_DIR} names",
+        )
+    return f"{folder}/{_INTERFACE}"
+
+
+def _installed(package: str, library: str) -> str | None:
+    """The folder of an installed package that has ``library``; the package is found without executing it."""
+    spec = importlib.util.find_spec(package)
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        for folder in (f"{root}/lib", f"{root}/lib64"):
+            if os.path.isfile(f"{folder}/{library}"):
+                return folder
+    return None
+
+
+def _library_dir() -> str:
     override = os.environ.get(ENV_DIR)
     if override:
-        if not (Path(override) / "libtvm_runtime.so").is_file():
+        if not os.path.isfile(f"{override}/{_RUNTIME}"):
             raise OarlockError(
                 "TVM's runtime library was not found",
                 where=f"{ENV_DIR}={override}",
-                todo="put libtvm_runtime.so and libtvm_runtime_extra.so there, or unset the variable",
+                todo=f"put {_RUNTIME}, {_EXTRA} and {_INTERFACE} there, or unset the variable",
             )
-        return Path(override)
-    spec = importlib.util.find_spec("tvm")  # finds the package without executing it
-    for root in (spec.submodule_search_locations or []) if spec else []:
-        for folder in ("lib", "lib64"):
-            if (Path(root) / folder / "libtvm_runtime.so").is_file():
-                return Path(root) / folder
-    raise OarlockError(
-        "TVM's runtime library was not found",
-        where="the installed packages",
-        todo=f"install apache-tvm, or set {ENV_DIR} to a folder with libtvm_runtime.so",
-    )
+        return override
+    folder = _installed("tvm", _RUNTIME)
+    if folder is None:
+        raise OarlockError(
+            "TVM's runtime library was not found",
+            where="the installed packages",
+            todo=f"install apache-tvm, or set {ENV_DIR} to a folder with {_RUNTIME}",
+        )
+    return folder
 
 
-def _dlopen(path: Path) -> ctypes.CDLL:
+def _dlopen(path: str) -> ctypes.CDLL:
     try:
         # Global, since the extra library and kernel libraries resolve their symbols against it.
-        return ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
+        return ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
     except OSError as error:
-        raise OarlockError(f"TVM's runtime library does not load: {error}", where=str(path)) from error
+        raise OarlockError(f"TVM's runtime library does not load: {error}", where=path) from error
 
 
-def load_module(library: bytes, where: str) -> tvm_ffi.Module:
+def load_module(library: bytes, where: str) -> ffi.Object:
     """The TVM module in ``library`` (the bytes of a shared object).  ``where`` names its origin in errors."""
     load_runtime()
     _check_elf(library, where)
@@ -125,7 +162,7 @@ def _unique_alias(descriptor: int) -> str:
     return "/proc/self/fd" + "".join("/./" if bit == "1" else "/" for bit in bits) + f"/{descriptor}"
 
 
-def _load_from_temporary_file(library: bytes, where: str) -> tvm_ffi.Module:
+def _load_from_temporary_file(library: bytes, where: str) -> ffi.Object:
     import tempfile
 
     descriptor, path = tempfile.mkstemp(prefix="oarlock-", suffix=".so")
@@ -143,11 +180,10 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _load_path(path: str, where: str) -> tvm_ffi.Module:
-    # The loader of shared objects by its registered name: tvm_ffi.load_module guesses it from the file's extension.
-    loader = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")
+def _load_path(path: str, where: str) -> ffi.Object:
     try:
-        return loader(path, "so")
+        # The loader of shared objects by its registered name: ffi.ModuleLoadFromFile guesses it from the file's extension.
+        return ffi.call("ffi.Module.load_from_file.so", path, "so")
     except Exception as error:
         raise ArtifactError(
             f"the artifact's library does not load: {first_line(error)}",
@@ -162,6 +198,29 @@ def first_line(error: BaseException) -> str:
     return lines[0].strip() if lines else type(error).__name__
 
 
+def from_callable(function: Callable[..., Any]) -> ffi.Object:
+    """``function`` as a function of TVM; OarlockError where tvm_ffi, which calls Python from C, is not installed.
+
+    ctypes could do it, but a call takes it ten times as long: 7 µs instead of 0.7, which is more than many kernels.
+    """
+    folder = _installed("tvm_ffi", _INTERFACE)
+    # The package would bring a library of its own into a process that has got another.
+    if folder is None or os.path.realpath(f"{folder}/{_INTERFACE}") not in _read("/proc/self/maps"):
+        raise OarlockError(
+            "calls from TVM into Python need the package tvm_ffi" + (f", and its {_INTERFACE}" if folder else ""),
+            todo=f"install apache-tvm-ffi, and let {ENV_DIR} name a folder without {_INTERFACE}",
+        )
+    import tvm_ffi
+
+    converted = tvm_ffi.convert(function)
+    return ffi.Object.borrowed(converted.__chandle__())
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
 def use_threads(count: int) -> None:
     """Make kernels called from this thread run on ``count`` threads, this one included (at most one a logical CPU).
 
@@ -173,6 +232,6 @@ def use_threads(count: int) -> None:
     # Mode -3: the workers share all the CPUs named.  TVM's default pins each worker to one core, and the calling thread
     # too, so that two processes would sit on the same core and numpy would inherit the pin.
     cpus = [str(cpu) for cpu in sorted(allowed)]
-    tvm_ffi.get_global_func("runtime.config_threadpool")(-3, count, cpus, max(count, len(cpus)))
+    ffi.call("runtime.config_threadpool", -3, count, cpus, max(count, len(cpus)))
     os.sched_setaffinity(0, allowed)
     _thread_state.count = count
