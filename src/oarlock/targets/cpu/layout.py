@@ -147,18 +147,8 @@ class _Rules:
             i += extra
         padded, depth = any(window.padding) or extra > 0, (kh, kw, i)
         whole = i < self.machine.lanes(dtype)  # rows of few channels are slow to copy
-        tiles = product_tiles(
-            rows,
-            o // groups,
-            self.machine,
-            dtype,
-            stride,
-            depth=depth,
-            macs=macs,
-            padded=padded,
-            whole=whole,
-            group=dots.GROUP.get(operand, 1),
-        )
+        sizes: dict[str, Any] = {"depth": depth, "macs": macs, "padded": padded, "whole": whole, "group": group}
+        tiles = product_tiles(rows, o // groups, self.machine, dtype, stride, **sizes)
         if groups > 1:
             tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype, group)]
         workload = workloads.convolution("conv2d", operand, data, o, window, groups)
