@@ -60,7 +60,13 @@ class Peaks:
     def from_json(cls, data: Any) -> Peaks:
         """ValueError unless ``data`` is what to_json writes."""
         match data:
-            case {"cpu": str(cpu), "threads": int(threads), "flops": {"float32": _} as flops, "levels": [_, *_] as levels, "call_s": call_s}:
+            case {
+                "cpu": str(cpu),
+                "threads": int(threads),
+                "flops": {"float32": _} as flops,
+                "levels": [_, *_] as levels,
+                "call_s": call_s,
+            }:
                 pass
             case _:
                 raise ValueError("no measurements of a machine")

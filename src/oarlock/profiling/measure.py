@@ -27,6 +27,7 @@ from .machine import MEMORY, Level, Peaks, caches, cpu_name
 ROW = 128  # floats that a step of a sweep takes: eight of the widest vectors hide the latency of an addition
 PRODUCTS = ((768, 512, 512), (1536, 256, 1024))  # rows, depth, columns
 MEASURE_S = 0.6  # for one peak; the least time counts
+CHAINS, STEPS = 192, 20_000  # floats that are multiplied and added to at once (12 of the widest vectors), and how often
 SWEEP_S = 0.004  # what one timed call should take: long beside its own cost, short beside a disturbance
 LINKS = 16  # calls of a kernel that does nothing
 Report = Callable[[str, int, int], None]
@@ -46,7 +47,8 @@ def measure(threads: int, progress: Report | None = None) -> Peaks:
     flops = {}
     for dtype in types:
         report(f"measuring products of {dtype}", next(steps), total)
-        flops[dtype] = cores * max(_product_rate(dtype, *sizes) for sizes in PRODUCTS)
+        rates = [_product_rate(dtype, *sizes) for sizes in PRODUCTS]
+        flops[dtype] = cores * max(*rates, *([_multiply_add_rate(alone)] if dtype == "float32" else []))
     sweepers = {threads: _sweepers(threads) for threads in {1, cores}}
     found = []
     for name, capacity, size, shared in levels:
@@ -110,6 +112,33 @@ def _product_rate(precision: str, rows: int, depth: int, columns: int) -> float:
     array = session.empty("x", (rows, depth))
     array[...] = 1
     return 2 * rows * depth * columns / _least_s(session, {"x": array})
+
+
+def _multiply_add_rate(target: CpuTarget) -> float:
+    """Operations a second, on one thread, of multiply-adds whose operands stay in registers."""
+    x = relax.Var("x", relax.TensorType((CHAINS,), "float32"))
+    session = _session(_module([x], lambda bb: bb.emit(relax.call_tir(bb.add_func(_chains(), "chains"), [x], x.ty))), target)
+    array = session.empty("x", (CHAINS,))
+    array[...] = 0.5
+    return 2 * CHAINS * STEPS / _least_s(session, {"x": array})
+
+
+def _chains() -> tvm.tirx.PrimFunc:
+    @T.prim_func(private=True, s_tir=True)
+    def chains(x: T.Buffer((CHAINS,), "float32"), y: T.Buffer((CHAINS,), "float32")) -> None:  # type: ignore[valid-type]
+        with T.sblock("chains"):
+            sums = T.sblock_alloc_buffer((CHAINS,), scope="local")
+            factor = T.sblock_alloc_buffer((1,), scope="local")
+            factor[0] = x[0]
+            for k in T.vectorized(CHAINS):
+                sums[k] = x[k]
+            for _ in range(STEPS):
+                for k in T.vectorized(CHAINS):
+                    sums[k] = sums[k] * factor[0] + factor[0]
+            for k in T.vectorized(CHAINS):
+                y[k] = sums[k]
+
+    return _own(chains)
 
 
 def _module(params: list[relax.Var], make: Callable[[relax.BlockBuilder], relax.Expr]) -> tvm.IRModule:

@@ -29,9 +29,10 @@ PLAIN_S = 1.0  # at most, for whole runs without a look at the kernels
 class Row:
     """One kernel in one run: all its calls together.
 
-    ``seconds``, ``median_s``: the least and the median time.  ``flops`` (by type of the operands), ``read``, ``written`` and
-    ``weights`` (bytes of ``read``): what it has to do; None where that is not known.  ``roofline_s``: the least time that this
-    machine could need; ``limit``: what sets it (a call that costs more than the work: overhead).
+    ``seconds``, ``median_s``: the least and the median time.  ``share``: of the time of all kernels.  ``flops`` (by type of the
+    operands), ``read``, ``written`` and ``weights`` (bytes of ``read``): what it has to do; None where that is not known.
+    ``roofline_s``: the least time that this machine could need; ``limit``: what sets it (a call that costs more than the work:
+    overhead).
     """
 
     name: str
@@ -93,7 +94,8 @@ class Row:
 class Report:
     """A profile of one model.  ``total_s``, ``total_median_s``: whole runs without a look at the kernels.
 
-    ``rows``: its kernels, the slowest first.  ``other_s``: the time of the program around them (memory, shapes), ``other_calls`` calls.
+    ``rows``: its kernels, the slowest first.  ``other_s``: the program around them (``other_calls`` calls for memory, shapes, views),
+    most of which is the timing itself.
     """
 
     model: str
@@ -143,11 +145,13 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
     Raises InputError when the session's program has no kernels that can be timed: it is one native function.
     """
     manifest = session.artifact.manifest
-    kernels = manifest.get("kernels", {})
+    kernels: dict[str, dict[str, Any]] = manifest.get("kernels", {})
     arrays = {name: _placed(session, name, array) for name, array in inputs.items()}
     whole = _whole_runs(session, arrays, runs)
     dynamic = {name for name, facts in kernels.items() if facts.get("work", {}).get("symbols")}
     times = profile(session, arrays, runs=runs, arguments_of=dynamic)
+    if not kernels:  # an artifact that says nothing of them: all that the VM itself does not bring
+        kernels = {t.name: {} for t in times if not t.name.startswith("vm.builtin.")}
     found = [t for t in times if t.name in kernels]
     if kernels and not found:
         raise InputError(
@@ -162,7 +166,7 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
     # what a run touches: all weights, and what the largest kernel works on
     touched = sum(w.get("weights") or 0 for w in works.values())
     touched += max((w["read"] - w["weights"] + w["written"] for w in works.values() if _has_bytes(w)), default=0)
-    everything = sum(t.seconds for t in times)
+    everything = sum(t.seconds for t in found)
     rows = tuple(_row(t, works[t.name], kernels[t.name], everything, touched, peaks) for t in found)
     others = [t for t in times if t.name not in kernels]
     return Report(
@@ -282,10 +286,8 @@ def _notes(found: list[KernelTime], works: Mapping[str, Mapping[str, Any]], kern
         notes.append(f"what {len(old)} kernels have to do is not in the artifact (an older Oarlock compiled it): compile the model again")
     unknown = [t.name for t in found if t.name not in old and (works[t.name]["flops"] is None or not _has_bytes(works[t.name]))]
     if unknown:
-        notes.append(
-            f"how often the loops of {len(unknown)} kernels run depends on data, so their operations are not counted: {', '.join(unknown[:4])}"
-            + (", …" if len(unknown) > 4 else "")
-        )
+        names = ", ".join(unknown[:4]) + (", …" if len(unknown) > 4 else "")
+        notes.append(f"how often the loops of {len(unknown)} kernels run depends on data, so their operations are not counted: {names}")
     if any(kernels[t.name].get("work", {}).get("symbols") for t in found):
         notes.append("the model has dynamic dims: operations and bytes are those of these inputs")
     return notes

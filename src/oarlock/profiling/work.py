@@ -185,15 +185,15 @@ class _Counter:
             self.loaded[load.source] = self.loaded.get(load.source, 0) + elements
 
     def _same(self, a: Number, b: Number) -> bool:
-        return a == b if isinstance(a, int) and isinstance(b, int) else compat.equal_dims(tirx_dim(a), tirx_dim(b))
+        return a == b if isinstance(a, int) and isinstance(b, int) else compat.equal_dims(_expression(a), _expression(b))
 
     def _least(self, a: Number, b: Number) -> Number:
         if isinstance(a, int) and isinstance(b, int):
             return min(a, b)
-        return compat.static(self.simplify(tirx.min(tirx_dim(a), tirx_dim(b))))
+        return compat.static(self.simplify(tirx.min(_expression(a), _expression(b))))
 
 
-def tirx_dim(size: Number) -> Any:
+def _expression(size: Number) -> Any:
     return tirx.const(size, "int64") if isinstance(size, int) else size
 
 
@@ -207,13 +207,16 @@ def _bytes(buffer: Any) -> int:
 
 def _product(sizes: Iterable[Any]) -> Number:
     number, rest = 1, None
-    for size in map(compat.static, sizes):
-        if isinstance(size, int):
-            number *= size
+    for size in sizes:
+        known: Number = compat.static(size)
+        if isinstance(known, int):
+            number *= known
         else:
-            size = size if str(size.ty) == "int64" else tirx.Cast("int64", size)
-            rest = size if rest is None else rest * size
-    return number if rest is None or number == 0 else rest * number if number != 1 else rest
+            known = known if str(known.ty) == "int64" else tirx.Cast("int64", known)
+            rest = known if rest is None else rest * known
+    if rest is None or number == 0:
+        return number
+    return rest if number == 1 else rest * number
 
 
 def _sum(sizes: Iterable[Number]) -> Number:
@@ -319,7 +322,9 @@ def _text(e: Any) -> str:
     if isinstance(e, (tirx.Max, tirx.Min)):
         return f"{'max' if isinstance(e, tirx.Max) else 'min'}({_text(e.a)},{_text(e.b)})"
     if sign := _SIGNS.get(type(e)):
-        parts = [f"({_text(p)})" if type(p) in _SIGNS and not (sign == "+" or _tight(e, p, i)) else _text(p) for i, p in enumerate((e.a, e.b))]
+        parts = [
+            f"({_text(p)})" if type(p) in _SIGNS and not (sign == "+" or _tight(e, p, i)) else _text(p) for i, p in enumerate((e.a, e.b))
+        ]
         return sign.join(parts)
     if isinstance(e, ir.Var) and e.name.isidentifier():
         return str(e.name)
