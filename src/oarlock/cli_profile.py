@@ -112,7 +112,7 @@ def _show(report: Report, top: int) -> None:
     if peaks := report.peaks:
         rates = ", ".join(f"{dtype} {rate / 1e9:.0f} GFLOP/s" for dtype, rate in peaks.flops.items())
         levels = ", ".join(f"{level.name} {level.rate / 1e9:.0f} GB/s" for level in peaks.levels)
-        out.print(f"[dim]{escape(peaks.cpu)}: {rates}; {levels} (measured {peaks.date})[/]")
+        out.print(f"[dim]{escape(peaks.cpu)}, measured {peaks.date}:\n{rates}; {levels}[/]")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("kernel", no_wrap=True, overflow="ellipsis", max_width=max(24, out.width - NUMBERS))
     for name in ("µs", "share", "MFLOP", "MB", "FLOP/B", "GF/s", "roof"):
@@ -127,7 +127,7 @@ def _show(report: Report, top: int) -> None:
         cells = f"{sum(row.seconds for row in rest) * 1e6:.1f}", f"{sum(row.share for row in rest):.1%}"
         table.add_row(f"[dim]{len(rest)} more kernels, {sum(row.calls for row in rest)} calls[/]", *cells)
     out.print(table)
-    known = f", their rooflines {report.roofline_s * 1e3:.3f} ms: [bold]{report.reached:.0%}[/] reached" if report.roofline_s else ""
+    known = f", roofline {report.roofline_s * 1e3:.3f} ms: [bold]{report.reached:.0%}[/] reached" if report.roofline_s else ""
     out.print(
         f"a run [bold]{report.total_s * 1e3:.3f} ms[/] (median {report.total_median_s * 1e3:.3f}); "
         f"kernels {report.kernels_s * 1e3:.3f} ms{known}"

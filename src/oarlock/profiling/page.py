@@ -60,7 +60,7 @@ svg.wide{display:none}svg.narrow{display:block}
 def render(report: Report) -> str:
     """The page as text."""
     title = f"{_base(report.model)} – profile"
-    document = json.dumps(report.to_json(), allow_nan=False).replace("</", "<\\/")
+    document = json.dumps(report.to_json(), allow_nan=False).replace("<", "\\u003c")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{_text(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n{_head(report)}\n{_tiles(report)}\n"
@@ -164,6 +164,7 @@ def _notes(report: Report) -> str:
         )
     lines.append(
         "A kernel's roofline is the larger of its operations at the peak and its bytes at the rate of where they can be: "
-        "what it works on in the smallest cache that holds it, its weights where all that a run touches has room. Times are the least of each call over the runs."
+        "what it works on in the smallest cache that holds it, its weights where "
+        "all that a run touches has room. Times are the least of each call over the runs."
     )
     return "<section><h2>Notes</h2>" + "".join(f'<p class="soft">{_text(line)}</p>' for line in lines) + "</section>"

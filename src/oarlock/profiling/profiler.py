@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..inputs import random_inputs
 from ..runtime.artifact import Artifact
 from ..runtime.session import Session
+from ..runtime.tvm_runtime import ENV_DIR
 from . import machine
 from .machine import Peaks
 from .roofline import Report, profile_session
@@ -67,6 +68,8 @@ def _peaks(threads: int, remeasure: bool, progress: Progress | None) -> Peaks | 
     """The machine's peaks; None where they are not known and the compiler that could measure them is not there."""
     if not remeasure and (found := machine.known(threads)):
         return found
+    if os.environ.get(ENV_DIR):
+        return None  # the process runs on libraries of its own, beside which the compiler must not be loaded
     try:
         from .measure import measure
     except ImportError:

@@ -2,7 +2,8 @@
 
 Counted in the kernel's tensor form, before it is scheduled: the arithmetic of each block times the elements of its result that are
 used (a tile that reaches past the end of a product does work that does not count), and of each operand the elements that are
-read, once.  An elementary function (exp, tanh, a square root) is one operation; so is a comparison that yields a number (max).
+read, once.  A call of an elementary function (exp, a square root) is one operation, where it is not written out as a polynomial (tanh);
+so is a comparison that yields a number (max).
 """
 
 from __future__ import annotations
