@@ -47,7 +47,7 @@ NUMBERS = 62  # columns that the numbers of the table take
 @click.option("--at", multiple=True, metavar="NAME=DIMS", help="Sizes of an input to run at, where its dims are dynamic.")
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(1), help="Timed runs.")
 @click.option("--top", default=15, show_default=True, type=click.IntRange(0), help="Kernels in the table; the rest are summed.")
-@click.option("--measure", is_flag=True, help="Measure what this machine can do again (about ten seconds).")
+@click.option("--measure", is_flag=True, help="Measure what this machine can do again; the best counts.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with the roofline and all kernels to this file.")
 @json_option
 def profile(
@@ -133,7 +133,7 @@ def _show(report: Report, top: int) -> None:
         f"kernels {report.kernels_s * 1e3:.3f} ms{known}"
     )
     for note in report.notes:
-        out.print(f"note: {escape(note)}")
+        out.print(f"note: {escape(note)}", soft_wrap=False)
 
 
 def _numbers(row: Row) -> list[str]:

@@ -118,8 +118,11 @@ def test_a_machine_is_measured_once(file: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(measuring, "measure", measure)
     loaded = oarlock.Artifact.load(file)
     assert [oarlock.profile(loaded, runs=1).peaks.flops["float32"] for _ in range(2)] == [1e11 + 1] * 2
+    # other load can only slow a measurement down: the best counts
     assert oarlock.profile(loaded, runs=1, remeasure=True).peaks.flops["float32"] == 1e11 + 2
-    assert measured == [1, 1]
+    measured[:] = []
+    assert oarlock.profile(loaded, runs=1, remeasure=True).peaks.flops["float32"] == 1e11 + 2
+    assert measured == [1]
     machines.file_path().write_text('{"' + machines.cpu_name() + ', 1 thread": {"cpu": 3}}')
     assert machines.known(1) is None
     machines.file_path().write_text("no JSON")
@@ -134,7 +137,8 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pyte
 
 
 def test_measuring_gives_plausible_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "MEASURE_S", 0.05)
+    monkeypatch.setattr(measuring, "MEASURE_S", 0.02)
+    monkeypatch.setattr(measuring, "ROUNDS", 2)
     peaks = measuring.measure(2)
     rates = [level.rate for level in peaks.levels]
     assert rates == sorted(rates, reverse=True) and peaks.levels[-1].name == "memory"

@@ -10,7 +10,7 @@ import platform
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,11 @@ def known(threads: int) -> Peaks | None:
         return None
 
 
-def keep(peaks: Peaks) -> Path:
-    """Put measurements into the file; returns its path."""
+def keep(peaks: Peaks) -> Peaks:
+    """Put measurements into the file; gives the best of them and of what was there, for other load can only slow them down."""
     path = file_path()
+    if (before := known(peaks.threads)) and before.cpu == peaks.cpu:
+        peaks = _best(before, peaks)
     document = json.dumps({**_read(), _key(peaks.cpu, peaks.threads): peaks.to_json()}, indent=1)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -108,7 +110,14 @@ def keep(peaks: Peaks) -> Path:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise InputError(f"what was measured of the machine cannot be kept: {error.strerror}", where=str(path)) from error
-    return path
+    return peaks
+
+
+def _best(before: Peaks, now: Peaks) -> Peaks:
+    rates = {level.name: level.rate for level in before.levels}
+    levels = tuple(replace(level, rate=max(level.rate, rates.get(level.name, 0.0))) for level in now.levels)
+    flops = {dtype: max(rate, before.flops.get(dtype, 0.0)) for dtype, rate in now.flops.items()}
+    return replace(now, flops=flops, levels=levels, call_s=min(before.call_s, now.call_s))
 
 
 def cpu_name() -> str:

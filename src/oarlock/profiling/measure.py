@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import itertools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,7 +25,8 @@ from .machine import MEMORY, Level, Peaks, caches, cpu_name
 
 ROW = 128  # floats that a step of a sweep takes: eight of the widest vectors hide the latency of an addition
 PRODUCTS = ((768, 512, 512), (1536, 256, 1024))  # rows, depth, columns
-MEASURE_S = 0.6  # for one peak; the least time counts
+ROUNDS = 5  # of all measurements: what disturbs one may be over in the next
+MEASURE_S = 0.15  # for one measurement of a round; the least time counts
 CHAINS, STEPS = 192, 20_000  # floats that are multiplied and added to at once (12 of the widest vectors), and how often
 SWEEP_S = 0.004  # what one timed call should take: long beside its own cost, short beside a disturbance
 LINKS = 16  # calls of a kernel that does nothing
@@ -34,34 +34,33 @@ Report = Callable[[str, int, int], None]
 
 
 def measure(threads: int, progress: Report | None = None) -> Peaks:
-    """The peaks of this machine for this many threads: about ten seconds.  ``progress``: called with (what, done, total).
+    """The peaks of this machine for this many threads: about fifteen seconds.  ``progress``: called with (what, done, total).
 
-    What each core has for itself is measured on one thread, which other load on the machine disturbs least, and counts once a core.
+    Other load can only slow a measurement down, so the best of several rounds counts.  What each core has for itself is measured on
+    one thread, which other load disturbs least, and counts once a core.
     """
     report: Report = progress or (lambda what, done, total: None)
     cores = min(threads, physical_cores())
     alone = CpuTarget(threads=1, executor="vm")
-    types = ["float32", *(["bfloat16"] if FEATURE in compat.llvm_features(alone.tvm_target) else [])]
+    report("compiling what measures", 0, ROUNDS)
+    probes: dict[str, list[Callable[[], float]]] = {"float32": [_multiply_adds(alone), *(_product("float32", *s) for s in PRODUCTS)]}
+    if FEATURE in compat.llvm_features(alone.tvm_target):
+        probes["bfloat16"] = [_product("bfloat16", *s) for s in PRODUCTS]
+    sweepers = {n: _sweepers(n) for n in {1, cores}}
     levels = _levels(cores)
-    steps, total = itertools.count(), len(types) + len(levels) + 1
-    flops = {}
-    for dtype in types:
-        report(f"measuring products of {dtype}", next(steps), total)
-        rates = [_product_rate(dtype, *sizes) for sizes in PRODUCTS]
-        flops[dtype] = cores * max(*rates, *([_multiply_add_rate(alone)] if dtype == "float32" else []))
-    sweepers = {threads: _sweepers(threads) for threads in {1, cores}}
-    found = []
-    for name, capacity, size, shared in levels:
-        report(f"measuring {name}", next(steps), total)
-        one = _sweeps(sweepers[1], size if shared else size // cores)
-        if shared:
-            found.append(Level(name, capacity, max(one, _sweeps(sweepers[cores], size)) if cores > 1 else one))
-        else:
-            found.append(Level(name, capacity, one * cores))
-    report("measuring calls", next(steps), total)
+    for name, _, size, shared in levels:
+        used = sweepers.values() if shared else [sweepers[1]]
+        probes[name] = [_sweeps(pair, size if shared else size // cores) for pair in used]
+    best = dict.fromkeys(probes, 0.0)
+    for number in range(ROUNDS):
+        for name, tries in probes.items():
+            report(f"measuring {name}", number, ROUNDS)
+            best[name] = max(best[name], *(probe() for probe in tries))
     times = profile(_session(_chain(), alone), {"x": np.zeros(1, "float32")}, runs=50)
     call_s = next(t.seconds / t.calls for t in times if t.calls == LINKS)
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    flops = {name: rate * cores for name, rate in best.items() if name in ("float32", "bfloat16")}
+    found = [Level(name, capacity, best[name] * (1 if shared else cores)) for name, capacity, _, shared in levels]
     return Peaks(cpu_name(), threads, flops, tuple(_falling(found)), call_s, date)
 
 
@@ -103,24 +102,24 @@ def _session(module: tvm.IRModule, target: CpuTarget) -> Session:
 # ---- operations ------------------------------------------------------------------------------------------------------
 
 
-def _product_rate(precision: str, rows: int, depth: int, columns: int) -> float:
-    """Operations a second, on one thread, of a product that is large enough to be all there is."""
+def _product(precision: str, rows: int, depth: int, columns: int) -> Callable[[], float]:
+    """Measures operations a second, on one thread, of a product that is large enough to be all there is."""
     target = CpuTarget(threads=1, executor="vm", precision=precision)
     weights = np.full((depth, columns), 0.5, "float32")
     x = relax.Var("x", relax.TensorType((rows, depth), "float32"))
     session = _session(_module([x], lambda bb: bb.emit(relax.op.matmul(x, relax.const(weights)))), target)
     array = session.empty("x", (rows, depth))
     array[...] = 1
-    return 2 * rows * depth * columns / _least_s(session, {"x": array})
+    return lambda: 2 * rows * depth * columns / _least_s(session, {"x": array})
 
 
-def _multiply_add_rate(target: CpuTarget) -> float:
-    """Operations a second, on one thread, of multiply-adds whose operands stay in registers."""
+def _multiply_adds(target: CpuTarget) -> Callable[[], float]:
+    """Measures operations a second, on one thread, of multiply-adds whose operands stay in registers."""
     x = relax.Var("x", relax.TensorType((CHAINS,), "float32"))
     session = _session(_module([x], lambda bb: bb.emit(relax.call_tir(bb.add_func(_chains(), "chains"), [x], x.ty))), target)
     array = session.empty("x", (CHAINS,))
     array[...] = 0.5
-    return 2 * CHAINS * STEPS / _least_s(session, {"x": array})
+    return lambda: 2 * CHAINS * STEPS / _least_s(session, {"x": array})
 
 
 def _chains() -> tvm.tirx.PrimFunc:
@@ -158,10 +157,10 @@ def _sweepers(threads: int) -> tuple[Session, Session]:
     return reading, updating
 
 
-def _sweeps(sweepers: tuple[Session, Session], size: int) -> float:
-    """Bytes a second of sweeps over ``size`` bytes: the faster of reading alone and of reading and writing."""
+def _sweeps(sweepers: tuple[Session, Session], size: int) -> Callable[[], float]:
+    """Measures bytes a second of sweeps over ``size`` bytes: the faster of reading alone and of reading and writing."""
     # the second program reads two arrays, which share the space, and writes one of them
-    return max(_sweep_rate(sweepers[0], size, 1), _sweep_rate(sweepers[1], size // 2, 3))
+    return lambda: max(_sweep_rate(sweepers[0], size, 1), _sweep_rate(sweepers[1], size // 2, 3))
 
 
 def _sweep_rate(session: Session, size: int, passes: int) -> float:

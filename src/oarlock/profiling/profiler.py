@@ -40,7 +40,7 @@ def profile(
     target, shapes, threads, options: as in compile; an artifact takes threads alone
     inputs     arrays by name, or a function that gives them for a session; default: seeded random ones, where dynamic dims take
                the sizes of ``at`` (else of ``shapes``)
-    runs       timed runs.  ``remeasure``: measure the machine's peaks again, which are kept otherwise
+    runs       timed runs.  ``remeasure``: measure the machine's peaks again; the best of all measurements is kept
     progress   called with (what, done, total)
 
     Raises what compile raises, and InputError for an artifact that is one native function.
@@ -74,6 +74,4 @@ def _peaks(threads: int, remeasure: bool, progress: Progress | None) -> Peaks | 
         from .measure import measure
     except ImportError:
         return None
-    peaks = measure(threads, progress)
-    machine.keep(peaks)
-    return peaks
+    return machine.keep(measure(threads, progress))

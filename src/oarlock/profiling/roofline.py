@@ -22,6 +22,7 @@ from .machine import Peaks
 from .sizes import evaluate, is_size
 
 COMPUTE, MEMORY, OVERHEAD, UNKNOWN = "compute", "memory", "overhead", "unknown"
+FASTER = 1.1  # a kernel that reaches more of its roofline shows that the machine was measured too slow
 PLAIN_S = 1.0  # at most, for whole runs without a look at the kernels
 
 
@@ -168,6 +169,8 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
     touched += max((w["read"] - w["weights"] + w["written"] for w in works.values() if _has_bytes(w)), default=0)
     everything = sum(t.seconds for t in found)
     rows = tuple(_row(t, works[t.name], kernels[t.name], everything, touched, peaks) for t in found)
+    if fast := sum(1 for row in rows if row.reached is not None and row.reached > FASTER):
+        notes.append(f"{fast} kernels are faster than what was measured of the machine: measure it again (--measure) when little else runs")
     others = [t for t in times if t.name not in kernels]
     return Report(
         model=model,
