@@ -64,11 +64,11 @@ def run(name: str, asked: argparse.Namespace, remeasure: bool) -> dict[str, Any]
     )
     session = oarlock.Session(oarlock.compile(model.graph, shapes=shapes, threads=asked.threads, options=precision))
     session.run(data)
-    times = []
+    clock, times = time.thread_time if asked.threads == 1 else time.perf_counter, []
     for _ in range(asked.runs):
-        start = time.perf_counter()
+        start = clock()
         session.run(data)
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return report.to_json() | {"shape": list(model.shape), "used_s": min(times), "date": time.strftime("%Y-%m-%d")}
 
 
@@ -88,7 +88,8 @@ def document(results: dict[str, Any]) -> str:
         "Made by `make bench-roofline`. A kernel's roofline is the larger of two times: its operations at the machine's peak, and its",
         "bytes at the rate of where they can be (what it works on in the smallest cache that holds it, its weights where all that a run",
         "touches has room). `run` is a whole run of the model as it is compiled for use; `kernels` the sum of its kernels as they are",
-        "timed in place, each with about a microsecond of timing; both are least times. `reached` is the sum of the rooflines by `run`.",
+        "timed in place, each with about a microsecond of timing; both are least times (`run` on one thread: of the processor).",
+        "`reached` is the sum of the rooflines by `run`.",
         "`lost` is a kernel's time over its roofline, in all its calls.",
         "",
         f"{cpu_name()}, {os.cpu_count()} logical CPUs; Oarlock {oarlock.__version__}.",

@@ -82,8 +82,11 @@ class _Chart:
         """What the lines are; drawn last, so that dots do not hide them."""
         parts = []
         for dtype in sorted(self.types):
-            label, y = f"{dtype} {self.peaks.flops[dtype] / 1e9:.0f} GFLOP/s", self.y(self.peaks.flops[dtype])
-            parts.append(f'<text class="halo" x="{self.width - _RIGHT - 4}" y="{y - 7:.1f}" text-anchor="end">{html.escape(label)}</text>')
+            rate = self.peaks.flops[dtype]
+            # at the left end, above the slopes: large kernels are at the right
+            x = max(_LEFT, self.x(rate / max(level.rate for level in self.peaks.levels)))
+            label = html.escape(f"{dtype} {rate / 1e9:.0f} GFLOP/s")
+            parts.append(f'<text class="halo" x="{x:.1f}" y="{self.y(rate) - 7:.1f}">{label}</text>')
         shown: list[float] = []
         for level in self.peaks.levels:
             x0, y0, x1, y1 = self._slope(level)

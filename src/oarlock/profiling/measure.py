@@ -24,10 +24,9 @@ from ..targets.cpu.dots import FEATURE
 from .machine import MEMORY, Level, Peaks, caches, cpu_name
 
 ROW = 128  # floats that a step of a sweep takes: eight of the widest vectors hide the latency of an addition
-PRODUCTS = ((768, 512, 512), (1536, 256, 1024))  # rows, depth, columns
+PRODUCTS = ((196, 384, 1536), (768, 512, 512), (1536, 256, 1024))  # rows, depth, columns: one fits the tiles of a machine best
 ROUNDS = 5  # of all measurements: what disturbs one may be over in the next
 MEASURE_S = 0.15  # for one measurement of a round; the least time counts
-CHAINS, STEPS = 192, 20_000  # floats that are multiplied and added to at once (12 of the widest vectors), and how often
 SWEEP_S = 0.004  # what one timed call should take: long beside its own cost, short beside a disturbance
 LINKS = 16  # calls of a kernel that does nothing
 Report = Callable[[str, int, int], None]
@@ -43,7 +42,7 @@ def measure(threads: int, progress: Report | None = None) -> Peaks:
     cores = min(threads, physical_cores())
     alone = CpuTarget(threads=1, executor="vm")
     report("compiling what measures", 0, ROUNDS)
-    probes: dict[str, list[Callable[[], float]]] = {"float32": [_multiply_adds(alone), *(_product("float32", *s) for s in PRODUCTS)]}
+    probes: dict[str, list[Callable[[], float]]] = {"float32": [_product("float32", *s) for s in PRODUCTS]}
     if FEATURE in compat.llvm_features(alone.tvm_target):
         probes["bfloat16"] = [_product("bfloat16", *s) for s in PRODUCTS]
     sweepers = {n: _sweepers(n) for n in {1, cores}}
@@ -84,11 +83,13 @@ def _falling(levels: list[Level]) -> list[Level]:
 
 
 def _least_s(session: Session, inputs: Mapping[str, Any]) -> float:
+    # where one thread does all, its own time leaves out what the machine does in between
+    clock = time.thread_time if session.threads == 1 else time.perf_counter
     least, end = float("inf"), time.perf_counter() + MEASURE_S
     while time.perf_counter() < end:
-        start = time.perf_counter()
+        start = clock()
         session.run(inputs)
-        least = min(least, time.perf_counter() - start)
+        least = min(least, clock() - start)
     return least
 
 
@@ -111,33 +112,6 @@ def _product(precision: str, rows: int, depth: int, columns: int) -> Callable[[]
     array = session.empty("x", (rows, depth))
     array[...] = 1
     return lambda: 2 * rows * depth * columns / _least_s(session, {"x": array})
-
-
-def _multiply_adds(target: CpuTarget) -> Callable[[], float]:
-    """Measures operations a second, on one thread, of multiply-adds whose operands stay in registers."""
-    x = relax.Var("x", relax.TensorType((CHAINS,), "float32"))
-    session = _session(_module([x], lambda bb: bb.emit(relax.call_tir(bb.add_func(_chains(), "chains"), [x], x.ty))), target)
-    array = session.empty("x", (CHAINS,))
-    array[...] = 0.5
-    return lambda: 2 * CHAINS * STEPS / _least_s(session, {"x": array})
-
-
-def _chains() -> tvm.tirx.PrimFunc:
-    @T.prim_func(private=True, s_tir=True)
-    def chains(x: T.Buffer((CHAINS,), "float32"), y: T.Buffer((CHAINS,), "float32")) -> None:  # type: ignore[valid-type]
-        with T.sblock("chains"):
-            sums = T.sblock_alloc_buffer((CHAINS,), scope="local")
-            factor = T.sblock_alloc_buffer((1,), scope="local")
-            factor[0] = x[0]
-            for k in T.vectorized(CHAINS):
-                sums[k] = x[k]
-            for _ in range(STEPS):
-                for k in T.vectorized(CHAINS):
-                    sums[k] = sums[k] * factor[0] + factor[0]
-            for k in T.vectorized(CHAINS):
-                y[k] = sums[k]
-
-    return _own(chains)
 
 
 def _module(params: list[relax.Var], make: Callable[[relax.BlockBuilder], relax.Expr]) -> tvm.IRModule:
