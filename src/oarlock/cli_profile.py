@@ -110,9 +110,9 @@ def _show(report: Report, top: int) -> None:
         + (" (compiled with executor=vm)" if report.options.get("executor") == "vm" else "")
     )
     if peaks := report.peaks:
-        rates = ", ".join(f"{dtype} {rate / 1e9:.0f} GFLOP/s" for dtype, rate in peaks.flops.items())
+        rates = ", ".join(f"{dtype} {rate / 1e9:.0f}" for dtype, rate in peaks.flops.items())
         levels = ", ".join(f"{level.name} {level.rate / 1e9:.0f} GB/s" for level in peaks.levels)
-        out.print(f"[dim]{escape(peaks.cpu)}, measured {peaks.date}:\n{rates}; {levels}[/]")
+        out.print(f"[dim]{escape(peaks.cpu)}, measured {peaks.date}:\n{rates} GFLOP/s; {levels}[/]")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("kernel", no_wrap=True, overflow="ellipsis", max_width=max(24, out.width - NUMBERS))
     for name in ("µs", "share", "MFLOP", "MB", "FLOP/B", "GF/s", "roof"):

@@ -124,6 +124,18 @@ def test_bfloat16_products_count_as_such() -> None:
     assert work["weights"] == 48 * 64 * 2 + 64 * F4
 
 
+@pytest.mark.skipif(
+    not {"avx512vnni", "avxvnni"} & compat.llvm_features(targets.get("cpu").tvm_target), reason="this machine has no AVX-VNNI"
+)
+def test_products_of_integers_count_as_such() -> None:
+    w = np.ones((48, 64), "int8")
+    work = the_one(
+        works([var("x", (37, 48), "int8")], lambda bb, x: op.matmul(x, compat.constant(w), out_dtype="int32"), precision="int8"), "product"
+    )
+    assert work["flops"] == {"int8": 2 * 37 * 48 * 64}
+    assert 48 * 64 <= work["weights"] <= 48 * 64 + 64 * F4
+
+
 def test_rows_of_a_table_count_not_the_table() -> None:
     table = normal(5000, 64)
     (work,) = works([var("i", (7,), "int64")], lambda bb, i: op.take(relax.const(table), i, axis=0)).values()

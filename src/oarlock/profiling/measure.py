@@ -20,7 +20,7 @@ from ..runtime.profile import profile
 from ..runtime.session import Session
 from ..runtime.signature import Signature, TensorSpec
 from ..targets.cpu import CpuTarget
-from ..targets.cpu.dots import FEATURE
+from ..targets.cpu.dots import PRECISIONS
 from .machine import MEMORY, Level, Peaks, caches, cpu_name
 
 ROW = 128  # floats that a step of a sweep takes: eight of the widest vectors hide the latency of an addition
@@ -42,9 +42,9 @@ def measure(threads: int, progress: Report | None = None) -> Peaks:
     cores = min(threads, physical_cores())
     alone = CpuTarget(threads=1, executor="vm")
     report("compiling what measures", 0, ROUNDS)
-    probes: dict[str, list[Callable[[], float]]] = {"float32": [_product("float32", *s) for s in PRODUCTS]}
-    if FEATURE in compat.llvm_features(alone.tvm_target):
-        probes["bfloat16"] = [_product("bfloat16", *s) for s in PRODUCTS]
+    has = compat.llvm_features(alone.tvm_target)
+    types = [precision for precision, narrow in PRECISIONS.items() if narrow is None or has.intersection(narrow.features)]
+    probes: dict[str, list[Callable[[], float]]] = {dtype: [_product(dtype, *s) for s in PRODUCTS] for dtype in types}
     sweepers = {n: _sweepers(n) for n in {1, cores}}
     levels = _levels(cores)
     for name, _, size, shared in levels:
@@ -58,7 +58,7 @@ def measure(threads: int, progress: Report | None = None) -> Peaks:
     times = profile(_session(_chain(), alone), {"x": np.zeros(1, "float32")}, runs=50)
     call_s = next(t.seconds / t.calls for t in times if t.calls == LINKS)
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    flops = {name: rate * cores for name, rate in best.items() if name in ("float32", "bfloat16")}
+    flops = {name: rate * cores for name, rate in best.items() if name in types}
     found = [Level(name, capacity, best[name] * (1 if shared else cores)) for name, capacity, _, shared in levels]
     return Peaks(cpu_name(), threads, flops, tuple(_falling(found)), call_s, date)
 
@@ -96,7 +96,7 @@ def _least_s(session: Session, inputs: Mapping[str, Any]) -> float:
 def _session(module: tvm.IRModule, target: CpuTarget) -> Session:
     built = pipeline.build(module, target)
     specs = [TensorSpec(p.name, str(p.ty.dtype), (None,) * len(p.ty.shape)) for p in module["main"].params]
-    signature = Signature(tuple(specs), (TensorSpec("y", "float32", None),))
+    signature = Signature(tuple(specs), (TensorSpec("y", str(module["main"].ret_ty.fields[0].dtype), None),))
     return Session(Artifact(built.library, built.weights, signature, {"runtime": dict(target.runtime)}))
 
 
@@ -106,9 +106,10 @@ def _session(module: tvm.IRModule, target: CpuTarget) -> Session:
 def _product(precision: str, rows: int, depth: int, columns: int) -> Callable[[], float]:
     """Measures operations a second, on one thread, of a product that is large enough to be all there is."""
     target = CpuTarget(threads=1, executor="vm", precision=precision)
-    weights = np.full((depth, columns), 0.5, "float32")
-    x = relax.Var("x", relax.TensorType((rows, depth), "float32"))
-    session = _session(_module([x], lambda bb: bb.emit(relax.op.matmul(x, relax.const(weights)))), target)
+    dtype, total = ("int8", "int32") if precision == "int8" else ("float32", "float32")
+    weights = compat.constant(np.full((depth, columns), 1, dtype))
+    x = relax.Var("x", relax.TensorType((rows, depth), dtype))
+    session = _session(_module([x], lambda bb: bb.emit(relax.op.matmul(x, weights, out_dtype=total))), target)
     array = session.empty("x", (rows, depth))
     array[...] = 1
     return lambda: 2 * rows * depth * columns / _least_s(session, {"x": array})

@@ -275,7 +275,10 @@ def _is_opaque(e: Any) -> bool:
 
 
 def _operations(e: Any) -> dict[str, int]:
-    """Operations on floats in an expression, by what the operands are; what computes indices or decides counts nothing."""
+    """Operations on floats, and products of narrow integers, in an expression, by what the operands are.
+
+    What computes indices or decides counts nothing.
+    """
     found: dict[str, int] = {}
     if isinstance(e, compat.Load):
         return found
@@ -288,16 +291,21 @@ def _operations(e: Any) -> dict[str, int]:
         for dtype, count in _operations(child).items():
             found[dtype] = found.get(dtype, 0) + count
     counts = isinstance(e, _ARITHMETIC) or isinstance(e, ir.Call) and _name(e) not in _FREE
-    if counts and str(e.ty).startswith(("float", "bfloat")):
-        narrow = _is_narrow_product(e) or isinstance(e, tirx.Add) and any(map(_is_narrow_product, children))
-        kind = "bfloat16" if narrow else "float64" if str(e.ty) == "float64" else "float32"
+    narrow = _narrow(e) or next(filter(None, map(_narrow, children)), "") if counts and isinstance(e, (tirx.Mul, tirx.Add)) else ""
+    if counts and (narrow or str(e.ty).startswith(("float", "bfloat"))):
+        kind = narrow or ("float64" if str(e.ty) == "float64" else "float32")
         found[kind] = found.get(kind, 0) + 1
     return found
 
 
-def _is_narrow_product(e: Any) -> bool:
-    """Whether both factors of a product are widened bfloat16 numbers, as an instruction for dot products takes them."""
-    return isinstance(e, tirx.Mul) and all(isinstance(f, tirx.Cast) and str(f.value.ty) == "bfloat16" for f in (e.a, e.b))
+def _narrow(e: Any) -> str:
+    """The type of the factors of a product, where they are widened for it, as an instruction for dot products takes them."""
+    if not isinstance(e, tirx.Mul) or not all(isinstance(f, tirx.Cast) for f in (e.a, e.b)):
+        return ""
+    types = {str(f.value.ty) for f in (e.a, e.b)}
+    if types == {"bfloat16"}:
+        return "bfloat16"
+    return "int8" if types <= {"int8", "uint8"} and str(e.ty) == "int32" else ""
 
 
 # ---- sizes as the manifest has them ----------------------------------------------------------------------------------
