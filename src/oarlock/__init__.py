@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .kernels.contest import tune
     from .model import Program, load_model
     from .ops.registry import operator
+    from .profiling.profiler import profile
     from .runtime.artifact import Artifact
     from .runtime.session import Session, load
 
@@ -42,6 +43,7 @@ _LAZY = {
     "load": ".runtime.session",
     "load_model": ".model",
     "operator": ".ops.registry",
+    "profile": ".profiling.profiler",
     "tune": ".kernels.contest",
 }
 
@@ -63,6 +65,7 @@ __all__ = [
     "load",
     "load_model",
     "operator",
+    "profile",
     "tune",
 ]
 

@@ -1,4 +1,4 @@
-"""The command ``oarlock``: inspect, compile, tune, run, bench, check, operators, records.  Each is thin over the API.
+"""The command ``oarlock``: inspect, compile, tune, run, bench, profile, check, operators, records.  Each is thin over the API.
 
 Exit status: 0 good; 1 the comparison or the support check failed; 2 wrong usage; 3 a user error (bad model, bad input,
 unsupported operator); 4 an internal error.  With ``--json`` stdout holds one JSON document; progress goes to stderr.
@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from . import cli_tune
+from . import cli_profile, cli_tune
 from .cli_common import (
     echo_json,
     err,
     escape,
     image_option,
+    is_artifact,
     json_option,
     model_argument,
+    model_inputs,
     npz_option,
     option_option,
     out,
@@ -67,6 +69,7 @@ def main() -> None:
     """Compile PaddlePaddle models with Apache TVM and run them, with no Paddle installed."""
 
 
+main.add_command(cli_profile.profile)
 main.add_command(cli_tune.tune)
 main.add_command(cli_tune.records)
 
@@ -163,7 +166,7 @@ def run(
     from .inputs import save_npz
 
     session = _session(model, target, shapes, threads, options)
-    outputs = session.run(_inputs(session, shapes, npz, image, seed))
+    outputs = session.run(model_inputs(session, shapes, npz, image, seed))
     if save:
         save_npz(save, outputs)
     facts = [_summary(name, array) for name, array in outputs.items()]
@@ -204,7 +207,7 @@ def bench(
     from .timing import measure
 
     session = _session(model, target, shapes, threads, options)
-    inputs = _inputs(session, shapes, npz, image, 0)
+    inputs = model_inputs(session, shapes, npz, image, 0)
     with progress("running") as step:
         timing = measure(session.run, inputs, runs=runs, warmup=warmup, progress=lambda done, total: step("running", done, total))
     facts = timing.to_json() | {"threads": session.threads, "inputs": {k: list(v.shape) for k, v in inputs.items()}}
@@ -251,7 +254,7 @@ def check(
     from .checking import check
 
     session = _session(model, target, shapes, threads, options)
-    report = check(model, _inputs(session, shapes, npz, image, seed), tolerance=tolerance, python=python, session=session)
+    report = check(model, model_inputs(session, shapes, npz, image, seed), tolerance=tolerance, python=python, session=session)
     if as_json:
         echo_json(report.to_json())
     else:
@@ -309,22 +312,11 @@ def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | N
     """A session of an artifact file, or of a model compiled in memory."""
     from .runtime.session import Session
 
-    if _is_artifact(model):
+    if is_artifact(model):
         if options:
             raise InputError("an artifact is compiled already, so it takes no options", where=str(model), todo="give --option to compile")
         return Session(model, threads=threads)
     return Session(_compile(model, target, shapes, threads, options), threads=threads)
-
-
-def _is_artifact(path: Path) -> bool:
-    """Whether a file is an artifact or was one: by its name, or by the first bytes of a zip archive, which no model has."""
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return path.suffix == ".oar" or file.read(4) == b"PK\x03\x04"
-    except OSError:
-        return False  # the reader says why
 
 
 def _default_output(model: Path) -> Path:
@@ -332,24 +324,6 @@ def _default_output(model: Path) -> Path:
     model = model.absolute()
     name = model.stem if model.suffix in (".json", ".pdmodel") else model.name or "model"
     return Path(f"{name}.oar")
-
-
-def _inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int) -> dict[str, np.ndarray]:
-    from .inputs import image_inputs, npz_inputs, parse_shapes, random_inputs
-
-    if npz and image:
-        raise InputError("--npz and --image were both given", todo="give one of them")
-    if npz:
-        return npz_inputs(npz)
-    given = parse_shapes(shapes)
-    if image:
-        pictures = [s for s in session.inputs if s.shape is not None and len(s.shape) == 4]
-        if len(session.inputs) != 1 or not pictures:
-            raise InputError(
-                "--image needs a model with one image input", todo=f"the inputs are {', '.join(map(str, session.inputs))}; give --npz"
-            )
-        return image_inputs(pictures[0], image, given.get(pictures[0].name))
-    return random_inputs(session.inputs, given, seed)
 
 
 def _summary(name: str, array: np.ndarray) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the commands share: consoles, options, progress, JSON."""
+"""What the commands share: consoles, options, progress, inputs, JSON."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .runtime.session import Session
 
 out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -76,3 +81,33 @@ def finite(value: Any) -> Any:
 
 def escape(text: str) -> str:
     return text.replace("[", "\\[")
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether a file is an artifact or was one: by its name, or by the first bytes of a zip archive, which no model has."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return path.suffix == ".oar" or file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False  # the reader says why
+
+
+def model_inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int) -> dict[str, np.ndarray]:
+    """What a command runs a session on: of an .npz file, a picture, or seeded random numbers."""
+    from .inputs import image_inputs, npz_inputs, parse_shapes, random_inputs
+
+    if npz and image:
+        raise InputError("--npz and --image were both given", todo="give one of them")
+    if npz:
+        return npz_inputs(npz)
+    given = parse_shapes(shapes)
+    if image:
+        pictures = [s for s in session.inputs if s.shape is not None and len(s.shape) == 4]
+        if len(session.inputs) != 1 or not pictures:
+            raise InputError(
+                "--image needs a model with one image input", todo=f"the inputs are {', '.join(map(str, session.inputs))}; give --npz"
+            )
+        return image_inputs(pictures[0], image, given.get(pictures[0].name))
+    return random_inputs(session.inputs, given, seed)

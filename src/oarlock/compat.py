@@ -47,6 +47,9 @@ def llvm_features(target: tvm.target.Target) -> frozenset[str]:
 Constant: Any = tvm.ir.GenericConst  # what relax.const makes
 
 
+Load: Any = tvm.ir.TensorLoad  # what tirx.BufferLoad makes: source, indices
+
+
 def constant_array(constant: Constant) -> np.ndarray:
     """A Relax constant as a numpy array (bfloat16 as ml_dtypes.bfloat16)."""
     return constant.value.numpy()
@@ -232,6 +235,13 @@ def has_parallel_loops(function: tvm.tirx.PrimFunc) -> bool:
 def structural_name(function: tvm.tirx.PrimFunc) -> str:
     """A short name for what a kernel computes: equal for equal kernels, whatever their variables are called, in any process."""
     return f"{tvm_ffi.structural_hash(function) & 0xFFFFFFFFFFFFFFFF:016x}"
+
+
+def stored_buffers(function: tvm.tirx.PrimFunc) -> set[tvm.ir.Var]:
+    """The buffers that a kernel stores into."""
+    found: set[tvm.ir.Var] = set()
+    tvm_ffi.structural_walk(function.body, (tvm.tirx.BufferStore, lambda store: found.add(store.buffer)))
+    return found
 
 
 def block_values(sch: s_tir.Schedule, block: s_tir.schedule.SBlockRV) -> list[tvm.ir.Expr]:

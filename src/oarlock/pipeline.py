@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tvm
@@ -21,6 +22,7 @@ from . import compat
 from .errors import InputError, InternalError, OarlockError, UnsupportedError
 from .kernels import Choices
 from .kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
+from .profiling.work import count_work
 from .rules.affine import fold_affine
 from .rules.constants import fold_moves
 from .rules.dataflow import dataflow_blocks
@@ -33,7 +35,7 @@ from .rules.weights import Weights, lift_weights
 from .targets import Notes, Stage, Target
 
 Dump = Callable[[str, tvm.IRModule], None]
-Kernels = dict[str, dict[str, str]]
+Kernels = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Built:
     """``library``: a shared object whose Relax VM function ``main`` takes (inputs…, weights…) and returns a tuple.
 
     ``weights``: what to pass after the inputs, in order.  ``notes``: what the stages had to tell (schedules that fell back, …).
-    ``kernels``: function name → its schedule, and its workload and candidate where there was a choice.
+    ``kernels``: function name → its schedule, its workload and candidate where there was a choice, and its work (profiling/work.py).
     """
 
     library: bytes
@@ -53,6 +55,7 @@ class Built:
 def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels) -> list[Stage]:
     """All stages for ``target``; the lifted weights are put into ``weights``, what the kernels are into ``kernels``."""
     t, integers = relax.transform, target.integer_depths
+    work: dict[str, dict[str, Any]] = {}
     return [
         _passes("canonicalise", t.Normalize(), t.DecomposeOpsForInference()),
         # before folding, which makes floats of quantised weights
@@ -77,9 +80,11 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels)
         _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()),
         # after fusing, which matches shapes between kernels; before schedules, which reason about extents
         Stage("name-sizes", lambda mod, notes: name_sizes(mod)),
+        # what a kernel has to do, before its schedule says how
+        Stage("count-work", lambda mod, notes: _note_work(mod, work)),
         # schedules see whole fused kernels
         *target.kernel_stages(choices),
-        Stage("note-kernels", lambda mod, notes: _note_kernels(mod, kernels)),
+        Stage("note-kernels", lambda mod, notes: _note_kernels(mod, kernels, work)),
         # weights leave the module only now: every rule above may look into constants
         Stage("lift-weights", lambda mod, notes: lift_weights(mod, weights)),
         *target.program_stages(weights),
@@ -149,12 +154,19 @@ def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
     return mod
 
 
-def _note_kernels(mod: tvm.IRModule, kernels: Kernels) -> tvm.IRModule:
-    """What each scheduled kernel is, by its attributes; the module stays as it is."""
+def _note_work(mod: tvm.IRModule, work: dict[str, dict[str, Any]]) -> tvm.IRModule:
+    """What each fused kernel has to do, for ``note-kernels``; the module stays as it is."""
+    work.update(count_work(mod))
+    return mod
+
+
+def _note_kernels(mod: tvm.IRModule, kernels: Kernels, work: dict[str, dict[str, Any]]) -> tvm.IRModule:
+    """What each scheduled kernel is, by its attributes, and what it has to do; the module stays as it is."""
     names = {SCHEDULE: "schedule", WORKLOAD: "workload", CANDIDATE: "candidate"}
     for gv, function in mod.functions.items():
         if SCHEDULE in (function.attrs or {}):
-            kernels[gv.name_hint] = {name: str(function.attrs[key]) for key, name in names.items() if key in function.attrs}
+            facts: dict[str, Any] = {name: str(function.attrs[key]) for key, name in names.items() if key in function.attrs}
+            kernels[gv.name_hint] = facts | ({"work": work[gv.name_hint]} if gv.name_hint in work else {})
     return mod
 
 

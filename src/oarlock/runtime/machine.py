@@ -13,6 +13,11 @@ def default_threads() -> int:
         value = os.environ.get(name, "")
         if value.isdecimal() and int(value) > 0:
             return int(value)
+    return physical_cores()
+
+
+def physical_cores() -> int:
+    """How many cores this process may use, hardware threads of one core counted once."""
     cores = {_core_of(cpu) for cpu in os.sched_getaffinity(0)}
     return max(1, min(len(cores), _quota() or len(cores)))
 

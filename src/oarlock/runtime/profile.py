@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +14,28 @@ from .session import Session
 
 @dataclass(frozen=True)
 class KernelTime:
-    """One function of the program: how often a run calls it, and the seconds that all its calls in one run take."""
+    """One function of the program: how often a run calls it, and the seconds that all its calls in one run take.
+
+    ``seconds`` adds up the least of each call over the runs; ``median`` is that of whole runs.  ``arguments``: for each call in a
+    run what it was given, where that was asked for: the shape of a tensor, or a number.
+    """
 
     name: str
     calls: int
     seconds: float
+    median: float = 0.0
+    arguments: tuple[tuple[Any, ...], ...] = ()
 
 
-def profile(session: Session, inputs: Mapping[str, Any], *, runs: int = 10) -> list[KernelTime]:
+def profile(session: Session, inputs: Mapping[str, Any], *, runs: int = 10, arguments_of: Collection[str] = ()) -> list[KernelTime]:
     """Run the model ``runs`` times and time each of its functions, the slowest first.
 
     A call's time is its least over the runs, so that what else the machine does counts little; about a microsecond of each is
     the measuring itself.  Functions of the VM (``vm.builtin.…``: memory, shapes) are among them.  A model that was compiled into
     one function shows as that: compile it with the option ``executor="vm"`` to see its kernels.
+    ``arguments_of``: functions whose arguments are to be told, from one run more, which is not timed.
     """
+    given: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     clock = time.perf_counter
     started = 0.0
     times: dict[str, list[float]] = defaultdict(list)
@@ -39,17 +48,35 @@ def profile(session: Session, inputs: Mapping[str, Any], *, runs: int = 10) -> l
             times[name].append(clock() - started)
         return 0
 
+    def note(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
+        if before and name in arguments_of:
+            given[name].append(tuple(_shape(argument) for argument in arguments))
+        return 0
+
     least: dict[str, list[float]] = {}
-    session.instrument(hook)
+    sums: dict[str, list[float]] = defaultdict(list)
     try:
+        if arguments_of:
+            session.instrument(note)
+            session.run(inputs)
+        session.instrument(hook)
         for _ in range(max(runs, 1)):
             times.clear()
             session.run(inputs)
             for name, calls in times.items():
+                sums[name].append(sum(calls))
                 known = least.get(name, calls)
                 # a loop of the model may run another number of times: the shorter run is then taken as it is
                 least[name] = [min(p) for p in zip(known, calls, strict=True)] if len(known) == len(calls) else min(known, calls, key=len)
     finally:
         session.instrument(None)
-    found = [KernelTime(name, len(calls), sum(calls)) for name, calls in least.items()]
+    found = [KernelTime(name, len(c), sum(c), statistics.median(sums[name]), tuple(given[name])) for name, c in least.items()]
     return sorted(found, key=lambda kernel: -kernel.seconds)
+
+
+def _shape(argument: Any) -> Any:
+    """The shape of a tensor, a number as it is, None for anything else."""
+    if isinstance(argument, int):
+        return argument
+    shape = getattr(argument, "shape", None)
+    return None if shape is None else tuple(int(d) for d in shape)

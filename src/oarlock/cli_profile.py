@@ -1,0 +1,149 @@
+"""The command profile: a table of kernels, JSON, and a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.table import Table
+
+from .cli_common import (
+    echo_json,
+    escape,
+    image_option,
+    is_artifact,
+    json_option,
+    model_argument,
+    model_inputs,
+    npz_option,
+    option_option,
+    out,
+    parse_options,
+    progress,
+    seed_option,
+    shape_option,
+    target_option,
+    threads_option,
+)
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .profiling.roofline import Report, Row
+
+NUMBERS = 62  # columns that the numbers of the table take
+
+
+@click.command()
+@model_argument
+@target_option
+@shape_option
+@threads_option
+@option_option
+@npz_option
+@image_option
+@seed_option
+@click.option("--at", multiple=True, metavar="NAME=DIMS", help="Sizes of an input to run at, where its dims are dynamic.")
+@click.option("--runs", default=20, show_default=True, type=click.IntRange(1), help="Timed runs.")
+@click.option("--top", default=15, show_default=True, type=click.IntRange(0), help="Kernels in the table; the rest are summed.")
+@click.option("--measure", is_flag=True, help="Measure what this machine can do again; the best counts.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with the roofline and all kernels to this file.")
+@json_option
+def profile(
+    model: Path,
+    target: str,
+    shapes: tuple[str, ...],
+    threads: int | None,
+    options: tuple[str, ...],
+    npz: Path | None,
+    image: Path | None,
+    seed: int,
+    at: tuple[str, ...],
+    runs: int,
+    top: int,
+    measure: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Show where a model's time goes: each kernel's time, its work, and how far it is from this machine's roofline.
+
+    A model is compiled with executor=vm, so that its kernels are called one by one; an artifact must have been.
+    """
+    from .inputs import parse_shapes
+    from .profiling import page
+    from .profiling.profiler import profile as profile_model
+    from .runtime.artifact import Artifact
+
+    if html and (html.is_dir() or not html.absolute().parent.is_dir()):
+        raise InputError("the page cannot be written there", where=str(html), todo="name a file in a folder that exists")
+    sizes = at or shapes
+    with progress("reading") as step:
+        report = profile_model(
+            Artifact.load(model) if is_artifact(model) else model,
+            target,
+            parse_shapes(shapes),
+            threads,
+            options=parse_options(options),
+            inputs=lambda session: model_inputs(session, sizes, npz, image, seed),
+            runs=runs,
+            remeasure=measure,
+            progress=step,
+        )
+    if html:
+        try:
+            html.write_text(page.render(report), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"the page cannot be written: {error.strerror}", where=str(html)) from error
+    if as_json:
+        echo_json(report.to_json() | {"html": str(html) if html else None})
+    else:
+        _show(report, top)
+        if html:
+            out.print(f"page: {escape(str(html))}")
+
+
+def _show(report: Report, top: int) -> None:
+    shapes = ", ".join(f"{name} {dims}" for name, dims in report.inputs.items())
+    out.print(
+        f"[bold]{escape(report.model or 'model')}[/]  {report.threads} thread(s), {escape(shapes)}, {report.runs} runs"
+        + (" (compiled with executor=vm)" if report.options.get("executor") == "vm" else "")
+    )
+    if peaks := report.peaks:
+        rates = ", ".join(f"{dtype} {rate / 1e9:.0f}" for dtype, rate in peaks.flops.items())
+        levels = ", ".join(f"{level.name} {level.rate / 1e9:.0f} GB/s" for level in peaks.levels)
+        out.print(f"[dim]{escape(peaks.cpu)}, measured {peaks.date}:\n{rates} GFLOP/s; {levels}[/]")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("kernel", no_wrap=True, overflow="ellipsis", max_width=max(24, out.width - NUMBERS))
+    for name in ("µs", "share", "MFLOP", "MB", "FLOP/B", "GF/s", "roof"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("limit", no_wrap=True)
+    for row in report.rows[:top]:
+        times = f" ×{row.calls}" if row.calls > 1 else ""
+        made = f"{row.candidate}: {row.workload}" if row.candidate else row.schedule
+        name = f"{escape(row.name.removeprefix('fused_'))}{times}" + (f"\n[dim]{escape(made)}[/]" if made else "")
+        table.add_row(name, f"{row.seconds * 1e6:.1f}", f"{row.share:.1%}", *_numbers(row))
+    if rest := report.rows[top:]:
+        cells = f"{sum(row.seconds for row in rest) * 1e6:.1f}", f"{sum(row.share for row in rest):.1%}"
+        table.add_row(f"[dim]{len(rest)} more kernels, {sum(row.calls for row in rest)} calls[/]", *cells)
+    out.print(table)
+    known = f", roofline {report.roofline_s * 1e3:.3f} ms: [bold]{report.reached:.0%}[/] reached" if report.roofline_s else ""
+    out.print(
+        f"a run [bold]{report.total_s * 1e3:.3f} ms[/] (median {report.total_median_s * 1e3:.3f}); "
+        f"kernels {report.kernels_s * 1e3:.3f} ms{known}"
+    )
+    for note in report.notes:
+        out.print(f"note: {escape(note)}", soft_wrap=False)
+
+
+def _numbers(row: Row) -> list[str]:
+    """The cells from the operations on; empty where a number is not known."""
+    colours = {"compute": "green", "memory": "cyan", "overhead": "yellow"}
+    return [
+        "" if not row.operations else f"{row.operations / 1e6:.2f}",
+        "" if row.bytes is None else f"{row.bytes / 1e6:.2f}",
+        "" if not row.intensity else f"{row.intensity:.1f}",
+        "" if not row.rate else f"{row.rate / 1e9:.1f}",
+        "" if row.reached is None else f"{row.reached:.0%}",
+        f"[{colours.get(row.limit, 'dim')}]{row.limit}[/]",
+    ]

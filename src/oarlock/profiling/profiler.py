@@ -1,0 +1,77 @@
+"""profile(): a model or an artifact → a Report, with the machine measured where it was not before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..inputs import random_inputs
+from ..runtime.artifact import Artifact
+from ..runtime.session import Session
+from ..runtime.tvm_runtime import ENV_DIR
+from . import machine
+from .machine import Peaks
+from .roofline import Report, profile_session
+
+Shapes = Mapping[str, Sequence[int | str | None]]
+Progress = Callable[[str, int, int], None]
+
+
+def profile(
+    model: Any,
+    target: str = "cpu",
+    shapes: Shapes | None = None,
+    threads: int | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, np.ndarray] | Callable[[Session], Mapping[str, np.ndarray]] | None = None,
+    at: Shapes | None = None,
+    runs: int = 20,
+    remeasure: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Profile a model's kernels where they run.
+
+    model      an Artifact, or whatever compile takes; a model is compiled with the target's options for profiling
+    target, shapes, threads, options: as in compile; an artifact takes threads alone
+    inputs     arrays by name, or a function that gives them for a session; default: seeded random ones, where dynamic dims take
+               the sizes of ``at`` (else of ``shapes``)
+    runs       timed runs.  ``remeasure``: measure the machine's peaks again; the best of all measurements is kept
+    progress   called with (what, done, total)
+
+    Raises what compile raises, and InputError for an artifact that is one native function.
+    """
+    name = ""
+    if isinstance(model, Artifact):
+        if options:
+            raise InputError("an artifact is compiled already, so it takes no options", where=model.path, todo="give the model itself")
+        artifact, name = model, model.path
+    else:
+        from ..compiler import compile as compile_model
+        from ..compiler import make_target
+
+        chosen = make_target(target, threads, options)
+        artifact = compile_model(model, make_target(chosen.name, None, chosen.profiling_options), shapes, progress=progress)
+        name = str(model) if isinstance(model, (str, os.PathLike)) else ""
+    session = Session(artifact, threads=threads)
+    arrays = inputs(session) if callable(inputs) else inputs
+    if arrays is None:
+        arrays = random_inputs(session.inputs, at or shapes)
+    return profile_session(session, arrays, runs=runs, peaks=_peaks(session.threads, remeasure, progress), model=name)
+
+
+def _peaks(threads: int, remeasure: bool, progress: Progress | None) -> Peaks | None:
+    """The machine's peaks; None where they are not known and the compiler that could measure them is not there."""
+    if not remeasure and (found := machine.known(threads)):
+        return found
+    if os.environ.get(ENV_DIR):
+        return None  # the process runs on libraries of its own, beside which the compiler must not be loaded
+    try:
+        from .measure import measure
+    except ImportError:
+        return None
+    return machine.keep(measure(threads, progress))
