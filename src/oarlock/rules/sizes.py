@@ -1,7 +1,9 @@
 """Kernels see each symbolic size as one variable, not as the arithmetic that a model made it by.
 
-Before: ``softmax(x: Buffer((n, 8, (w - 5) // 8 + 1)))``.  After: ``softmax(x: Buffer((n, 8, size)))``: a kernel reads ``size`` off its
-arguments' shapes when it is called.  Proofs about ``(w - 5) // 8 + 1`` cost TVM minutes in a schedule of a few loops, or fail.
+Before: ``conv2d(x: Buffer((n, (w - 1) // 4 + 1, 8)), …)`` with a loop over ``(w - 1) // 32 + 1`` tiles of 8 places.  After:
+``conv2d(x: Buffer((n, size, 8)), …)`` with a loop over ``(size + 7) // 8``: a kernel reads ``size`` off its arguments' shapes when it
+is called.  Proofs about ``(w - 1) // 4 + 1`` cost TVM minutes in a schedule of a few loops, or fail; where they fail, a kernel asks
+in its innermost loops what is always so.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import tirx
+from tvm import ir, sym, tirx
+
+_ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.FloorDiv, tirx.FloorMod, tirx.Min, tirx.Max)
 
 
 def name_sizes(mod: tvm.IRModule) -> tvm.IRModule:
@@ -33,8 +37,47 @@ def _name(function: tirx.PrimFunc) -> tirx.PrimFunc:
             named.append((size, tirx.Var(f"size_{len(named)}", str(size.ty.dtype))))
     if not named:
         return function
+    return tvm_ffi.structural_map(function, (_ARITHMETIC, _Speller(function, named).spell), order="pre")
 
-    def replace(expr: Any) -> Any:
-        return next((var for size, var in named if type(size) is type(expr) and tvm_ffi.structural_equal(size, expr)), expr)
 
-    return tvm_ffi.structural_map(function, (tuple({type(size) for size, _ in named}), replace), order="pre")
+class _Speller:
+    """Says what is computed from the symbols of a kernel's shapes by the names of its sizes.
+
+    A size or the number of tiles that cover it, and what differs from one by a constant (the last index, a padded size).
+    """
+
+    def __init__(self, function: tirx.PrimFunc, named: list[tuple[Any, tirx.Var]]) -> None:
+        self.named = named
+        self.analyzer = sym.Analyzer()
+        self.symbols = {v for size, _ in named for v in _variables(size)}
+        tiles: set[int] = set()
+
+        def divided(node: tirx.FloorDiv) -> None:
+            if isinstance(node.b, tirx.IntImm) and int(node.b) > 1:
+                tiles.add(int(node.b))
+
+        tvm_ffi.structural_walk(function.body, (tirx.FloorDiv, divided))
+        self.counts: list[tuple[Any, Any]] = []  # (as it is written now, as it is to be written)
+        for size, var in named:
+            for tile in sorted(tiles):
+                count, new = ((s + (tile - 1)) // tile for s in (size, var))
+                self.counts.append((self.analyzer.simplify(count), new))
+
+    def spell(self, expr: Any) -> Any:
+        if not _variables(expr) <= self.symbols:
+            return expr
+        for size, var in self.named:
+            if tvm_ffi.structural_equal(size, expr):
+                return var
+        for known, name in [*self.named, *self.counts]:
+            apart = self.analyzer.simplify(expr - known)
+            if isinstance(apart, tirx.IntImm):
+                more = int(apart)
+                return name + more if more > 0 else name - -more if more else name
+        return expr
+
+
+def _variables(expr: Any) -> set[Any]:
+    found: set[Any] = set()
+    tvm_ffi.structural_walk(expr, (ir.Var, found.add))
+    return found
