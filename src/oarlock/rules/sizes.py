@@ -12,7 +12,9 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import ir, sym, tirx
+from tvm import sym, tirx
+
+from ..compat import variables
 
 _ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.FloorDiv, tirx.FloorMod, tirx.Min, tirx.Max)
 
@@ -49,7 +51,7 @@ class _Speller:
     def __init__(self, function: tirx.PrimFunc, named: list[tuple[Any, tirx.Var]]) -> None:
         self.named = named
         self.analyzer = sym.Analyzer()
-        self.symbols = {v for size, _ in named for v in _variables(size)}
+        self.symbols = {v for size, _ in named for v in variables(size)}
         tiles: set[int] = set()
 
         def divided(node: tirx.FloorDiv) -> None:
@@ -64,7 +66,7 @@ class _Speller:
                 self.counts.append((self.analyzer.simplify(count), new))
 
     def spell(self, expr: Any) -> Any:
-        if not _variables(expr) <= self.symbols:
+        if not variables(expr) <= self.symbols:
             return expr
         for size, var in self.named:
             if tvm_ffi.structural_equal(size, expr):
@@ -76,8 +78,3 @@ class _Speller:
                 return name + more if more > 0 else name - -more if more else name
         return expr
 
-
-def _variables(expr: Any) -> set[Any]:
-    found: set[Any] = set()
-    tvm_ffi.structural_walk(expr, (ir.Var, found.add))
-    return found
