@@ -8,6 +8,7 @@
 #   make fuzz     mutated model files through the readers   (slow)
 #   make bench      measure start-up and memory             (slow; writes docs/footprint.md)
 #   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
+#   make bench-dynamic  a width known only at run time beside a compile for each width (slow; writes docs/dynamic.md)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -28,7 +29,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
 TESTS ?=
 
-.PHONY: test demo lint zoo cases fuzz bench bench-cpu clean
+.PHONY: test demo lint zoo cases fuzz bench bench-cpu bench-dynamic clean
 
 test: $(VENV)/.test
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -55,6 +56,9 @@ bench: $(VENV)/.bench
 
 bench-cpu: $(VENV)/.bench $(VENV)/.demo
 	$(PY) -m benchmarks.cpu --write
+
+bench-dynamic: $(VENV)/.bench $(VENV)/.demo
+	$(PY) -m benchmarks.cpu.dynamic --write
 
 clean:
 	rm -rf $(VENV) build dist

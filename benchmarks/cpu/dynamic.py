@@ -2,8 +2,8 @@
 
     python -m benchmarks.cpu.dynamic [--only REGEX] [--threads 1,2] [--widths 160,320] [--rounds N] [--work FOLDER] [--write]
 
-Both run in one process and take turns, a block of calls each; the ratio is that of the medians of all calls, the range that of the
-ratios of single rounds.  On one thread the time is the thread's processor time, on more it is what a clock on the wall shows.
+Both run in one process and take turns, call by call; the ratio is that of the medians of all calls, the range that of the ratios of
+single rounds.  On one thread the time is the thread's processor time, on more it is what a clock on the wall shows.
 Outputs must agree to 1e-4.  --write puts docs/dynamic.md.
 """
 
@@ -89,26 +89,26 @@ def compare(static: oarlock.Session, dynamic: oarlock.Session, width: int, round
     if not difference <= 1e-4:
         raise SystemExit(f"width {width}: the outputs differ by {difference}")
     clock = time.thread_time if static.threads == 1 else time.perf_counter
-    first = min(_times(calls[0], 3, clock))
-    count = max(3, round(block_ms / 1e3 / first))
-    all_times: list[list[float]] = [[], []]
+    first = min(_time(calls[0], clock) for _ in range(3))
+    count = max(3, round(block_ms / 1e3 / first / 2))
+    everything: list[tuple[float, ...]] = []
     ratios = []
     for _ in range(rounds):
-        blocks = [_times(call, count, clock) for call in calls]
-        ratios.append(statistics.median(blocks[1]) / statistics.median(blocks[0]))
-        for times, block in zip(all_times, blocks, strict=True):
-            times += block
-    medians = [statistics.median(times) * 1e3 for times in all_times]
-    return Pair(medians[0], medians[1], ratios, difference)
+        pairs = [tuple(_time(call, clock) for call in calls) for _ in range(count)]
+        one, other = _medians(pairs)
+        ratios.append(other / one)
+        everything += pairs
+    return Pair(*(m * 1e3 for m in _medians(everything)), ratios, difference)
 
 
-def _times(call: Callable[[], object], count: int, clock: Callable[[], float]) -> list[float]:
-    out = []
-    for _ in range(count):
-        start = clock()
-        call()
-        out.append(clock() - start)
-    return out
+def _time(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
+    call()
+    return clock() - start
+
+
+def _medians(pairs: list[tuple[float, ...]]) -> list[float]:
+    return [statistics.median(times) for times in zip(*pairs, strict=True)]
 
 
 def _line(name: str, threads: int, width: int, p: Pair) -> str:
@@ -123,11 +123,11 @@ def _document(results: dict[tuple[str, int, int], Pair]) -> str:
         "",
         "<!-- written by `make bench-dynamic`: do not edit -->",
         "",
-        "Text recognition of PP-OCR compiled once with a width that run time decides, `shapes={\"x\": (1, 3, 48, None)}`, beside a",
+        'Text recognition of PP-OCR compiled once with a width that run time decides, `shapes={"x": (1, 3, 48, None)}`, beside a',
         f"compile for each width.  Wanted: at most {TARGET} times the static compile's time at each; the worst here is {worst:.2f}.",
         "",
-        "Medians in ms; both run in one process and take turns.  Rounds: the least and greatest ratio of one round's medians.  One",
-        "thread: processor time; more: elapsed time.  Difference: the largest between an output of the one and of the other.",
+        "Medians in ms; both run in one process and take turns, call by call.  Rounds: the least and greatest ratio of one round's",
+        "medians.  One thread: processor time; more: elapsed time.  Difference: the largest between outputs of the two.",
         "",
         f"{cpu_name()}, {os.cpu_count()} logical CPUs; oarlock {oarlock.__version__}; {time.strftime('%Y-%m-%d')}.",
         "",

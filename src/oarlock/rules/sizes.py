@@ -45,7 +45,7 @@ def _name(function: tirx.PrimFunc) -> tirx.PrimFunc:
 class _Speller:
     """Says what is computed from the symbols of a kernel's shapes by the names of its sizes.
 
-    A size or the number of tiles that cover it, and what differs from one by a constant (the last index, a padded size).
+    A size, the number of tiles that cover it or fit into it, and what differs by a constant (the last index, a padded size).
     """
 
     def __init__(self, function: tirx.PrimFunc, named: list[tuple[Any, tirx.Var]]) -> None:
@@ -62,19 +62,21 @@ class _Speller:
         self.counts: list[tuple[Any, Any]] = []  # (as it is written now, as it is to be written)
         for size, var in named:
             for tile in sorted(tiles):
-                count, new = ((s + (tile - 1)) // tile for s in (size, var))
-                self.counts.append((self.analyzer.simplify(count), new))
+                for more in (tile - 1, 0):
+                    self.counts.append((self.analyzer.simplify((size + more) // tile), (var + more) // tile if more else var // tile))
 
     def spell(self, expr: Any) -> Any:
-        if not variables(expr) <= self.symbols:
+        used = variables(expr)
+        if not used or not used <= self.symbols:
             return expr
         for size, var in self.named:
             if tvm_ffi.structural_equal(size, expr):
                 return var
         for known, name in [*self.named, *self.counts]:
+            if str(known.ty.dtype) != str(expr.ty.dtype):
+                continue
             apart = self.analyzer.simplify(expr - known)
             if isinstance(apart, tirx.IntImm):
                 more = int(apart)
-                return name + more if more > 0 else name - -more if more else name
+                return name + more if more > 0 else name - (-more) if more else name
         return expr
-

@@ -144,7 +144,7 @@ class _Plan:
             raise NotStatic("values that are no tensors of known shape")
         if any(not compat.variables(d) <= self.symbols for d in ty.shape.values):
             raise Dynamic("sizes that are known only at run time")
-        return product(map(compat.static, ty.shape.values)) * ((tvm.DataType(str(ty.dtype)).bits + 7) // 8)
+        return product([compat.static(d) for d in ty.shape.values]) * ((tvm.DataType(str(ty.dtype)).bits + 7) // 8)
 
     def _read(self, value: relax.Expr) -> Value:
         if isinstance(value, compat.Constant):
@@ -232,6 +232,8 @@ def place(values: list[Value]) -> int:
 
 def place_symbolic(values: list[Value]) -> Size:
     """``place`` for sizes that are expressions: which of two is bigger is not known, so each place is as big as all that it ever holds."""
+    if not values:
+        return ALIGNMENT
     analyzer = sym.Analyzer()
     guessed = {value: _likely(value.size) for value in values}
     places: list[list[Value]] = []
@@ -250,7 +252,7 @@ def place_symbolic(values: list[Value]) -> Size:
             size = analyzer.simplify(value.size) if isinstance(value.size, ir.Expr) else tirx.const(value.size, "int64")
             if not any(tvm_ffi.structural_equal(size, other) for other in sizes):
                 sizes.append(size)
-        top = analyzer.simplify(top + _aligned(functools.reduce(tirx.max, sizes)))
+        top = top + _aligned(functools.reduce(tirx.max, sizes))
     return (top + GRAIN) // GRAIN * GRAIN
 
 

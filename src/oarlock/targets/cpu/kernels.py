@@ -246,9 +246,7 @@ def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window,
     acc = te.compute(
         (n, oh, _tiles(ow, tile.rows), _tiles(channels, tile.columns), tile.rows, tile.columns),
         lambda b, i, wt, ot, wi, oi: te.sum(
-            dots.wide(
-                padded(b, i * sh + r * dh, place(wt, wi) * sw + s * dw, (ot * tile.columns + oi) // multiplier)
-            )
+            dots.wide(padded(b, i * sh + r * dh, place(wt, wi) * sw + s * dw, (ot * tile.columns + oi) // multiplier))
             * weights[r, s, ot * tile.columns + oi],
             axis=[r, s],
         ),
