@@ -9,6 +9,7 @@
 #   make bench      measure start-up and memory             (slow; writes docs/footprint.md)
 #   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
+#   make bench-dynamic  a width known only at run time beside a compile for each width (slow; writes docs/dynamic.md)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -29,7 +30,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
 TESTS ?=
 
-.PHONY: test demo lint zoo cases fuzz bench bench-cpu bench-roofline clean
+.PHONY: test demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline clean
 
 test: $(VENV)/.test
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -59,6 +60,9 @@ bench-cpu: $(VENV)/.bench $(VENV)/.demo
 
 bench-roofline: $(VENV)/.test $(VENV)/.demo
 	$(PY) -m benchmarks.cpu.roofline --write
+
+bench-dynamic: $(VENV)/.bench $(VENV)/.demo
+	$(PY) -m benchmarks.cpu.dynamic --write
 
 clean:
 	rm -rf $(VENV) build dist

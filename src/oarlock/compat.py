@@ -357,36 +357,55 @@ def map_buffer_type(ty: tvm.tirx.BufferType, dims: Callable[[list], list]) -> tv
     return tvm.tirx.BufferType(ty.dtype, ty.storage_scope, shape, *rest)
 
 
-def byte_buffer(name: str, size: int) -> tvm.ir.Var:
+def byte_buffer(name: str, size: int | tvm.tirx.Var) -> tvm.ir.Var:
     """A parameter of a PrimFunc: ``size`` bytes."""
     return tvm.tirx.decl_buffer((size,), "uint8", name)
 
 
-def buffer_pointer(buffer: tvm.ir.Var, offset: int, dtype: str) -> tvm.ir.Expr:
+def buffer_pointer(buffer: tvm.ir.Var, offset: int | tvm.ir.Expr, dtype: str) -> tvm.ir.Expr:
     """The address ``offset`` bytes into a buffer parameter, as a pointer to ``dtype``."""
     start = tvm.tirx.buffer_data(buffer)
-    if not offset and str(buffer.ty.dtype) == dtype:
-        return start
-    place = tvm.tirx.address_of(tvm.tirx.BufferLoad(buffer, [tvm.tirx.const(offset, "int64")]))
+    if isinstance(offset, int):
+        if not offset and str(buffer.ty.dtype) == dtype:
+            return start
+        offset = tvm.tirx.const(offset, "int64")
+    place = tvm.tirx.address_of(tvm.tirx.BufferLoad(buffer, [offset]))
     return tvm.tirx.call_intrin(_pointer(dtype), "tirx.reinterpret", place)
 
 
+def variables(expr: object) -> set[tvm.ir.Var]:
+    """The variables in an expression (or a statement)."""
+    found: set[tvm.ir.Var] = set()
+    tvm_ffi.structural_walk(expr, (tvm.ir.Var, found.add))
+    return found
+
+
+def direct_sizes(function: tvm.tirx.PrimFunc) -> list[tvm.tirx.Var]:
+    """What the direct_callee of a kernel takes after its pointers: scalar parameters, then the symbols in its buffers' shapes."""
+    buffers = [p for p in function.params if isinstance(p.ty, tvm.tirx.BufferType)]
+    sizes = dict.fromkeys(p for p in function.params if not isinstance(p.ty, tvm.tirx.BufferType))
+    for dim in (d for p in buffers for d in p.ty.shape):
+        sizes |= dict.fromkeys(sorted(variables(dim), key=lambda v: v.name))
+    return list(sizes)
+
+
 def direct_callee(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
-    """A kernel of tensors as a private function of raw pointers that returns 0, or −1 with the error set: see direct_call."""
+    """A kernel of tensors as a private function of raw pointers and sizes that returns 0, or −1 with the error set: see direct_call."""
     t = tvm.tirx
-    pointers = [t.Var(f"{p.name}_data", _pointer(str(p.ty.dtype))) for p in function.params]
-    views = [t.DeclBuffer(p, data=pointer) for p, pointer in zip(function.params, pointers, strict=True)]
+    buffers = [p for p in function.params if isinstance(p.ty, t.BufferType)]
+    pointers = [t.Var(f"{p.name}_data", _pointer(str(p.ty.dtype))) for p in buffers]
+    views = [t.DeclBuffer(p, data=pointer) for p, pointer in zip(buffers, pointers, strict=True)]
     # a kernel may name where its tensors begin in their memory (te.extern's do): here pointers are to the first element
-    starts = [p.ty.elem_offset for p in function.params if isinstance(p.ty.elem_offset, t.Var)]
+    starts = [p.ty.elem_offset for p in buffers if isinstance(p.ty.elem_offset, t.Var)]
     body = t.SeqStmt([*(t.Bind(start, t.const(0, str(start.ty))) for start in starts), *views, function.body])
     attrs = {"tirx.noalias": True, _DIRECT: True} | {key: text for key, text in (function.attrs or {}).items() if key == LLVM_IR}
-    return t.PrimFunc(pointers, body, ret_type=tvm.ir.PrimType("int32")).with_attrs(attrs)
+    return t.PrimFunc([*pointers, *direct_sizes(function)], body, ret_type=tvm.ir.PrimType("int32")).with_attrs(attrs)
 
 
-def direct_call(callee: tvm.ir.GlobalVar, pointers: list[tvm.ir.Expr]) -> tvm.tirx.Stmt:
+def direct_call(callee: tvm.ir.GlobalVar, arguments: list[tvm.ir.Expr]) -> tvm.tirx.Stmt:
     """Call a direct_callee; the caller fails with its error."""
     t = tvm.tirx
-    status = tvm.ir.Call(callee, pointers, ret_ty=tvm.ir.PrimType("int32"))
+    status = tvm.ir.Call(callee, arguments, ret_ty=tvm.ir.PrimType("int32"))
     fail = t.Evaluate(t.call_intrin("void", "tirx.tvm_throw_last_error"))
     return t.IfThenElse(status != t.const(0, "int32"), fail, None)
 

@@ -10,9 +10,9 @@ import tvm
 from runner import build, dim, var
 from tvm import relax
 
-from oarlock import targets
+from oarlock import compat, targets
 from oarlock.errors import TargetError
-from oarlock.targets.cpu.aot import Value, place
+from oarlock.targets.cpu.aot import Value, place, place_symbolic
 
 op = relax.op
 
@@ -63,15 +63,57 @@ def test_same_numbers_as_the_vm(threads: int) -> None:
             np.testing.assert_array_equal(got, want)
 
 
-def test_dynamic_models_stay_vm_programs_in_silence() -> None:
-    program = build([var("x", (dim("n"), 8, 20, 20))], network_dynamic)
+@pytest.mark.parametrize("seed", range(10))
+def test_values_of_symbolic_sizes_lie_apart(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = dim("n")
+    kinds = [n * 4, n * n * 4, (n + 7) // 8 * 256, 1000, (n - 1) // 2 * 64 + 64]
+    values = [Value(kinds[k], first=f, last=f + int(rng.integers(0, 6))) for k, f in rng.integers(0, [5, 40], (60, 2)).tolist()]
+    total = place_symbolic(values)
+    for size in (1, 2, 7, 64, 333):
+        at = [Value(number(v.size, n, size), offset=number(v.offset, n, size), first=v.first, last=v.last) for v in values]
+        for a, b in itertools.combinations([v for v in at if v.size], 2):
+            assert not overlaps(a, b)
+        assert all(v.offset % 64 == 0 and v.offset + v.size <= number(total, n, size) for v in at)
+
+
+def number(expr: object, symbol: tvm.tirx.Var, value: int) -> int:
+    return int(tvm.sym.Analyzer().simplify(compat.substitute(expr, {symbol: tvm.tirx.const(value, "int64")})))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_symbolic_sizes_same_numbers_as_the_vm(threads: int) -> None:
+    def make(bb: relax.BlockBuilder, x: relax.Expr, y: relax.Expr) -> list[relax.Expr]:
+        rng = np.random.default_rng(0)
+        kernel = relax.const(rng.standard_normal((16, 8, 3, 3)).astype("float32") / 8)
+        wide = relax.const(rng.standard_normal((16, 1, 5, 5)).astype("float32") / 8)
+        a = bb.emit(op.nn.relu(bb.emit(op.nn.conv2d(x, kernel, padding=1, strides=(1, 2)))))
+        b = bb.emit(op.nn.conv2d(a, wide, padding=2, groups=16))
+        pooled = bb.emit(op.nn.max_pool2d(bb.emit(op.add(a, b)), (2, 2), (2, 1)))
+        rows = bb.emit(op.mean(pooled, [2]))
+        scores = bb.emit(op.nn.softmax(bb.emit(op.matmul(bb.emit(op.permute_dims(rows, [0, 2, 1])), rows))))
+        return [scores, bb.emit(op.multiply(y, y)), bb.emit(op.sum(b, [1, 2, 3]))]
+
+    n, w = dim("n"), dim("w")
+    inputs = [var("x", (n, 8, 6, w)), var("y", (w, n))]
+    aot, vm = (build(inputs, make, threads=threads, executor=e) for e in ("aot", "vm"))
+    assert len(aot.built.weights) == 1 and len(vm.built.weights) > 1 and aot.built.notes == []
+    rng = np.random.default_rng(1)
+    for batch, width in [(1, 40), (2, 7), (1, 3), (3, 64), (1, 33), (1, 40)]:  # the arena grows and shrinks
+        arrays = [rng.standard_normal(s).astype("float32") for s in ((batch, 8, 6, width), (width, batch))]
+        for got, want in zip(aot(*arrays), vm(*arrays), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_sizes_that_no_input_names_stay_vm_programs_in_silence() -> None:
+    def make(bb: relax.BlockBuilder, x: relax.Expr, y: relax.Expr) -> list[relax.Expr]:
+        found = bb.match_cast(x, relax.TensorType((dim("k"),), "float32"))
+        return [bb.emit(op.add(found, relax.const(np.float32(1)))), bb.emit(op.nn.relu(y))]
+
+    inputs = [relax.Var("x", relax.TensorType(None, "float32", ndim=1)), var("y", (dim("n"),))]
+    program = build(inputs, make)
     assert program.built.notes == []
-    x = np.random.default_rng(1).standard_normal((3, 8, 20, 20)).astype("float32")
-    np.testing.assert_allclose(program(x)[0], np.maximum(x, 0) * 2, rtol=1e-6)
-
-
-def network_dynamic(bb: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
-    return op.multiply(bb.emit(op.nn.relu(x)), relax.const(np.float32(2)))
+    np.testing.assert_array_equal(program(np.arange(3, dtype="float32"), np.ones(2, "float32"))[0], [1, 2, 3])
 
 
 def test_a_result_that_is_an_input_stays_a_vm_program_and_says_so() -> None:

@@ -174,3 +174,28 @@ def test_generic_machine() -> None:
     outs = [Program(mod, mcpu=cpu)(x)[0] for cpu in ("x86-64-v2", "x86-64-v3", "native")]
     np.testing.assert_allclose(outs[0], outs[2], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(outs[1], outs[2], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_width_of_a_dynamic_program(threads: int) -> None:
+    """Tiles that end within a row, whole ones and several; results that end within a vector; windows that skip places."""
+    rng = np.random.default_rng(0)
+    deep, wide, tall, down = (
+        relax.const(rng.standard_normal(s).astype("float32") / 4) for s in ((16, 1, 5, 5), (60, 16, 1, 3), (32, 1, 3, 3), (16, 37))
+    )
+
+    def make(bb, a):
+        return [
+            op.nn.relu(bb.emit(op.nn.conv2d(a, deep, padding=2, groups=16))),
+            op.nn.conv2d(a, deep, padding=(2, 1, 2, 0), strides=(1, 3), groups=16),
+            op.nn.conv2d(a, tall, groups=16, dilation=(1, 2)),
+            op.nn.silu(bb.emit(op.nn.conv2d(a, wide, padding=(0, 1)))),
+            op.matmul(bb.emit(op.permute_dims(a, [0, 2, 3, 1])), down),
+        ]
+
+    dynamic = build([var("x", (1, 16, 5, dim("w")))], make, threads=threads)
+    for width in (5, 6, 8, 9, 16, 31, 33, 50):
+        x = rng.standard_normal((1, 16, 5, width)).astype("float32")
+        static = build([var("x", x.shape)], make, threads=threads)
+        for got, want in zip(dynamic(x), static(x), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

@@ -1,7 +1,7 @@
 """Session: an artifact ready to run.
 
 The contract with the compiler: the library's ``main`` takes (inputs…, weights…), each a tensor of its own, and returns a
-tuple of tensors in fetch order (or one tensor).  A model of static shapes has all its weights in one tensor.  In others a
+tuple of tensors in fetch order (or one tensor).  A model that is one native function has all its weights in one tensor.  In others a
 weight costs about 0.15 µs a call, of which 0.12 are the VM's check of its type; a tuple of weights costs more, not less
 (measured with 200 and 1,000 weights).
 

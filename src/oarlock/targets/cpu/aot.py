@@ -1,28 +1,35 @@
-"""Ahead-of-time executor: a model of static shapes as one native function over one arena, instead of a VM program.
+"""Ahead-of-time executor: a model as one native function over one arena, instead of a VM program.
 
 Before: ``main(x, weight_0, …)`` is a sequence of ``call_tir``.  After: ``main(x, weights)`` is one ``call_tir`` of a function that
 calls every kernel directly with pointers: into the inputs, the outputs, one block of weights, and one arena that all
 intermediate tensors share by their lifetimes.  The VM makes a tensor object for each result and checks every argument; here
 neither is needed, and loading a model makes one tensor of weights.
 
-Models that this cannot say (symbolic dims, control flow, library calls) stay VM programs; ``NotStatic`` says why.
+Where the inputs have symbolic dims, the function computes from them the sizes that kernels take and where in the arena things lie.
+Models that this cannot say (sizes that the data decide, control flow, library calls) stay VM programs; ``NotStatic`` says why.
 """
 
 from __future__ import annotations
 
-import math
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax, tirx
+import tvm_ffi
+from tvm import ir, relax, sym, tirx
 
 from ... import compat
 from ...rules.weights import Weights
+from .forms import product
 
 ALIGNMENT = 64
+GRAIN = 1 << 20  # an arena of symbolic size is a multiple of this: the VM's allocator keeps memory by its size
+LIKELY = 256  # a symbolic dim, where sizes are compared to place them
 ENTRY = "forward"
+Size = Any  # bytes, as an int or as an expression of the inputs' symbols
 
 
 class NotStatic(Exception):
@@ -40,27 +47,32 @@ class Value:
     ``first`` and ``last``: the steps that make it and that read it last.
     """
 
-    size: int
+    size: Size
     region: str = "arena"
-    offset: int = 0
+    offset: Size = 0
     first: int = 0
     last: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
+    """One call of a kernel; ``sizes``: what its scalar parameters and the symbols in its buffers' shapes are."""
+
     kernel: tvm.ir.GlobalVar
     arguments: list[Value]
+    sizes: list[Any]
 
 
 def compile_ahead(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
     """The module with ``main`` as one kernel; ``weights`` becomes one array of bytes.  Raises NotStatic."""
     main = mod["main"]
-    plan = _Plan(main, weights)
+    symbols = _symbols(main, len(weights.arrays))
+    try:
+        plan = _Plan(mod, main, weights, symbols)
+    except NotStatic as reason:
+        raise (Dynamic(str(reason)) if symbols else reason) from reason
     kernels = {step.kernel: mod[step.kernel] for step in plan.steps}
-    for gv, function in kernels.items():
-        _check_kernel(gv.name_hint, function)
-    arena = place(plan.arena)
+    arena = place_symbolic(plan.arena) if symbols else place(plan.arena)
     offsets = weights.pack(list(plan.constants.values()), ALIGNMENT)
     for value, offset in zip([*plan.weights, *plan.constants], offsets, strict=True):
         value.offset = offset
@@ -73,7 +85,8 @@ def compile_ahead(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
 class _Plan:
     """The steps of ``main`` and the memory that each touches."""
 
-    def __init__(self, main: relax.Function, weights: Weights) -> None:
+    def __init__(self, mod: tvm.IRModule, main: relax.Function, weights: Weights, symbols: set[tirx.Var]) -> None:
+        self.mod, self.symbols = mod, symbols
         self.steps: list[Step] = []
         self.arena: list[Value] = []
         self.constants: dict[Value, np.ndarray] = {}  # small ones that were not lifted
@@ -81,8 +94,8 @@ class _Plan:
         count = len(main.params) - len(weights.arrays)
         self.inputs = list(main.params[:count])
         for p in self.inputs:
-            self.values[p] = Value(_bytes(p.ty), _region(p))
-        self.weights = [Value(_bytes(p.ty), "weights") for p in main.params[count:]]
+            self.values[p] = Value(self._bytes(p.ty), _region(p))
+        self.weights = [Value(self._bytes(p.ty), "weights") for p in main.params[count:]]
         self.values |= dict(zip(main.params[count:], self.weights, strict=True))
         if not isinstance(main.body, relax.SeqExpr):
             raise NotStatic("no sequence of calls")
@@ -110,17 +123,28 @@ class _Plan:
         raise NotStatic(f"a {type(value).__name__}")
 
     def _call(self, call: relax.Call) -> Any:
-        if len(call.args) > 2:
-            raise Dynamic("kernels with sizes as arguments")
-        arguments = [self._read(a) for a in call.args[1].fields]
-        types = call.ty_args[0]
-        fields = list(types.fields) if isinstance(types, relax.TupleType) else [types]
-        made = [Value(_bytes(t), first=len(self.steps), last=len(self.steps)) for t in fields]
+        kernel, fields = call.args[0], list(call.args[1].fields)
+        results = call.ty_args[0]
+        types = list(results.fields) if isinstance(results, relax.TupleType) else [results]
+        scalars = [*(f for f in fields if not _tensor(f)), *(call.args[2].values if len(call.args) > 2 else ())]
+        tensors = [f for f in fields if _tensor(f)]
+        arguments = [self._read(a) for a in tensors]
+        sizes = _sizes(kernel.name_hint, self.mod[kernel], [*(a.ty for a in tensors), *types], scalars)
+        if any(not compat.variables(size) <= self.symbols for size in sizes):
+            raise Dynamic("kernels with sizes that are known only at run time")
+        made = [Value(self._bytes(t), first=len(self.steps), last=len(self.steps)) for t in types]
         self.arena += made
         for value in arguments:
             value.last = len(self.steps)
-        self.steps.append(Step(call.args[0], arguments + made))
-        return made if isinstance(types, relax.TupleType) else made[0]
+        self.steps.append(Step(kernel, arguments + made, sizes))
+        return made if isinstance(results, relax.TupleType) else made[0]
+
+    def _bytes(self, ty: relax.Type) -> Size:
+        if not isinstance(ty, relax.TensorType) or not isinstance(ty.shape, relax.ShapeExpr):
+            raise NotStatic("values that are no tensors of known shape")
+        if any(not compat.variables(d) <= self.symbols for d in ty.shape.values):
+            raise Dynamic("sizes that are known only at run time")
+        return product([compat.static(d) for d in ty.shape.values]) * ((tvm.DataType(str(ty.dtype)).bits + 7) // 8)
 
     def _read(self, value: relax.Expr) -> Value:
         if isinstance(value, compat.Constant):
@@ -151,21 +175,34 @@ def _region(parameter: relax.Var) -> str:
     return f"input {parameter.name}"
 
 
-def _bytes(ty: relax.Type) -> int:
-    if not isinstance(ty, relax.TensorType) or not isinstance(ty.shape, relax.ShapeExpr):
-        raise NotStatic("values that are no tensors of known shape")
-    dims = [d for d in map(compat.static, ty.shape.values) if isinstance(d, int)]
-    if len(dims) < len(ty.shape.values):
-        raise Dynamic("symbolic dims")
-    return math.prod(dims) * ((tvm.DataType(str(ty.dtype)).bits + 7) // 8)
+def _symbols(main: relax.Function, weights: int) -> set[tirx.Var]:
+    """The symbols that are dims of inputs: all others must follow from these."""
+    found: set[tirx.Var] = set()
+    for p in main.params[: len(main.params) - weights]:
+        if isinstance(p.ty, relax.TensorType) and isinstance(p.ty.shape, relax.ShapeExpr):
+            found.update(d for d in p.ty.shape.values if isinstance(d, tirx.Var))
+    return found
 
 
-def _check_kernel(name: str, function: tirx.PrimFunc) -> None:
-    for p in function.params:
-        if not isinstance(p.ty, tirx.BufferType):
-            raise NotStatic(f"the kernel {name}, which takes more than tensors")
-        if not all(isinstance(compat.static(d), int) for d in p.ty.shape):
-            raise Dynamic(f"the kernel {name}, which takes any shape")
+def _tensor(value: relax.Expr) -> bool:
+    return isinstance(value.ty, relax.TensorType)
+
+
+def _sizes(name: str, kernel: tirx.PrimFunc, types: list[relax.TensorType], scalars: list[Any]) -> list[Any]:
+    """The values of ``compat.direct_sizes(kernel)`` in a call with arguments of these types and these scalars."""
+    buffers = [p for p in kernel.params if isinstance(p.ty, tirx.BufferType)]
+    others = [p for p in kernel.params if not isinstance(p.ty, tirx.BufferType)]
+    if len(buffers) != len(types) or len(others) != len(scalars):
+        raise NotStatic(f"the kernel {name}, which takes more than tensors")
+    known: dict[tirx.Var, Any] = dict(zip(others, scalars, strict=True))
+    for buffer, ty in zip(buffers, types, strict=True):
+        for dim, value in zip(buffer.ty.shape, ty.shape.values, strict=True):
+            if isinstance(dim, tirx.Var):
+                known.setdefault(dim, value)
+    wanted = compat.direct_sizes(kernel)
+    if any(size not in known for size in wanted):
+        raise Dynamic(f"the kernel {name}, which takes any shape")
+    return [known[size] for size in wanted]
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------------
@@ -193,33 +230,85 @@ def place(values: list[Value]) -> int:
     return _aligned(max(top, 1))  # at least one place: a buffer of no bytes has no address
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def place_symbolic(values: list[Value]) -> Size:
+    """``place`` for sizes that are expressions: which of two is bigger is not known, so each place is as big as all that it ever holds."""
+    if not values:
+        return ALIGNMENT
+    analyzer = sym.Analyzer()
+    guessed = {value: _likely(value.size) for value in values}
+    places: list[list[Value]] = []
+    for value in sorted(values, key=lambda v: (-guessed[v], v.first)):
+        free = [held for held in places if all(other.last < value.first or value.last < other.first for other in held)]
+        if free:
+            free[-1].append(value)  # the smallest
+        else:
+            places.append([value])
+    top: Size = 0
+    for held in places:
+        for value in held:
+            value.offset = top
+        sizes: list[Size] = []
+        for value in held:
+            size = analyzer.simplify(value.size) if isinstance(value.size, ir.Expr) else tirx.const(value.size, "int64")
+            if not any(tvm_ffi.structural_equal(size, other) for other in sizes):
+                sizes.append(size)
+        top = top + _aligned(functools.reduce(tirx.max, sizes))
+    return (top + GRAIN) // GRAIN * GRAIN
+
+
+def _likely(size: Size) -> int:
+    if not isinstance(size, ir.Expr):
+        return size
+    values = {v: tirx.const(LIKELY, str(v.ty.dtype)) for v in compat.variables(size)}
+    return int(sym.Analyzer().simplify(compat.substitute(size, values)))
+
+
+def _aligned(size: Size) -> Size:
+    return (size + (ALIGNMENT - 1)) // ALIGNMENT * ALIGNMENT
 
 
 # ---- the function -----------------------------------------------------------------------------------------------------
 
 
 def _assemble(
-    mod: tvm.IRModule, main: relax.Function, plan: _Plan, kernels: dict[Any, tirx.PrimFunc], arena: int, weights: Weights
+    mod: tvm.IRModule, main: relax.Function, plan: _Plan, kernels: dict[Any, tirx.PrimFunc], arena: Size, weights: Weights
 ) -> tvm.IRModule:
     inner = {gv: tvm.ir.GlobalVar(gv.name_hint) for gv in kernels}
+    own = {v: tirx.Var(v.name, str(v.ty.dtype)) for v in plan.symbols}  # the function's own symbols
+
+    def named(size: Any) -> Any:
+        return compat.substitute(size, own)
+
     parameters: dict[str, tirx.Buffer] = {}
     for p in plan.inputs:
-        parameters[_region(p)] = _buffer(p.name, p.ty)
+        parameters[_region(p)] = _buffer(p.name, p.ty, named)
     parameters["weights"] = compat.byte_buffer("weights", weights.arrays[0].nbytes)
     for i, ty in enumerate(main.ret_ty.fields):
-        parameters[f"output {i}"] = _buffer(f"output_{i}", ty)
-    parameters["arena"] = compat.byte_buffer("arena", arena)
-    calls = []
+        parameters[f"output {i}"] = _buffer(f"output_{i}", ty, named)
+    parameters["arena"] = compat.byte_buffer("arena", tirx.Var("arena_bytes", "int64") if plan.symbols else arena)
+    body: list[tirx.Stmt] = []
+    names: list[tuple[Any, tirx.Var]] = []
+
+    def once(size: Any, name: str) -> Any:
+        """An expression computed once, at the first use."""
+        if isinstance(size, int | tirx.IntImm | tirx.Var):
+            return named(size)
+        for known, var in names:
+            if tvm_ffi.structural_equal(known, size):
+                return var
+        names.append((size, tirx.Var(f"{name}_{len(names)}", str(size.ty.dtype))))
+        body.append(tirx.Bind(names[-1][1], named(size)))
+        return names[-1][1]
+
     for step in plan.steps:
         function = kernels[step.kernel]
+        buffers = [p for p in function.params if isinstance(p.ty, tirx.BufferType)]
         pointers = [
-            compat.buffer_pointer(parameters[v.region], v.offset, str(p.ty.dtype))
-            for v, p in zip(step.arguments, function.params, strict=True)
+            compat.buffer_pointer(parameters[v.region], once(v.offset, "offset"), str(p.ty.dtype))
+            for v, p in zip(step.arguments, buffers, strict=True)
         ]
-        calls.append(compat.direct_call(inner[step.kernel], pointers))
-    forward = tirx.PrimFunc(list(parameters.values()), tirx.SeqStmt(calls) if len(calls) != 1 else calls[0])
+        body.append(compat.direct_call(inner[step.kernel], pointers + [once(size, "size") for size in step.sizes]))
+    forward = tirx.PrimFunc(list(parameters.values()), tirx.SeqStmt(body) if len(body) != 1 else body[0])
     forward = forward.with_attrs({"global_symbol": ENTRY, "tirx.noalias": True})
     new = {inner[gv]: compat.direct_callee(function) for gv, function in kernels.items()}
     new |= {gv: f for gv, f in mod.functions.items() if gv.name_hint != "main" and gv not in kernels}
@@ -235,5 +324,5 @@ def _assemble(
     return bb.get()
 
 
-def _buffer(name: str, ty: relax.TensorType) -> tirx.Buffer:
-    return tirx.decl_buffer([int(d) for d in ty.shape.values], str(ty.dtype), name)
+def _buffer(name: str, ty: relax.TensorType, named: Callable[[Any], Any]) -> tirx.Buffer:
+    return tirx.decl_buffer([named(compat.static(d)) for d in ty.shape.values], str(ty.dtype), name)

@@ -164,8 +164,11 @@ class Window:
         return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.padding)
 
 
-def _padded(x: te.Tensor, window: Window, *, channels: Dim = None, wide: bool = False) -> te.Tensor:
-    """``x`` with its padding (``channels``: with that many channels; ``wide``: as float32); ``x`` itself when there is none."""
+def _padded(x: te.Tensor, window: Window, *, channels: Dim = None, wide: bool = False, width: Dim | None = None) -> te.Tensor:
+    """``x`` with its padding; ``x`` itself when there is none.
+
+    ``channels``: with that many channels; ``wide``: as float32; ``width``: with rows that long, where it is padded.
+    """
     top, left, bottom, right = window.padding
     n, h, w, c = x.shape
     more = channels is not None and int(channels) > int(c)
@@ -181,14 +184,15 @@ def _padded(x: te.Tensor, window: Window, *, channels: Dim = None, wide: bool = 
             inside.append(i < h + top)
         if left:
             inside.append(j >= left)
-        if right:
+        if right or width is not None:
             inside.append(j < w + left)
         if more:
             inside.append(k < c)
         value = convert(x(b, i - top, j - left, k))
         return te.if_then_else(te.all(*inside), value, dots.zero(str(value.ty)))
 
-    return te.compute((n, h + (top + bottom), w + (left + right), channels if more else c), element, name="tile_pad")
+    places = w + (left + right) if width is None else width
+    return te.compute((n, h + (top + bottom), places, channels if more else c), element, name="tile_pad")
 
 
 def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
@@ -231,14 +235,18 @@ def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window,
     oh, ow = window.out(h, w)
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
     channels = weights.shape[2]
-    padded = _padded(x, window, wide=True)
+    # rows of input as long as whole tiles need: then neighbouring places read neighbours, and share what they read
+    padded = _padded(x, window, wide=True, width=(_tiles(ow, tile.rows) * tile.rows - 1) * sw + ((kw - 1) * dw + 1))
     r, s = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, kw), name="s")
+
+    def place(wt: Dim, wi: Dim) -> Dim:
+        at = wt * tile.rows + wi
+        return at if padded is not x else _clamp(at, ow, tile.rows)
+
     acc = te.compute(
         (n, oh, _tiles(ow, tile.rows), _tiles(channels, tile.columns), tile.rows, tile.columns),
         lambda b, i, wt, ot, wi, oi: te.sum(
-            dots.wide(
-                padded(b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, (ot * tile.columns + oi) // multiplier)
-            )
+            dots.wide(padded(b, i * sh + r * dh, place(wt, wi) * sw + s * dw, (ot * tile.columns + oi) // multiplier))
             * weights[r, s, ot * tile.columns + oi],
             axis=[r, s],
         ),

@@ -6,7 +6,6 @@ concatenation and the like work in NHWC too, and data is moved back only where a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -246,12 +245,10 @@ class _Rules:
         alone = all(isinstance(d, int) and d == 1 for d in right[:-2])
         if not alone and (len(right) != len(out) or not all(same(p, q) for p, q in zip(right[:-2], batch, strict=True))):
             return None
-        dtype, rows, columns = str(a.ty.dtype), m if isinstance(m, int) else UNKNOWN_ROWS, n if isinstance(n, int) else 4096
+        dtype, rows, columns = str(a.ty.dtype), m if isinstance(m, int) else UNKNOWN_ROWS, n if isinstance(n, int) else UNKNOWN_ROWS
         depth, macs = (left[-1],) if isinstance(left[-1], int) else (workloads.UNKNOWN, 1), workloads.work(*out, left[-1])
         operand = self.operand_type(dtype, left[-1])
         tiles = product_tiles(rows, columns, self.machine, dtype, depth=depth, macs=macs, group=dots.GROUP.get(operand, 1))
-        if not isinstance(n, int):
-            tiles = [replace(t, ragged=True) for t in tiles]
         workload = workloads.batch_product(operand, left, right, transposed)
         tile = self.choices.pick(workload, by_name(tiles))
         x, y = self._operand(f, a, "plain", left[-1]), self._operand(f, b, "plain", left[-1])

@@ -59,7 +59,7 @@ class CpuTarget(Target):
     ``precision``: "float32"; "bfloat16" for products and convolutions of float32 tensors on operands rounded to bfloat16, summed in
     float32 (faster, less exact; needs AVX512-BF16); "int8" for those of quantised models on their integers (needs AVX-VNNI), which
     "float32" computes as Paddle does, on floats that hold integers.
-    ``executor``: "aot" makes one native function of a model of static shapes (other models stay VM programs), "vm" never does, so
+    ``executor``: "aot" makes one native function of a model whose sizes follow from its inputs' (others stay VM programs), "vm" never, so
     that a profile sees each kernel.  ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found
     in PATH.
     """

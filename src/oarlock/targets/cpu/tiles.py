@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,7 +19,8 @@ from .machine import Machine
 ATTRIBUTE = "oarlock.tile"  # block annotation: what ``annotation`` gives
 PAGE, WAYS = 4096, 8  # bytes that the sets of a first-level cache span, and how many lines a set holds
 MOST_ROWS = 28
-UNKNOWN_ROWS = (14, 40, 161, 1600)  # what a symbolic number of rows may be: pixels, a sequence
+# What a symbolic number of rows may be: pixels, a sequence.  Many of each magnitude: no tile shall win because it divides one of them.
+UNKNOWN_ROWS = tuple(magnitude + i for magnitude in (24, 80, 320, 1600) for i in range(12))
 UNKNOWN_BATCH = (1, 4, 32, 256)  # … when the rows are a batch, often one
 L2_BYTES = 512 * 1024  # what of the packed weights may count on staying in the second-level cache
 PARALLEL_MACS = 200_000  # multiply-adds below which starting threads costs more than it gives
@@ -83,7 +85,7 @@ def product_tile(rows: int | tuple[int, ...], columns: int, machine: Machine, dt
 
 def product_tiles(
     rows: int | tuple[int, ...],
-    columns: int,
+    columns: int | tuple[int, ...],
     machine: Machine,
     dtype: str,
     stride: int = 0,
@@ -96,24 +98,25 @@ def product_tiles(
 ) -> list[Tile]:
     """Candidates for a product of ``rows`` × ``columns``, the best by the model first, then different ones.
 
-    ``rows``: their number, or some likely numbers (UNKNOWN_ROWS, UNKNOWN_BATCH) when it is symbolic.
+    ``rows``, ``columns``: their number, or some likely numbers (UNKNOWN_ROWS, UNKNOWN_BATCH) when it is symbolic.
     ``stride``: elements from one row of the first operand to the next (0: unknown).
     ``depth``: the loops of each sum.  ``macs``: multiply-adds in all.  ``padded``: the first operand is padded on the way,
     ``whole``: better at once than row by row.  ``group``: of narrow numbers that one element of ``dtype`` stands for.
     """
     stride, depth, macs = stride // group, (*depth[:-1], depth[-1] // group), macs // group
     shapes = [replace(tile, group=group) for tile in _ranked(rows, columns, machine, dtype, stride)]
-    panel_bytes = math.prod(depth) * tvm.DataType(dtype).bits // 8 * columns
-    first, *others = [replace(_with_loops(t, panel_bytes, columns, macs, machine), whole=padded and whole) for t in shapes]
+    width = columns if isinstance(columns, int) else statistics.median_high(columns)
+    panel_bytes = math.prod(depth) * tvm.DataType(dtype).bits // 8 * width
+    first, *others = [replace(_with_loops(t, panel_bytes, width, macs, machine), whole=padded and whole) for t in shapes]
     unrolls = depth[-1] % UNROLL == 0 and depth[-1] > UNROLL
     out = [first]
-    out += [replace(first, panels=not first.panels)] if columns > first.columns else []
+    out += [replace(first, panels=not first.panels)] if width > first.columns else []
     out += [replace(first, parallel=not first.parallel)] if machine.threads > 1 else []
     out += [replace(first, whole=not whole)] if padded and not first.panels else []
     out += others[:3]
     out += [replace(first, unroll=UNROLL)] if unrolls else []
     out += others[3:]
-    out += [replace(tile, panels=not tile.panels) for tile in others if columns > tile.columns]
+    out += [replace(tile, panels=not tile.panels) for tile in others if width > tile.columns]
     out += [replace(tile, whole=not whole) for tile in others if padded and not tile.panels]
     out += [replace(tile, unroll=UNROLL) for tile in others if unrolls]
     return list(dict.fromkeys(out))
@@ -125,7 +128,7 @@ def _with_loops(tile: Tile, panel_bytes: int, columns: int, macs: int, machine: 
 
 
 @lru_cache(maxsize=4096)
-def _ranked(rows: int | tuple[int, ...], columns: int, machine: Machine, dtype: str, stride: int) -> list[Tile]:
+def _ranked(rows: int | tuple[int, ...], columns: int | tuple[int, ...], machine: Machine, dtype: str, stride: int) -> list[Tile]:
     """Tiles that differ in more than a row or two, the cheapest first.
 
     A step of the inner loop costs the larger of its multiply-adds, its loads (two a cycle) and the latency of a multiply-add.
@@ -135,9 +138,10 @@ def _ranked(rows: int | tuple[int, ...], columns: int, machine: Machine, dtype: 
     # rows a multiple of a page apart lie in one set of the first-level cache: one more than its ways, and every read misses
     apart = stride * tvm.DataType(dtype).bits // 8
     most = min(MOST_ROWS, PAGE // math.gcd(apart, PAGE) * (WAYS - 1)) if apart else MOST_ROWS
-    priced = sorted(((_cost(t, likely, columns, full), i, t) for i, t in enumerate(_all_tiles(likely, columns, machine, full, most))))
+    widths = (columns,) if isinstance(columns, int) else columns
+    priced = sorted(((_cost(t, likely, widths, full), i, t) for i, t in enumerate(_all_tiles(likely, widths, machine, full, most))))
     if not priced:  # columns or rows of 0: nothing will run
-        return [Tile(1, full, full, columns % full != 0)]
+        return [Tile(1, full, full, columns % full != 0 if isinstance(columns, int) else True)]
     out: list[Tile] = []
     for cost, _, tile in priced:
         if len(out) > SHAPES or cost > WORST * priced[0][0]:
@@ -151,13 +155,14 @@ def _near(a: int, b: int) -> bool:
     return abs(a - b) * 4 < max(a, b)
 
 
-def _all_tiles(likely: tuple[int, ...], columns: int, machine: Machine, full: int, most: int) -> Iterator[Tile]:
+def _all_tiles(likely: tuple[int, ...], widths: tuple[int, ...], machine: Machine, full: int, most: int) -> Iterator[Tile]:
     choices = [lanes for lanes in (full, full // 2, full // 4) if lanes >= 4 or lanes == full]
-    exact = [lanes for lanes in choices if columns % lanes == 0]
+    exact = [lanes for lanes in choices if len(widths) == 1 and widths[0] % lanes == 0]
+    columns = max(widths)
     for lanes in dict.fromkeys([full, *exact]) if exact else choices:
         for vectors in range(1, 9):
             width = vectors * lanes
-            ragged = columns % width != 0
+            ragged = len(widths) > 1 or columns % width != 0
             if ragged and (lanes in exact or width - lanes >= columns):
                 continue
             for height in range(1, most + 1):
@@ -166,17 +171,16 @@ def _all_tiles(likely: tuple[int, ...], columns: int, machine: Machine, full: in
                 yield Tile(height, width, lanes, ragged)
 
 
-def _cost(tile: Tile, rows: tuple[int, ...], columns: int, full: int) -> float:
+def _cost(tile: Tile, rows: tuple[int, ...], widths: tuple[int, ...], full: int) -> float:
     vectors = tile.columns // tile.lanes
     # narrow vectors have half the work but not half the cost: the front end sees as many instructions
     fma = tile.rows * vectors * max(tile.lanes / full, 0.55)
     loads = 0.5 * (vectors * max(tile.lanes / full, 0.5) + tile.rows)
     step = max(fma, loads, 4.0)
     step += 0.3 + 0.02 * (vectors + tile.rows)  # loop overhead, and a little against large tiles: they gain nothing past 10 or so
-    total = 0.0
-    for r in rows:
-        total += -(-r // tile.rows) * step / max(r, 1)
-    return total * -(-columns // tile.columns) * (RAGGED if tile.ragged else 1.0)
+    down = sum(-(-r // tile.rows) * step / max(r, 1) for r in rows)
+    across = sum(-(-c // tile.columns) / c for c in widths) if len(widths) > 1 else -(-widths[0] // tile.columns)
+    return down * across * (RAGGED if tile.ragged else 1.0)
 
 
 def depthwise_tiles(
@@ -189,8 +193,7 @@ def depthwise_tiles(
     full = machine.lanes(dtype)
     lanes = next((n for n in (full, full // 2, full // 4, full // 8) if n > 1 and channels % n == 0), 1)
     vectors = [v for v in (2, 1, 4) if channels % (lanes * v) == 0]
-    best = 4 if width is None else _depthwise_rows(width)[0]
-    others = [r for r in _depthwise_rows(width or 64) if r != best]
+    best, *others = _depthwise_rows(UNKNOWN_ROWS if width is None else (width,))
     parallel = machine.threads > 1 and macs >= PARALLEL_MACS
     first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel, whole=padded and whole) for v in vectors]
     out = [first]
@@ -205,5 +208,8 @@ def depthwise_tiles(
     return [t for t in dict.fromkeys(out) if t.rows * (t.columns // t.lanes) + t.columns // t.lanes < machine.registers]
 
 
-def _depthwise_rows(width: int) -> list[int]:
-    return sorted(range(1, min(max(width, 1), 8) + 1), key=lambda r: (-(-width // r) * r * (1 + 1 / r), -r))
+def _depthwise_rows(widths: tuple[int, ...]) -> list[int]:
+    def cost(rows: int) -> float:
+        return sum(-(-w // rows) * rows * (1 + 1 / rows) / max(w, 1) for w in widths)
+
+    return sorted(range(1, min(max(*widths, 1), 8) + 1), key=lambda r: (cost(r), -r))

@@ -97,13 +97,14 @@ def neighbours(node: Any, last: tirx.Var) -> bool:
 
     def load(e: ir.TensorLoad) -> None:
         nonlocal fine
-        fine = fine and all(i.same_as(last) and n == len(e.indices) or not _uses(i, last) for n, i in enumerate(e.indices, 1))
+        fine = fine and all(i.same_as(last) and n == len(e.indices) or not uses(i, last) for n, i in enumerate(e.indices, 1))
 
     tvm_ffi.structural_walk(node.body, (ir.TensorLoad, load))
     return fine
 
 
-def _uses(expr: ir.Expr, var: tirx.Var) -> bool:
+def uses(expr: ir.Expr, var: tirx.Var) -> bool:
+    """Whether ``var`` occurs in ``expr``."""
     found = False
 
     def visit(v: ir.Var) -> None:

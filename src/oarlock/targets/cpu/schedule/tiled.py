@@ -10,7 +10,7 @@ from ....kernels.choice import CANDIDATE, WORKLOAD
 from .. import dots
 from ..machine import Machine
 from ..tiles import ATTRIBUTE, Tile
-from . import blocks
+from . import blocks, edges
 
 
 def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
@@ -59,7 +59,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         _parallel(sch, order[: len(outer)] if at is not None and before else order, machine)
     if tile.group > 1:  # last: the block is another one afterwards
         sch.tensorize(lane, dots.intrinsic(tile.lanes, *operands))
-    return sch.mod["main"].with_attrs(named)
+    return edges.store(sch.mod["main"], sch.get(row_in).loop_var, tile, ragged).with_attrs(named)
 
 
 def _ragged(sch: s_tir.Schedule, out: Any, columns: int) -> bool:

@@ -1,0 +1,107 @@
+"""Results of tiles that may reach past the end: whole tiles are stored without a test, others row by row and vector by vector.
+
+Before: ``for row: for column: if row and column lie inside: out[row, column] = …``.  After, where the columns may end within a tile::
+
+    if the tile lies inside: for row: for vector: out[row, vector] = …
+    else: for row: if it lies inside: for vector: if it lies inside: out[row, vector] = …
+                                                  else: for lane: if it lies inside: out[row, lane] = …
+
+A test for each row costs more than its own time: LLVM moves a row's sum behind its test, and then the rows share nothing that they
+read, and no sum hides another's latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tvm_ffi
+from tvm import ir, s_tir, tirx
+
+from ..tiles import Tile
+from . import blocks
+
+
+def store(function: tirx.PrimFunc, row: tirx.Var, tile: Tile, ragged: bool) -> tirx.PrimFunc:
+    """Rewrite the loops over the results of a tile, the outer of which is over ``row``; ``ragged``: the inner is not in vectors yet."""
+
+    def rewrite(loop: tirx.For) -> tirx.Stmt:
+        return _stored(loop, tile, ragged) if loop.loop_var.same_as(row) else loop
+
+    return tvm_ffi.structural_map(function, (tirx.For, rewrite), order="pre")
+
+
+def _stored(row: tirx.For, tile: Tile, ragged: bool) -> tirx.Stmt:
+    loops = [row]
+    while isinstance(loops[-1].body, tirx.For):
+        loops.append(loops[-1].body)
+    result = loops[-1].body
+    if not isinstance(result, s_tir.SBlockRealize) or isinstance(result.predicate, tirx.IntImm):
+        return row
+    tests = _conjuncts(result.predicate)
+    if not ragged:
+        return tirx.IfThenElse(_last(tests, loops), _nest(loops, _always(result)), _fresh(row))
+    column, index = loops[1], str(loops[1].loop_var.ty.dtype)
+    vector, lane = tirx.Var("vector", index), tirx.Var("lane", index)
+    zero, lanes = tirx.const(0, index), tirx.const(tile.lanes, index)
+    vectors = tirx.For(vector, zero, tirx.const(tile.columns // tile.lanes, index), tirx.ForKind.UNROLLED, row)
+    together = tirx.For(lane, zero, lanes, tirx.ForKind.VECTORIZED, row)
+    place = {column.loop_var: vector * lanes + lane}
+    whole = _with(_always(result), place)
+    down = [t for t in tests if not blocks.uses(t, column.loop_var)]
+    across = [_with(t, place) for t in tests if blocks.uses(t, column.loop_var)]
+    line = _nest([together], whole)
+    if across:
+        alone = s_tir.SBlockRealize(whole.iter_values, _all(across), whole.block)
+        line = tirx.IfThenElse(_last(across, [together]), line, _fresh(_nest([_serial(together)], alone)))
+    line = _nest([vectors], line)
+    if down:
+        line = tirx.IfThenElse(_all(down), line, None)
+    inside = _nest([row, vectors, together], whole)
+    return tirx.IfThenElse(_last(tests, [row, column]), inside, _fresh(_nest([_serial(row)], line)))
+
+
+def _conjuncts(test: Any) -> list[Any]:
+    return [*_conjuncts(test.a), *_conjuncts(test.b)] if isinstance(test, tirx.And) else [test]
+
+
+def _all(tests: list[Any]) -> Any:
+    first, *others = tests
+    for test in others:
+        first = tirx.And(first, test)
+    return first
+
+
+def _last(tests: list[Any], loops: list[tirx.For]) -> Any:
+    """The tests in the last iteration: they say that an index is below an end, so they then hold in all."""
+    return _all([_with(t, {loop.loop_var: loop.extent - 1 for loop in loops}) for t in tests])
+
+
+def _with(node: Any, values: Mapping[ir.Var, Any]) -> Any:
+    return tvm_ffi.structural_map(node, (ir.Var, lambda var: values.get(var, var)))
+
+
+def _always(result: s_tir.SBlockRealize) -> s_tir.SBlockRealize:
+    return s_tir.SBlockRealize(result.iter_values, True, result.block)
+
+
+def _nest(loops: list[tirx.For], body: tirx.Stmt) -> tirx.Stmt:
+    for loop in reversed(loops):
+        body = tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, annotations=loop.annotations)
+    return body
+
+
+def _serial(loop: tirx.For) -> tirx.For:
+    return tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.SERIAL, loop.body)
+
+
+def _fresh(statement: tirx.Stmt) -> tirx.Stmt:
+    """A copy whose variables are its own."""
+    bound: list[ir.Var] = []
+    found = [
+        (tirx.For, lambda loop: bound.append(loop.loop_var)),
+        (s_tir.SBlock, lambda block: bound.extend(i.var for i in block.iter_vars)),
+        (tirx.Let, lambda let: bound.append(let.var)),
+    ]
+    tvm_ffi.structural_walk(statement, found)
+    return _with(statement, {var: tirx.Var(var.name, str(var.ty.dtype)) for var in bound})
