@@ -116,6 +116,13 @@ def test_sizes_that_no_input_names_stay_vm_programs_in_silence() -> None:
     np.testing.assert_array_equal(program(np.arange(3, dtype="float32"), np.ones(2, "float32"))[0], [1, 2, 3])
 
 
+def test_a_reshape_that_may_fail_is_left_to_the_vm() -> None:
+    program = build([var("x", (dim("n"), 4))], lambda bb, x: op.nn.relu(bb.emit(op.reshape(bb.emit(op.add(x, x)), (2, 6)))))
+    assert program(np.ones((3, 4), "float32"))[0].shape == (2, 6)
+    with pytest.raises((RuntimeError, ValueError)):
+        program(np.ones((2, 4), "float32"))
+
+
 def test_a_result_that_is_an_input_stays_a_vm_program_and_says_so() -> None:
     program = build([var("x", (4, 4))], lambda bb, x: [bb.emit(op.nn.relu(x)), x])
     assert any("as a result" in note for note in program.built.notes)

@@ -116,6 +116,8 @@ class _Plan:
         if isinstance(value, relax.Call):
             name = getattr(value.op, "name", getattr(value.op, "name_hint", "a function"))
             if name == "relax.reshape":
+                if not _equal(self._bytes(value.args[0].ty), self._bytes(value.ty)):
+                    raise Dynamic("a reshape that may fail at run time")  # the VM says so; here nothing would
                 return self._read(value.args[0])
             if name == "relax.call_tir":
                 return self._call(value)
@@ -189,7 +191,10 @@ def _tensor(value: relax.Expr) -> bool:
 
 
 def _sizes(name: str, kernel: tirx.PrimFunc, types: list[relax.TensorType], scalars: list[Any]) -> list[Any]:
-    """The values of ``compat.direct_sizes(kernel)`` in a call with arguments of these types and these scalars."""
+    """The values of ``compat.direct_sizes(kernel)`` in a call with arguments of these types and these scalars.
+
+    A kernel that the VM calls checks its arguments' shapes, one that is called directly does not: raises Dynamic unless they fit for sure.
+    """
     buffers = [p for p in kernel.params if isinstance(p.ty, tirx.BufferType)]
     others = [p for p in kernel.params if not isinstance(p.ty, tirx.BufferType)]
     if len(buffers) != len(types) or len(others) != len(scalars):
@@ -202,7 +207,39 @@ def _sizes(name: str, kernel: tirx.PrimFunc, types: list[relax.TensorType], scal
     wanted = compat.direct_sizes(kernel)
     if any(size not in known for size in wanted):
         raise Dynamic(f"the kernel {name}, which takes any shape")
+    for buffer, ty in zip(buffers, types, strict=True):
+        for dim, value in zip(buffer.ty.shape, ty.shape.values, strict=True):
+            if not _equal(compat.substitute(compat.static(dim), known), compat.static(value)):
+                raise Dynamic(f"the kernel {name}, whose arguments may not fit")
     return [known[size] for size in wanted]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two sizes are the same whatever the symbols are."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    atoms: list[Any] = []
+    return _terms(a, atoms) == _terms(b, atoms)
+
+
+def _terms(size: Any, atoms: list[Any]) -> dict[tuple[int, ...], int]:
+    """A size multiplied out: products of ``atoms`` (their numbers, sorted), each with how often it is there."""
+    if isinstance(size, int | tirx.IntImm):
+        return {(): int(size)} if int(size) else {}
+    if isinstance(size, tirx.Add | tirx.Sub | tirx.Mul):
+        a, b = _terms(size.a, atoms), _terms(size.b, atoms)
+        out: dict[tuple[int, ...], int] = {}
+        if isinstance(size, tirx.Mul):
+            found = [(tuple(sorted(p + q)), m * n) for p, m in a.items() for q, n in b.items()]
+        else:
+            found = [*a.items(), *((q, -n if isinstance(size, tirx.Sub) else n) for q, n in b.items())]
+        for key, count in found:
+            out[key] = out.get(key, 0) + count
+        return {key: count for key, count in out.items() if count}
+    at = next((i for i, atom in enumerate(atoms) if tvm_ffi.structural_equal(atom, size)), len(atoms))
+    if at == len(atoms):
+        atoms.append(size)
+    return {(at,): 1}
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------------
