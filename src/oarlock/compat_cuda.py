@@ -1,0 +1,154 @@
+"""The churny TVM calls of the CUDA target; see compat.py."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import relax, s_tir
+
+from . import compat
+
+_POSTPROCESS = "tvm_callback_cuda_postproc"
+_lock = threading.Lock()  # the hook is one for the process
+
+OUT_ELEMENTWISE_FUSABLE, OPAQUE = 4, 8  # of TVM's OpPatternKind
+
+
+def baseline_cpu() -> str:
+    """LLVM's name of the least CPU that a host with a GPU of today has; "" where LLVM's own default does."""
+    return "x86-64-v2" if platform.machine() == "x86_64" else ""
+
+
+def cuda_target(arch: str, host: tvm.target.Target) -> tvm.target.Target:
+    """A GPU with the limits that every capability from 7.5 on has."""
+    spec = {"kind": "cuda", "arch": arch, "max_threads_per_block": 1024, "max_shared_memory_per_block": 49152, "thread_warp_size": 32}
+    return tvm.target.Target(spec, host=host)
+
+
+def build_vm(mod: tvm.IRModule, target: tvm.target.Target, compile_kernels: Callable[[str], str]) -> relax.VMExecutable:
+    """compat.build_vm with the CUDA source of all kernels replaced by what ``compile_kernels`` makes of it.
+
+    TVM catches what a hook raises as text: an exception of ``compile_kernels`` is kept aside and raised here as it was.
+    """
+    raised: list[Exception] = []
+
+    def hook(source: str, *_: Any) -> str:
+        try:
+            return compile_kernels(source)
+        except Exception as error:
+            raised.append(error)
+            return ""
+
+    with _lock, _registered(_POSTPROCESS, hook), _forced_text():
+        executable = compat.build_vm(mod, target)
+    if raised:
+        raise raised[0]
+    return executable
+
+
+@contextmanager
+def _registered(name: str, function: Callable) -> Iterator[None]:
+    before = tvm_ffi.get_global_func(name, allow_missing=True)
+    tvm_ffi.register_global_func(name, function, override=True)
+    try:
+        yield
+    finally:
+        tvm_ffi.registry.remove_global_func(name)
+        if before is not None:
+            tvm_ffi.register_global_func(name, before, override=True)
+
+
+@contextmanager
+def _forced_text() -> Iterator[None]:
+    """With a GPU at hand TVM would compile the text itself, at once and for that GPU; without one it keeps it, as we want it to."""
+    import os
+
+    name = "TVM_COMPILE_FORCE_FALLBACK"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def is_host_function(function: tvm.tirx.PrimFunc) -> bool:
+    """Whether a function computes sizes on the host."""
+    return bool((function.attrs or {}).get("tirx.is_host_func", False))
+
+
+def is_scheduled(function: tvm.tirx.PrimFunc) -> bool:
+    """Whether TVM made a kernel for a GPU already (scans)."""
+    return bool((function.attrs or {}).get("tirx.is_scheduled", False))
+
+
+def statement_kind(stmt: tvm.tirx.Stmt) -> str:
+    """"threads" (a loop or attribute that is bound to threads), or the name of the statement's class."""
+    t = tvm.tirx
+    if isinstance(stmt, t.For) and stmt.kind == t.ForKind.THREAD_BINDING:
+        return "threads"
+    if isinstance(stmt, t.AttrStmt) and str(stmt.attr_key) == "thread_extent":
+        return "threads"
+    return type(stmt).__name__
+
+
+def root(function: tvm.tirx.PrimFunc) -> tvm.tirx.Stmt:
+    """What a kernel does: the body of its outermost block, or of the function."""
+    body = function.body
+    return body.block.body if isinstance(body, s_tir.SBlockRealize) and not body.block.iter_vars else body
+
+
+def with_root(function: tvm.tirx.PrimFunc, body: tvm.tirx.Stmt) -> tvm.tirx.PrimFunc:
+    """The same kernel with another root."""
+    realize = function.body
+    if not (isinstance(realize, s_tir.SBlockRealize) and not realize.block.iter_vars):
+        return function.with_body(body)
+    b = realize.block
+    block = s_tir.SBlock(b.iter_vars, b.reads, b.writes, b.name_hint, body, b.init, b.alloc_buffers, b.match_buffers, b.annotations)
+    return function.with_body(s_tir.SBlockRealize(realize.iter_values, realize.predicate, block))
+
+
+def thread_loop(axis: str, extent: Any, body: Callable[[tvm.tirx.Var], tvm.tirx.Stmt]) -> tvm.tirx.For:
+    """A loop bound to ``axis`` ("threadIdx.x", …)."""
+    t = tvm.tirx
+    var = t.Var(axis.replace(".", "_"), "int64")
+    extent = t.const(extent, "int64") if isinstance(extent, int) else extent
+    zero = t.const(0, "int64")
+    thread = t.IterVar(tvm.ir.Range(zero, extent), t.Var(axis, "int64"), t.IterVar.ThreadIndex, axis)
+    return t.For(var, zero, extent, t.ForKind.THREAD_BINDING, body(var), thread)
+
+
+def in_thread(stmt: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
+    """A statement as one thread runs it: loops in order."""
+    t = tvm.tirx
+
+    def loop(node: tvm.tirx.For) -> tvm.tirx.For:
+        return t.For(node.loop_var, node.min, node.extent, t.ForKind.SERIAL, node.body) if node.kind == t.ForKind.PARALLEL else node
+
+    return tvm_ffi.structural_map(stmt, (t.For, loop))
+
+
+def sized_allocations(stmt: tvm.tirx.Stmt) -> list[tuple[str, bool]]:
+    """The work buffers inside a statement: name, and whether the size is a number."""
+    found: list[tuple[str, bool]] = []
+
+    def visit(node: tvm.tirx.AllocBuffer) -> None:
+        known = all(isinstance(compat.static(d), int) for d in node.buffer.ty.shape)
+        found.append((str(node.buffer.name), known))
+
+    tvm_ffi.structural_walk(stmt, (tvm.tirx.AllocBuffer, visit))
+    return found
+
+
+def substitute(stmt: tvm.tirx.Stmt, mapping: dict[tvm.tirx.Var, Any]) -> tvm.tirx.Stmt:
+    """A statement with variables replaced by expressions."""
+    return tvm_ffi.structural_map(stmt, (tvm.ir.Var, lambda var: mapping.get(var, var)))
