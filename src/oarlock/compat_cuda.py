@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import platform
 import threading
 from collections.abc import Callable, Iterator
@@ -67,8 +69,6 @@ def _registered(name: str, function: Callable) -> Iterator[None]:
 @contextmanager
 def _forced_text() -> Iterator[None]:
     """With a GPU at hand TVM would compile the text itself, at once and for that GPU; without one it keeps it, as we want it to."""
-    import os
-
     name = "TVM_COMPILE_FORCE_FALLBACK"
     before = os.environ.get(name)
     os.environ[name] = "1"
@@ -152,3 +152,15 @@ def sized_allocations(stmt: tvm.tirx.Stmt) -> list[tuple[str, bool]]:
 def substitute(stmt: tvm.tirx.Stmt, mapping: dict[tvm.tirx.Var, Any]) -> tvm.tirx.Stmt:
     """A statement with variables replaced by expressions."""
     return tvm_ffi.structural_map(stmt, (tvm.ir.Var, lambda var: mapping.get(var, var)))
+
+
+def reduction_length(function: tvm.tirx.PrimFunc) -> int | None:
+    """How many terms the longest reduction of a kernel has: 1 for none, None where only run time knows."""
+    longest: list[int | None] = [1]
+
+    def visit(block: s_tir.SBlock) -> None:
+        dims = [compat.static(iv.dom.extent) for iv in block.iter_vars if iv.iter_type == tvm.tirx.IterVar.CommReduce]
+        longest.append(math.prod(dims) if all(isinstance(d, int) for d in dims) else None)
+
+    tvm_ffi.structural_walk(function.body, (s_tir.SBlock, visit))
+    return None if None in longest else max(n for n in longest if n is not None)

@@ -30,6 +30,16 @@ _RULES: list[tuple[str, Callable]] = [
 ]
 
 
+# A rule that shares a reduction among the threads of a block wastes most of them on a shorter one: a depthwise convolution, a window.
+_SHARED_FROM = 64
+
+
+def _in_order(function: tirx.PrimFunc) -> list[tuple[str, Callable]]:
+    """The rules in the order in which they are likely to be best."""
+    length = compat_cuda.reduction_length(function)
+    return _RULES if length is None or length >= _SHARED_FROM else [_RULES[0], _RULES[-1], *_RULES[1:-1]]
+
+
 def schedule_module(mod: tvm.IRModule, target: tvm.target.Target, choices: Choices, notes: Notes) -> tvm.IRModule:
     """Schedule every kernel of ``mod``; UnsupportedError names all that cannot run on a GPU."""
     new: dict[tvm.ir.GlobalVar, tirx.PrimFunc] = {}
@@ -59,19 +69,17 @@ def _schedule(name: str, function: tirx.PrimFunc, target: tvm.target.Target, cho
     if is_statements(function):
         return bind_statements(function).with_attr(SCHEDULE, "statements")
     candidates: dict[str, tirx.PrimFunc] = {}
-    for kind, rule in _RULES:
-        if candidates and kind != "elements":
-            continue  # the first rule that takes a kernel, and one thread an element, are the candidates
+    for kind, rule in _in_order(function):
+        if len(candidates) == 2 or candidates and "elements" not in (kind, *candidates):
+            continue  # one thread an element, and the first rule that takes the kernel, are the candidates
         try:
             schedule = rule().apply(function, target, False)
         except Exception as e:  # the rules are TVM's: whatever they raise, the next one may do
             text = next((line.strip() for line in str(e).splitlines() if line.strip()), repr(e))
             notes.add("cuda-schedule", f"{name}: rule {kind} does not apply ({type(e).__name__}: {text[:200]})")
             continue
-        if schedule is not None:
-            scheduled = schedule.mod["main"]
-            if not gpu_fault(scheduled):
-                candidates[kind] = scheduled.with_attr(SCHEDULE, kind)
+        if schedule is not None and not gpu_fault(scheduled := schedule.mod["main"]):
+            candidates[kind] = scheduled.with_attr(SCHEDULE, kind)
     if not candidates:
         return function
     workload = f"gpu {compat.structural_name(function)}"
