@@ -128,13 +128,26 @@ def thread_loop(axis: str, extent: Any, body: Callable[[tvm.tirx.Var], tvm.tirx.
 
 
 def in_thread(stmt: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
-    """A statement as one thread runs it: loops in order."""
+    """A statement as one thread runs it: loops in order, work buffers its own."""
     t = tvm.tirx
+    own: dict[tvm.ir.Var, tvm.ir.Var] = {}
+
+    def find(node: tvm.tirx.AllocBuffer) -> None:
+        ty = node.buffer.ty
+        if str(ty.storage_scope) in ("", "global"):
+            own[node.buffer] = t.decl_buffer(list(ty.shape), str(ty.dtype), node.buffer.name, scope="local")
 
     def loop(node: tvm.tirx.For) -> tvm.tirx.For:
         return t.For(node.loop_var, node.min, node.extent, t.ForKind.SERIAL, node.body) if node.kind == t.ForKind.PARALLEL else node
 
-    return tvm_ffi.structural_map(stmt, (t.For, loop))
+    def allocation(node: tvm.tirx.AllocBuffer) -> tvm.tirx.AllocBuffer:
+        return t.AllocBuffer(own.get(node.buffer, node.buffer), node.annotations)
+
+    tvm_ffi.structural_walk(stmt, (t.AllocBuffer, find))
+    stmt = tvm_ffi.structural_map(stmt, (t.For, loop))
+    if not own:
+        return stmt
+    return tvm_ffi.structural_map(stmt, [(tvm.ir.Var, lambda var: own.get(var, var)), (t.AllocBuffer, allocation)])
 
 
 def sized_allocations(stmt: tvm.tirx.Stmt) -> list[tuple[str, bool]]:
@@ -164,3 +177,8 @@ def reduction_length(function: tvm.tirx.PrimFunc) -> int | None:
 
     tvm_ffi.structural_walk(function.body, (s_tir.SBlock, visit))
     return None if None in longest else max(n for n in longest if n is not None)
+
+
+def check_reductions(function: tvm.tirx.PrimFunc) -> None:
+    """Raise what TVM would raise in the middle of building: not every reduction can be shared among threads."""
+    s_tir.transform.LowerCrossThreadReduction()(tvm.IRModule({"main": function}))

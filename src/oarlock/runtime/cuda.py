@@ -10,7 +10,7 @@ import ctypes
 
 import tvm_ffi
 
-from ..errors import ArtifactError, TargetError
+from ..errors import ArtifactError, OarlockError, TargetError
 from . import cuda_code, cuda_libraries, tvm_runtime
 from .artifact import Artifact
 
@@ -65,6 +65,15 @@ class Gpu:
 
     def close(self) -> None:
         self._inputs.clear()
+
+
+def missing() -> str:
+    """Why this process can run nothing on a GPU; "" when it can."""
+    try:
+        _load("")
+    except OarlockError as error:
+        return error.what
+    return "" if tvm_ffi.get_global_func("runtime.GetDeviceAttr")(DEVICE_TYPE, 0, _EXISTS) else "CUDA finds no GPU"
 
 
 def _load(where: str) -> None:

@@ -74,6 +74,8 @@ def _schedule(name: str, function: tirx.PrimFunc, target: tvm.target.Target, cho
             continue  # one thread an element, and the first rule that takes the kernel, are the candidates
         try:
             schedule = rule().apply(function, target, False)
+            if schedule is not None:
+                compat_cuda.check_reductions(schedule.mod["main"])
         except Exception as e:  # the rules are TVM's: whatever they raise, the next one may do
             text = next((line.strip() for line in str(e).splitlines() if line.strip()), repr(e))
             notes.add("cuda-schedule", f"{name}: rule {kind} does not apply ({type(e).__name__}: {text[:200]})")

@@ -39,7 +39,7 @@ class CudaTarget(Target):
 
     name = "cuda"
 
-    def __init__(self, *, arch: str = "sm_80", format: str = "ptx", fast_math: bool = False, cxx: str = "") -> None:
+    def __init__(self, *, arch: str = "sm_80", format: str = "ptx", fast_math: bool | str = False, cxx: str = "") -> None:
         found = _ARCH.fullmatch(arch) if isinstance(arch, str) else None
         if found is None or int(found[1]) < 75:
             raise TargetError(
@@ -49,9 +49,9 @@ class CudaTarget(Target):
             )
         if format not in ("ptx", "cubin"):
             raise TargetError(f'format must be "ptx" or "cubin", not {format!r}', where="target cuda, option format")
-        if not isinstance(fast_math, bool):
+        if fast_math not in (True, False, "true", "false"):
             raise TargetError(f"fast_math must be true or false, not {fast_math!r}", where="target cuda, option fast_math")
-        self.arch, self.format, self.fast_math = arch, format, fast_math
+        self.arch, self.format, self.fast_math = arch, format, fast_math in (True, "true")
         self.capability = int(found[1])
         # the host's part launches kernels and computes shapes: code for any CPU of this kind does
         self._host = CpuTarget(threads=1, mcpu=compat_cuda.baseline_cpu(), executor="vm", cxx=cxx)
