@@ -182,3 +182,46 @@ def reduction_length(function: tvm.tirx.PrimFunc) -> int | None:
 def check_reductions(function: tvm.tirx.PrimFunc) -> None:
     """Raise what TVM would raise in the middle of building: not every reduction can be shared among threads."""
     s_tir.transform.LowerCrossThreadReduction()(tvm.IRModule({"main": function}))
+
+
+def without_wide_shifts(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """Shifts of int64 by 32 and more as divisions and products, which mean the same.
+
+    TVM 0.27 makes indices int32 where their values fit, and with them the shifts of an index, whatever the distance.
+    """
+    t = tvm.tirx
+    right, left = type(t.Var("x", "int64") >> 1), type(t.Var("x", "int64") << 1)
+
+    def replace(node: Any) -> object:
+        distance = compat.static(node.b)
+        if str(node.ty) != "int64" or not isinstance(distance, int) or not 32 <= distance < 63:
+            return node
+        power = t.const(1 << distance, "int64")
+        return t.floordiv(node.a, power) if isinstance(node, right) else node.a * power
+
+    return tvm_ffi.structural_map(function, [(right, replace), (left, replace)])
+
+
+def skip_empty(stmt: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
+    """The root of a kernel with launches of no blocks left out: CUDA refuses them, and TVM runs those of 0 blocks on the host."""
+    t = tvm.tirx
+    if isinstance(stmt, t.SeqStmt):
+        return t.SeqStmt([skip_empty(s) for s in stmt.seq])
+    if isinstance(stmt, s_tir.SBlockRealize) and not stmt.block.iter_vars:
+        b = stmt.block
+        rest = (b.init, b.alloc_buffers, b.match_buffers, b.annotations)
+        block = s_tir.SBlock(b.iter_vars, b.reads, b.writes, b.name_hint, skip_empty(b.body), *rest)
+        return s_tir.SBlockRealize(stmt.iter_values, stmt.predicate, block)
+    if not isinstance(stmt, t.For):
+        return stmt
+    blocks: list[Any] = []
+
+    def visit(loop: tvm.tirx.For) -> None:
+        if loop.kind == t.ForKind.THREAD_BINDING and str(loop.thread_binding.thread_tag).startswith("blockIdx"):
+            blocks.append(compat.static(loop.extent))
+
+    tvm_ffi.structural_walk(stmt, (t.For, visit))
+    if 0 in [n for n in blocks if isinstance(n, int)]:
+        return t.Evaluate(t.const(0, "int32"))
+    unknown = [n > 0 for n in blocks if not isinstance(n, int)]
+    return t.IfThenElse(t.all(*unknown) if len(unknown) > 1 else unknown[0], stmt, None) if unknown else stmt

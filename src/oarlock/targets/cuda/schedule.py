@@ -66,8 +66,9 @@ def schedule_module(mod: tvm.IRModule, target: tvm.target.Target, choices: Choic
 def _schedule(name: str, function: tirx.PrimFunc, target: tvm.target.Target, choices: Choices, notes: Notes) -> tirx.PrimFunc:
     if compat_cuda.is_scheduled(function):
         return function.with_attr(SCHEDULE, "tvm")
+    function = compat_cuda.without_wide_shifts(function)
     if is_statements(function):
-        return bind_statements(function).with_attr(SCHEDULE, "statements")
+        return _launched(bind_statements(function)).with_attr(SCHEDULE, "statements")
     candidates: dict[str, tirx.PrimFunc] = {}
     for kind, rule in _in_order(function):
         if len(candidates) == 2 or candidates and "elements" not in (kind, *candidates):
@@ -80,10 +81,14 @@ def _schedule(name: str, function: tirx.PrimFunc, target: tvm.target.Target, cho
             text = next((line.strip() for line in str(e).splitlines() if line.strip()), repr(e))
             notes.add("cuda-schedule", f"{name}: rule {kind} does not apply ({type(e).__name__}: {text[:200]})")
             continue
-        if schedule is not None and not gpu_fault(scheduled := schedule.mod["main"]):
+        if schedule is not None and not gpu_fault(scheduled := _launched(schedule.mod["main"])):
             candidates[kind] = scheduled.with_attr(SCHEDULE, kind)
     if not candidates:
         return function
     workload = f"gpu {compat.structural_name(function)}"
     chosen = choices.pick(workload, candidates)
     return chosen.with_attrs({WORKLOAD: workload, CANDIDATE: choices.picked[workload]})
+
+
+def _launched(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    return compat_cuda.with_root(function, compat_cuda.skip_empty(compat_cuda.root(function)))
