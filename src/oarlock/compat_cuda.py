@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -223,5 +224,19 @@ def skip_empty(stmt: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
     tvm_ffi.structural_walk(stmt, (t.For, visit))
     if 0 in [n for n in blocks if isinstance(n, int)]:
         return t.Evaluate(t.const(0, "int32"))
-    unknown = [n > 0 for n in blocks if not isinstance(n, int)]
-    return t.IfThenElse(t.all(*unknown) if len(unknown) > 1 else unknown[0], stmt, None) if unknown else stmt
+    once = [t.min(n, t.const(1, "int64")) for n in blocks if not isinstance(n, int)]
+    # a loop of one turn or none, since TVM allows no barriers under a condition
+    return t.For(t.Var("launch", "int64"), t.const(0, "int64"), math.prod(once), t.ForKind.SERIAL, stmt) if once else stmt
+
+
+def exact_doubles(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """The float64 constants of a kernel by their bits: TVM 0.27 writes them into CUDA sources with 15 decimals, 2**-53 as 0."""
+
+    def replace(number: Any) -> object:
+        value = float(number.value)
+        if str(number.ty) != "float64" or not math.isfinite(value) or float(f"{value:.15f}") == value:
+            return number
+        (bits,) = struct.unpack("<q", struct.pack("<d", value))
+        return tvm.tirx.call_intrin("float64", "tirx.reinterpret", tvm.tirx.const(bits, "int64"))
+
+    return tvm_ffi.structural_map(function, (tvm.tirx.FloatImm, replace))

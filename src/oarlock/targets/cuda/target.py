@@ -25,6 +25,12 @@ _ARCH = re.compile(r"sm_(\d{2,3})[af]?")
 
 # Faster and less exact forms that TVM or NVRTC would take: the functions that they stand for, by which Paddle's numbers are met.
 _EXACT = "".join(f"#define __{name} {name}\n" for name in ("expf", "exp10f", "logf", "log2f", "log10f", "sinf", "cosf", "tanf", "powf"))
+# CUDA's max and min give the number where the other is NaN; the rules of the pipeline count on a comparison, as LLVM makes of them.
+_EXTREMES = """template <class T> __device__ inline T compared_max(T a, T b) { return a > b ? a : b; }
+template <class T> __device__ inline T compared_min(T a, T b) { return a < b ? a : b; }
+#define max compared_max
+#define min compared_min
+"""
 
 
 class CudaTarget(Target):
@@ -108,7 +114,8 @@ class CudaTarget(Target):
     def compile_kernels(self, source: str) -> str:
         """CUDA C++ as TVM generates it → PTX or a cubin, packed for the library."""
         options = ("--use_fast_math",) if self.fast_math else ()
-        text = source if self.fast_math else _EXACT + source
+        start = source.find('extern "C"')  # after TVM's own definitions, before the kernels
+        text = ("" if self.fast_math else _EXACT) + source[:start] + _EXTREMES + source[start:]
         return cuda_code.pack(nvrtc().compile(text, self.arch, self.format, options), self.format)
 
     def build(self, executable: Any, directory: Path) -> bytes:

@@ -45,8 +45,6 @@ def _fault(stmt: tirx.Stmt) -> str:
             return f"its work space {unknown[0]} has a size that only run time knows" if unknown else ""
         case tirx.For() | tirx.AttrStmt():
             return _fault(stmt.body)
-        case tirx.IfThenElse() if stmt.else_case is None:
-            return _fault(stmt.then_case)
         case tirx.Evaluate():
             return ""
         case _:
