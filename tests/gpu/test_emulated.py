@@ -92,7 +92,7 @@ def test_a_cubin_runs_on_its_own_generation_only(tmp_path: Path) -> None:
 
 
 # one of each kind of kernel that is made of statements, of each kind of run-time size, and of control flow
-SAMPLES = """topk-0 nonzero-0 unique-0 argsort-0 cumsum-0 nms-0 scatter-0 gather_nd-0 lstm-0 while-0 if-0 einsum-0 roi_align-0 cholesky-0
+SAMPLES = """topk-0 nonzero-0 unique-0 argsort-0 cumsum-0 nms-0 scatter-0 gather_nd-0 rnn-0 while-0 if-0 einsum-0 roi_align-0 cholesky-0
 bilinear_interp-0 conv2d_transpose-0 masked_select-0 set_value-0 viterbi_decode-0 median-0""".split()
 
 

@@ -76,6 +76,12 @@ def missing() -> str:
     return "" if tvm_ffi.get_global_func("runtime.GetDeviceAttr")(DEVICE_TYPE, 0, _EXISTS) else "CUDA finds no GPU"
 
 
+def architecture() -> str:
+    """The first GPU's architecture as the CUDA target names it: "sm_90"."""
+    _load("")
+    return "sm_" + str(tvm_ffi.get_global_func("runtime.GetDeviceAttr")(DEVICE_TYPE, 0, _CAPABILITY)).replace(".", "")
+
+
 def _load(where: str) -> None:
     """Load what TVM needs to run on a GPU, once a process."""
     tvm_runtime.load_runtime()

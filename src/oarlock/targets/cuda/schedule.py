@@ -66,7 +66,7 @@ def schedule_module(mod: tvm.IRModule, target: tvm.target.Target, choices: Choic
 def _schedule(name: str, function: tirx.PrimFunc, target: tvm.target.Target, choices: Choices, notes: Notes) -> tirx.PrimFunc:
     if compat_cuda.is_scheduled(function):
         return function.with_attr(SCHEDULE, "tvm")
-    function = compat_cuda.exact_doubles(compat_cuda.without_wide_shifts(function))
+    function = compat_cuda.one_root(compat_cuda.exact_doubles(compat_cuda.without_wide_shifts(function)))
     if is_statements(function):
         return _launched(bind_statements(function)).with_attr(SCHEDULE, "statements")
     candidates: dict[str, tirx.PrimFunc] = {}
