@@ -93,7 +93,7 @@ def is_scheduled(function: tvm.tirx.PrimFunc) -> bool:
 
 
 def statement_kind(stmt: tvm.tirx.Stmt) -> str:
-    """"threads" (a loop or attribute that is bound to threads), or the name of the statement's class."""
+    """ "threads" (a loop or attribute that is bound to threads), or the name of the statement's class."""
     t = tvm.tirx
     if isinstance(stmt, t.For) and stmt.kind == t.ForKind.THREAD_BINDING:
         return "threads"
@@ -187,7 +187,8 @@ def reduction_length(function: tvm.tirx.PrimFunc) -> int | None:
 
     def visit(block: s_tir.SBlock) -> None:
         dims = [compat.static(iv.dom.extent) for iv in block.iter_vars if iv.iter_type == tvm.tirx.IterVar.CommReduce]
-        longest.append(math.prod(dims) if all(isinstance(d, int) for d in dims) else None)
+        known = [d for d in dims if isinstance(d, int)]
+        longest.append(math.prod(known) if len(known) == len(dims) else None)
 
     tvm_ffi.structural_walk(function.body, (s_tir.SBlock, visit))
     return None if None in longest else max(n for n in longest if n is not None)

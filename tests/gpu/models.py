@@ -100,7 +100,7 @@ def _scans(bb: Any, x: Any) -> Any:
 
 
 def _reductions(bb: Any, x: Any) -> Any:
-    return [op.sum(x, [0, 2]), op.max(x, [1]), op.mean(x), op.argmax(x, 2), op.variance(x, [1, 2]), op.nn.log_softmax(x, 1)]
+    return [op.sum(x, [0, 2]), op.max(x, [1]), op.mean(op.abs(x)), op.argmax(x, 2), op.variance(x, [1, 2]), op.nn.log_softmax(x, 1)]
 
 
 def _moves(bb: Any, x: Any) -> Any:

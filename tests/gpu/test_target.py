@@ -67,7 +67,9 @@ def test_products_and_convolutions_go_through_shared_memory(compiler: nvrtc.Nvrt
     assert depthwise and set(depthwise) == {"elements"}  # nine terms are not worth a block of threads
 
 
-@pytest.mark.parametrize("options", [{"arch": "sm_50"}, {"arch": "gfx90a"}, {"arch": "sm80"}, {"arch": 80}, {"format": "elf"}, {"fast_math": 2}])
+@pytest.mark.parametrize(
+    "options", [{"arch": "sm_50"}, {"arch": "gfx90a"}, {"arch": "sm80"}, {"arch": 80}, {"format": "elf"}, {"fast_math": 2}]
+)
 def test_wrong_options(options: dict) -> None:
     with pytest.raises(TargetError, match="arch|format|fast_math"):
         targets.get("cuda", **options)

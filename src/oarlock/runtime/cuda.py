@@ -7,14 +7,12 @@ What running takes besides TVM's runtime libraries: a GPU, NVIDIA's driver (libc
 from __future__ import annotations
 
 import ctypes
-
-import tvm_ffi
+from typing import Any
 
 from ..errors import ArtifactError, OarlockError, TargetError
-from . import cuda_code, cuda_libraries, tvm_runtime
+from . import cuda_code, cuda_libraries, ffi, tvm_runtime
 from .artifact import Artifact
 
-DEVICE_TYPE = 2  # DLPack's
 _EXISTS, _CAPABILITY = 0, 4  # TVM's kinds of device attributes
 _ELSEWHERE = "or compile the model with target='cpu'"
 
@@ -24,47 +22,47 @@ class Gpu:
 
     def __init__(self, artifact: Artifact, number: int = 0) -> None:
         _load(artifact.path)
-        self.device = tvm_ffi.device("cuda", number)
-        self._copy = tvm_ffi.get_global_func("runtime.TVMTensorCopyFromTo")
-        self._allocate = tvm_ffi.get_global_func("runtime.TVMTensorAllocWithScope")
-        self._attribute = tvm_ffi.get_global_func("runtime.GetDeviceAttr")
-        self._synchronise = tvm_ffi.get_global_func("runtime.Device_StreamSync")
-        self._inputs: dict[str, tvm_ffi.Tensor] = {}
-        if not self._attribute(DEVICE_TYPE, number, _EXISTS):
+        self.device = ffi.Device(ffi.CUDA, number)
+        self._inputs: dict[str, ffi.Tensor] = {}
+        if not _attribute(number, _EXISTS):
             raise TargetError(
                 f"CUDA finds no GPU number {number}",
                 where=artifact.path,
                 todo=f"run it on a machine with an NVIDIA GPU (CUDA_VISIBLE_DEVICES hides some), {_ELSEWHERE}",
             )
-        _check_capability(str(self._attribute(DEVICE_TYPE, number, _CAPABILITY)), artifact)
+        _check_capability(str(_attribute(number, _CAPABILITY)), artifact)
 
-    def upload(self, tensor: tvm_ffi.Tensor) -> tvm_ffi.Tensor:
+    def upload(self, tensor: ffi.Tensor) -> ffi.Tensor:
         """A copy of a CPU tensor on the GPU."""
-        out = self._allocate(tvm_ffi.Shape(tensor.shape), tensor.dtype, self.device, None)
-        if tensor.numel():
-            self._copy(tensor, out)
-        return out
+        return _copy(tensor, ffi.empty(tensor.shape, tensor.dtype, self.device))
 
-    def input(self, name: str, tensor: tvm_ffi.Tensor) -> tvm_ffi.Tensor:
+    def input(self, name: str, tensor: ffi.Tensor) -> ffi.Tensor:
         """The same for an input, in memory that is kept while the shape stays the same."""
         kept = self._inputs.get(name)
-        if kept is None or tuple(kept.shape) != tuple(tensor.shape):
-            kept = self._inputs[name] = self.upload(tensor)
-        elif tensor.numel():
-            self._copy(tensor, kept)
-        return kept
+        if kept is None or kept.shape != tensor.shape:
+            kept = self._inputs[name] = ffi.empty(tensor.shape, tensor.dtype, self.device)
+        return _copy(tensor, kept)
 
-    def download(self, tensor: tvm_ffi.Tensor, into: tvm_ffi.Tensor) -> None:
+    def download(self, tensor: ffi.Tensor, into: ffi.Tensor) -> ffi.Tensor:
         """Copy a tensor of the GPU into one of the CPU; finished after ``synchronise``."""
-        if tensor.numel():
-            self._copy(tensor, into)
+        return _copy(tensor, into)
 
     def synchronise(self) -> None:
         """Wait until the GPU has done all that it was given."""
-        self._synchronise(self.device, 0)
+        ffi.call("runtime.Device_StreamSync", self.device, 0)
 
     def close(self) -> None:
         self._inputs.clear()
+
+
+def _attribute(number: int, kind: int) -> Any:
+    return ffi.call("runtime.GetDeviceAttr", ffi.CUDA, number, kind)
+
+
+def _copy(tensor: ffi.Tensor, into: ffi.Tensor) -> ffi.Tensor:
+    if tensor.nbytes:
+        ffi.call("runtime.TVMTensorCopyFromTo", tensor, into)
+    return into
 
 
 def missing() -> str:
@@ -73,19 +71,19 @@ def missing() -> str:
         _load("")
     except OarlockError as error:
         return error.what
-    return "" if tvm_ffi.get_global_func("runtime.GetDeviceAttr")(DEVICE_TYPE, 0, _EXISTS) else "CUDA finds no GPU"
+    return "" if _attribute(0, _EXISTS) else "CUDA finds no GPU"
 
 
 def architecture() -> str:
     """The first GPU's architecture as the CUDA target names it: "sm_90"."""
     _load("")
-    return "sm_" + str(tvm_ffi.get_global_func("runtime.GetDeviceAttr")(DEVICE_TYPE, 0, _CAPABILITY)).replace(".", "")
+    return "sm_" + str(_attribute(0, _CAPABILITY)).replace(".", "")
 
 
 def _load(where: str) -> None:
     """Load what TVM needs to run on a GPU, once a process."""
     tvm_runtime.load_runtime()
-    if tvm_runtime.registered("device_api.cuda"):
+    if ffi.get_function("device_api.cuda") is not None:
         _unpack_once()
         return
     try:
@@ -133,4 +131,3 @@ def _check_capability(found: str, artifact: Artifact) -> None:
             where=artifact.path,
             todo=f"compile the model again with the option arch=sm_{major}{minor}",
         )
-

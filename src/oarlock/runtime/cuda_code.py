@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import tvm_ffi
+from . import tvm_runtime
 
 _PTX, _CUBIN = "//oarlock ptx\n", "//oarlock cubin\n"
 _CALLBACK = "tvm_callback_cuda_compile"
@@ -30,6 +30,8 @@ def unpack(text: str) -> bytes | None:
 
 def register_unpacking() -> None:
     """Have TVM unpack what it finds in a library; other sources go where they went before."""
+    import tvm_ffi  # what calls Python from TVM
+
     before = tvm_ffi.get_global_func(_CALLBACK, allow_missing=True)
 
     def compiled(source: str, *rest: Any) -> bytes:
@@ -40,4 +42,4 @@ def register_unpacking() -> None:
             raise RuntimeError("the library holds CUDA sources, and nothing is there to compile them")
         return before(source, *rest)
 
-    tvm_ffi.register_global_func(_CALLBACK, compiled, override=True)
+    tvm_runtime.register(_CALLBACK, compiled)

@@ -67,7 +67,7 @@ def compile_kernels(source: str, folder: Path) -> bytes:
     stem = hashlib.sha256(source.encode()).hexdigest()[:16]
     file, library = folder / f"{stem}.cpp", folder / f"{stem}.so"
     # the threads are made of the same library as the kernels, so that each module has its own state
-    file.write_text(f'#include <emulated.h>\n{body}\n' + "\n".join(kernels) + f'\n#include "{HERE / "threads.cpp"}"\n')
+    file.write_text(f"#include <emulated.h>\n{body}\n" + "\n".join(kernels) + f'\n#include "{HERE / "threads.cpp"}"\n')
     _gxx([str(file)], library)
     return f"//emulated {library}\n".encode()
 

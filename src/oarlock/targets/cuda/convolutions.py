@@ -23,8 +23,8 @@ def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     shape = weight.ty.shape
     if layouts not in (("NCHW", "OIHW", "NCHW"), ("NCHW", "OIHW", "")) or int(a.groups) != 1 or data.ty.shape is None or shape is None:
         return call
-    sizes = [compat.static(d) for d in shape]
-    if not all(isinstance(d, int) and d > 0 for d in sizes):
+    sizes = [d for d in map(compat.static, shape) if isinstance(d, int) and d > 0]
+    if len(sizes) != 4:
         return call
     out_channels, channels, kh, kw = sizes
     (sh, sw), (dh, dw), (top, left, bottom, right) = ([int(v) for v in values] for values in (a.strides, a.dilation, a.padding))

@@ -17,8 +17,8 @@ from ...errors import UnsupportedError
 from ...kernels import Choices
 from ...kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
 from ..base import Notes
-from .threads import gpu_fault, is_statements
 from .serial import bind_statements
+from .threads import gpu_fault, is_statements
 
 # the most special first: each gives None for a kernel that is not its kind
 _RULES: list[tuple[str, Callable]] = [

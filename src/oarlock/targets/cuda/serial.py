@@ -1,8 +1,8 @@
 """Kernels of plain statements on a GPU.
 
-    assert sizes          stays on the host, which knows the sizes
-    parallel i in n       one thread a turn
-    anything else         one thread
+assert sizes          stays on the host, which knows the sizes
+parallel i in n       one thread a turn
+anything else         one thread
 """
 
 from __future__ import annotations
