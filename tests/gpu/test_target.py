@@ -118,7 +118,7 @@ def test_exact_functions_unless_fast_math_is_asked_for(compiler: nvrtc.Nvrtc) ->
     exact = text_of(models.CASES["functions"].artifact("cuda").library)
     fast = text_of(models.CASES["functions"].artifact("cuda", fast_math=True).library)
     assert "sin.approx" in fast and "sin.approx" not in exact
-    assert "sqrt.approx" in fast and "sqrt.approx" not in exact
+    assert "div.approx" in fast and "div.approx" not in exact and "div.rn.f32" in exact
 
 
 def test_functions_of_the_cpu_are_refused(compiler: nvrtc.Nvrtc) -> None:
