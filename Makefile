@@ -7,6 +7,9 @@
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
 #   make fuzz     mutated model files through the readers   (slow)
 #   make bench      measure start-up and memory             (slow; writes docs/footprint.md)
+#   make test-gpu   the tests of the target cuda: compiling and an emulated GPU anywhere, real runs where there is a GPU
+#   make gpu-models compile the benchmark's models for sm_80 and sm_90; needs no GPU        (slow)
+#   make bench-gpu  speed on a GPU beside ONNX Runtime and Paddle Inference; skipped without a GPU
 #   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
 #   make bench-dynamic  a width known only at run time beside a compile for each width (slow; writes docs/dynamic.md)
@@ -30,7 +33,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
 TESTS ?=
 
-.PHONY: test demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline clean
+.PHONY: test test-gpu demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline bench-gpu gpu-models clean
 
 test: $(VENV)/.test
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -64,6 +67,17 @@ bench-roofline: $(VENV)/.test $(VENV)/.demo
 bench-dynamic: $(VENV)/.bench $(VENV)/.demo
 	$(PY) -m benchmarks.cpu.dynamic --write
 
+test-gpu: $(VENV)/.test $(VENV)/.cuda
+	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/gpu
+
+gpu-models: $(VENV)/.bench $(VENV)/.demo $(VENV)/.cuda
+	$(PY) -m benchmarks.gpu --compile-only
+
+# ONNX Runtime and Paddle need their GPU builds: python names an environment that has them (make bench-gpu PEERS=/path/to/python).
+PEERS ?=
+bench-gpu: $(VENV)/.bench $(VENV)/.demo $(VENV)/.cuda
+	$(PY) -m benchmarks.gpu $(if $(PEERS),--peers $(PEERS))
+
 clean:
 	rm -rf $(VENV) build dist
 
@@ -72,7 +86,7 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp for each set of extras: a second run installs nothing until pyproject.toml changes.
-$(VENV)/.test $(VENV)/.dev: $(VENV)/.%: $(PY) pyproject.toml
+$(VENV)/.test $(VENV)/.dev $(VENV)/.cuda: $(VENV)/.%: $(PY) pyproject.toml
 	$(PIP) -e '.[$*]'
 	@touch $@
 

@@ -91,13 +91,14 @@ ENGINES: dict[str, Callable[[dict[str, Any], np.ndarray], Call]] = {
 PACKAGES = {"oarlock": "oarlock", "openvino": "openvino", "onnxruntime": "onnxruntime", "paddle": "paddlepaddle"}
 
 
-def serve() -> None:
+def serve(engines: dict[str, Callable[[dict[str, Any], np.ndarray], Call]]) -> None:
+    """Answer for the engine and the job that the command line names."""
     engine, job = sys.argv[1], json.loads(sys.argv[2])
     x = np.load(job["data"])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an engine prints must not mix with the answers
     start = time.perf_counter()
-    call = ENGINES[engine](job, x)
+    call = engines[engine](job, x)
     outputs = [np.array(o) for o in call()]
     cold = time.perf_counter() - start
     if job.get("dump"):
@@ -114,4 +115,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(ENGINES)

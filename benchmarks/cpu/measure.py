@@ -28,7 +28,7 @@ class Contender:
         limits = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TVM_NUM_THREADS")}
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.cpu.engines", engine, json.dumps(job)],
+            [job.get("python", sys.executable), "-m", job.get("module", "benchmarks.cpu.engines"), engine, json.dumps(job)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, cwd=ROOT, env={**os.environ, **limits},
         )  # fmt: skip
         self.ready: dict[str, float] = self._answer()

@@ -40,12 +40,12 @@ def compile(
     """Compile a Paddle model.
 
     model      a Program, or whatever load_model reads
-    target     a target's name ("cpu"; see oarlock.targets.names()) or a Target
+    target     a target's name ("cpu", "cuda"; see oarlock.targets.names()) or a Target
     shapes     input name → dims, for the inputs whose declared shape should be narrowed or widened: an int is fixed, None a
                dynamic dim of its own, a string a dynamic dim that all inputs with the same string share.  Other inputs
                keep the shape that the model declares (−1 is dynamic)
     threads    how many threads the kernels are made for and run on; by default the physical cores of this machine
-    options    more options of the target (the CPU's: mcpu, mtriple, mattr, cxx)
+    options    more options of the target (the CPU's: mcpu, mtriple, mattr, cxx; CUDA's: arch, format, fast_math)
     records    kernels are chosen by these measurements: True for those of ``oarlock.tune`` on this machine and then those that come
                with the package, a file's path in place of the former, False for the target's own defaults
     progress   called with (stage, done, total)

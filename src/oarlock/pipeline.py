@@ -132,7 +132,9 @@ def build(
                 write(stage.name, mod)
         report("generate-code", len(every), len(every) + 1)
         try:
-            executable = compat.build_vm(mod, target.tvm_target)
+            executable = target.generate(mod)
+        except InternalError:
+            raise
         except (RuntimeError, ValueError, TypeError) as e:
             raise InternalError(f"TVM failed to build the lowered module: {_last_line(e)}") from e
         with tempfile.TemporaryDirectory(prefix="oarlock-") as scratch:

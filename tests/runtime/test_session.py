@@ -316,7 +316,7 @@ def test_signature_that_does_not_belong_to_the_program(dense: Artifact, x: np.nd
 @pytest.mark.parametrize(
     ("runtime", "error", "message"),
     [
-        ({"device": "cuda"}, TargetError, "runs the CPU"),
+        ({"device": "vulkan"}, TargetError, "runs the CPU"),
         ({"machine": "riscv64"}, ArtifactError, "riscv64"),
         ({"features": ["avx", "made_up_feature"]}, ArtifactError, "lacks: made_up_feature"),
     ],

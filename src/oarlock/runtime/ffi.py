@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import math
 import struct
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Self
 
@@ -22,9 +23,9 @@ import numpy as np
 from . import dtypes
 
 ABI = (0, 1)  # the version of the C ABI that is written down here
-CPU = 1  # DLPack's device type
+CPU, CUDA = 1, 2  # DLPack's device types
 # TVMFFITypeIndex; from _OBJECT on they are objects, which are counted
-_NONE, _INT, _BOOL, _FLOAT, _RAW_STR, _SMALL_STR = 0, 1, 2, 3, 8, 11
+_NONE, _INT, _BOOL, _FLOAT, _TYPE, _DEVICE, _RAW_STR, _SMALL_STR = 0, 1, 2, 3, 5, 6, 8, 11
 _OBJECT, _STR, _FUNCTION, _SHAPE, _TENSOR, _ARRAY = 64, 65, 68, 69, 70, 71
 _HEADER = 24  # sizeof(TVMFFIObject): what an object has of its own follows
 
@@ -172,8 +173,23 @@ class Object:
         self._release(self.address)
 
 
+@dataclass(frozen=True)
+class Device:
+    """An argument of a TVM function: the device ``number`` of DLPack's type ``kind``."""
+
+    kind: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Type:
+    """An argument of a TVM function: an element type by its name."""
+
+    name: str
+
+
 class Function(Object):
-    """A function of TVM.  Its arguments: None, bool, int, str, Object and lists of them; its result is one of these."""
+    """A function of TVM.  Its arguments: None, bool, int, str, Device, Type, Object and lists of them; its result is one of these."""
 
     __slots__ = ()
 
@@ -196,7 +212,7 @@ class Function(Object):
 
 
 class Tensor(Object):
-    """A tensor in CPU memory."""
+    """A tensor; what reads its elements needs one in CPU memory."""
 
     __slots__ = ()
 
@@ -308,6 +324,14 @@ def call(name: str, *arguments: Any) -> Any:
     return function(*arguments)
 
 
+def empty(shape: tuple[int, ...], dtype: str, device: Device) -> Tensor:
+    """A new tensor on a device, with nothing in it."""
+    sizes = get_function("ffi.Shape")
+    if sizes is None:
+        raise ForeignError("this TVM has no shapes")
+    return call("runtime.TVMTensorAllocWithScope", sizes.object(*shape), Type(dtype), device, None)
+
+
 def module_function(module: Object, name: str) -> Function:
     """The function ``name`` of a module (or of one that it imports); ForeignError when it has none."""
     function = call("ffi.ModuleGetFunction", module, name, True)
@@ -409,6 +433,10 @@ def _fill(value: _Any, argument: Any) -> Any:
             value.type, value.integer = _BOOL, argument
         case int():
             value.type, value.integer = _INT, argument
+        case Device():
+            value.type, value.integer = _DEVICE, argument.kind | argument.number << 32
+        case Type():
+            value.type, value.integer = _TYPE, _TYPES[argument.name]
         case str():
             text = ctypes.c_char_p(argument.encode())
             value.type, value.address = _RAW_STR, ctypes.cast(text, ctypes.c_void_p).value or 0

@@ -42,6 +42,7 @@ def profile(session: Session, inputs: Mapping[str, Any], *, runs: int = 10, argu
 
     def hook(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
         nonlocal started
+        session.synchronise()
         if before:
             started = clock()
         else:

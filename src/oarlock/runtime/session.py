@@ -19,7 +19,7 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from . import dtypes, ffi, tvm_runtime
 from .artifact import ALIGNMENT, Artifact
 from .machine import cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
+
+if TYPE_CHECKING:
+    from .cuda import Gpu
 
 _POOLED_ALLOCATOR = 2
 _COPY_BELOW = 1 << 16
@@ -42,7 +45,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 class Session:
-    """Runs one artifact on the CPU.
+    """Runs one artifact on what it was compiled for: the CPU, or a GPU, to which inputs are copied and from which outputs come back.
 
     ``threads`` is the number of threads that kernels use; by default what the model was compiled for, else the physical
     cores that this process may use.  ``run`` may be called from several threads; calls of one session run one after another.
@@ -56,11 +59,13 @@ class Session:
         self.threads = _thread_count(threads, artifact)
         self._lock = threading.Lock()
         self._staging: dict[str, tuple[np.ndarray, ffi.Tensor]] = {}
+        self._gpu = _gpu(artifact)
         # From here on self.artifact keeps the weights' memory alive for the VM.
         module = tvm_runtime.load_module(artifact.library, artifact.path or "the artifact's library")
         try:
             self._vm: ffi.Object | None = ffi.module_function(module, "vm_load_executable")()
-            ffi.module_function(self._vm, "vm_initialization")(ffi.CPU, 0, _POOLED_ALLOCATOR)
+            on_gpu = (ffi.CUDA, self._gpu.device.number, _POOLED_ALLOCATOR) if self._gpu else ()
+            ffi.module_function(self._vm, "vm_initialization")(*on_gpu, ffi.CPU, 0, _POOLED_ALLOCATOR)
             main = ffi.module_function(self._vm, "main")
             arity = ffi.module_function(self._vm, "get_function_arity")("main")
         except Exception as error:
@@ -76,6 +81,8 @@ class Session:
                 todo="compile the model again",
             )
         weights = [_weight_tensor(weight) for weight in artifact.weights]
+        if self._gpu:
+            weights = [self._gpu.upload(weight) for weight in weights]
         self._main: ffi.Call | None = ffi.Call(main, len(self.inputs), weights)
         self._weight_ranges = _address_ranges(weights)
 
@@ -117,7 +124,7 @@ class Session:
             tensors = [self._input_tensor(spec, given[spec.name], symbols) for spec in self.inputs]
             tvm_runtime.use_threads(self.threads)
             try:
-                results = self._main(tensors)
+                results = self._main(tensors) if self._gpu is None else self._run_on(self._gpu, self._main, tensors)
             except Exception as error:
                 shapes = ", ".join(f"{s.name} {list(t.shape)}" for s, t in zip(self.inputs, tensors, strict=True))
                 raise OarlockError(
@@ -126,6 +133,24 @@ class Session:
                     todo="check that the model accepts these shapes and values; if it does, please report it",
                 ) from error
             return self._outputs(results, tensors)
+
+    def _run_on(self, gpu: Gpu, main: ffi.Call, tensors: list[ffi.Tensor]) -> list[Any]:
+        """Results as tensors of the CPU; what is no tensor stays, for _outputs to refuse."""
+        given = main([gpu.input(spec.name, tensor) for spec, tensor in zip(self.inputs, tensors, strict=True)])
+        results = [given] if isinstance(given, ffi.Tensor) else list(given)
+        out = [
+            gpu.download(result, _tensor(aligned_empty(result.shape, dtypes.numpy_dtype(result.dtype))))
+            if isinstance(result, ffi.Tensor)
+            else result
+            for result in results
+        ]
+        gpu.synchronise()
+        return out
+
+    def synchronise(self) -> None:
+        """Wait until a GPU has done what it was given; there is nothing to wait for on the CPU, nor after ``run``."""
+        if self._gpu:
+            self._gpu.synchronise()
 
     def instrument(self, hook: Callable[..., int] | None) -> None:
         """Have the VM call ``hook(function, name, before, result, *arguments)`` before and after each function; None ends it.
@@ -143,6 +168,8 @@ class Session:
         with self._lock:
             self._main = self._vm = None
             self._staging.clear()
+            if self._gpu:
+                self._gpu.close()
 
     def __enter__(self) -> Session:
         return self
@@ -226,9 +253,9 @@ class Session:
 
 def _check_machine(artifact: Artifact) -> None:
     runtime, machine = artifact.runtime, platform.machine()
-    if runtime.get("device", "cpu") != "cpu":
+    if runtime.get("device", "cpu") not in ("cpu", "cuda"):
         raise TargetError(
-            f"the artifact was compiled for the target {artifact.target!r}; this session runs the CPU",
+            f"the artifact was compiled for the target {artifact.target!r}; this session runs the CPU and CUDA's GPUs",
             where=artifact.path,
             todo="compile the model with target='cpu'",
         )
@@ -245,6 +272,14 @@ def _check_machine(artifact: Artifact) -> None:
             where=artifact.path,
             todo="compile the model on this machine, or for an older CPU (mcpu='x86-64-v3')",
         )
+
+
+def _gpu(artifact: Artifact) -> Gpu | None:
+    if artifact.runtime.get("device") != "cuda":
+        return None
+    from .cuda import Gpu  # sessions on the CPU start without it
+
+    return Gpu(artifact)
 
 
 def _thread_count(threads: int | None, artifact: Artifact) -> int:

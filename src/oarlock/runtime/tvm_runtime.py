@@ -87,6 +87,15 @@ def _installed(package: str, library: str) -> str | None:
     return None
 
 
+def load_sidecar(name: str, *, todo: str) -> None:
+    """Load one more of TVM's runtime libraries; OarlockError with ``todo`` when it is not installed."""
+    path = f"{_library_dir()}/{name}"
+    if not os.path.isfile(path):
+        raise OarlockError(f"TVM's runtime library {name} was not found", where=os.path.dirname(path), todo=todo)
+    with _lock:
+        _loaded.append(_dlopen(path))
+
+
 def _library_dir() -> str:
     override = os.environ.get(ENV_DIR)
     if override:
@@ -214,6 +223,14 @@ def from_callable(function: Callable[..., Any]) -> ffi.Object:
 
     converted = tvm_ffi.convert(function)
     return ffi.Object.borrowed(converted.__chandle__())
+
+
+def register(name: str, function: Callable[..., Any]) -> None:
+    """Make ``function`` TVM's function of this name; OarlockError where tvm_ffi is not installed, as for from_callable."""
+    from_callable(function)
+    import tvm_ffi
+
+    tvm_ffi.register_global_func(name, function, override=True)
 
 
 def _read(path: str) -> str:

@@ -12,7 +12,7 @@ from .base import Notes, Refusal, Stage, Target
 __all__ = ["Notes", "Refusal", "Stage", "Target", "get", "names"]
 
 ENTRY_POINTS = "oarlock.targets"
-_BUILT_IN = {"cpu": "oarlock.targets.cpu:CpuTarget"}
+_BUILT_IN = {"cpu": "oarlock.targets.cpu:CpuTarget", "cuda": "oarlock.targets.cuda:CudaTarget"}
 
 
 def _sources() -> dict[str, str]:

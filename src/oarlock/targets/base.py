@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .. import compat
 from ..kernels import Choices
 
 if TYPE_CHECKING:
@@ -105,6 +106,10 @@ class Target(ABC):
     def profiling_options(self) -> Mapping[str, Any]:
         """The options of a build whose kernels are called one by one, so that each can be timed in place."""
         return self.options
+
+    def generate(self, mod: tvm.IRModule) -> Any:
+        """The VM executable of the lowered module, its kernels compiled."""
+        return compat.build_vm(mod, self.tvm_target)
 
     @abstractmethod
     def build(self, executable: Any, directory: Path) -> bytes:

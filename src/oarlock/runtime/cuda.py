@@ -1,0 +1,133 @@
+"""The GPU side of a session: TVM's CUDA runtime library, and tensors that go to the GPU and come back.
+
+What running takes besides TVM's runtime libraries: a GPU, NVIDIA's driver (libcuda.so.1), and CUDA's runtime library
+(libcudart.so.13, from the package nvidia-cuda-runtime or a toolkit).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from ..errors import ArtifactError, OarlockError, TargetError
+from . import cuda_code, cuda_libraries, ffi, tvm_runtime
+from .artifact import Artifact
+
+_EXISTS, _CAPABILITY = 0, 4  # TVM's kinds of device attributes
+_ELSEWHERE = "or compile the model with target='cpu'"
+
+
+class Gpu:
+    """One GPU with the tensors that a session keeps there.  TargetError when the machine cannot run the artifact, and why."""
+
+    def __init__(self, artifact: Artifact, number: int = 0) -> None:
+        _load(artifact.path)
+        self.device = ffi.Device(ffi.CUDA, number)
+        self._inputs: dict[str, ffi.Tensor] = {}
+        if not _attribute(number, _EXISTS):
+            raise TargetError(
+                f"CUDA finds no GPU number {number}",
+                where=artifact.path,
+                todo=f"run it on a machine with an NVIDIA GPU (CUDA_VISIBLE_DEVICES hides some), {_ELSEWHERE}",
+            )
+        _check_capability(str(_attribute(number, _CAPABILITY)), artifact)
+
+    def upload(self, tensor: ffi.Tensor) -> ffi.Tensor:
+        """A copy of a CPU tensor on the GPU."""
+        return _copy(tensor, ffi.empty(tensor.shape, tensor.dtype, self.device))
+
+    def input(self, name: str, tensor: ffi.Tensor) -> ffi.Tensor:
+        """The same for an input, in memory that is kept while the shape stays the same."""
+        kept = self._inputs.get(name)
+        if kept is None or kept.shape != tensor.shape:
+            kept = self._inputs[name] = ffi.empty(tensor.shape, tensor.dtype, self.device)
+        return _copy(tensor, kept)
+
+    def download(self, tensor: ffi.Tensor, into: ffi.Tensor) -> ffi.Tensor:
+        """Copy a tensor of the GPU into one of the CPU; finished after ``synchronise``."""
+        return _copy(tensor, into)
+
+    def synchronise(self) -> None:
+        """Wait until the GPU has done all that it was given."""
+        ffi.call("runtime.Device_StreamSync", self.device, 0)
+
+    def close(self) -> None:
+        self._inputs.clear()
+
+
+def _attribute(number: int, kind: int) -> Any:
+    return ffi.call("runtime.GetDeviceAttr", ffi.CUDA, number, kind)
+
+
+def _copy(tensor: ffi.Tensor, into: ffi.Tensor) -> ffi.Tensor:
+    if tensor.nbytes:
+        ffi.call("runtime.TVMTensorCopyFromTo", tensor, into)
+    return into
+
+
+def missing() -> str:
+    """Why this process can run nothing on a GPU; "" when it can."""
+    try:
+        _load("")
+    except OarlockError as error:
+        return error.what
+    return "" if _attribute(0, _EXISTS) else "CUDA finds no GPU"
+
+
+def architecture() -> str:
+    """The first GPU's architecture as the CUDA target names it: "sm_90"."""
+    _load("")
+    return "sm_" + str(_attribute(0, _CAPABILITY)).replace(".", "")
+
+
+def _load(where: str) -> None:
+    """Load what TVM needs to run on a GPU, once a process."""
+    tvm_runtime.load_runtime()
+    if ffi.get_function("device_api.cuda") is not None:
+        _unpack_once()
+        return
+    try:
+        ctypes.CDLL("libcuda.so.1", ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise TargetError(
+            f"there is no NVIDIA driver here to run the artifact on a GPU: {error}",
+            where=where,
+            todo=f"run it on a machine with an NVIDIA GPU and a driver for CUDA {cuda_libraries.MAJOR} (580 or later), {_ELSEWHERE}",
+        ) from error
+    try:
+        cuda_libraries.load(f"libcudart.so.{cuda_libraries.MAJOR}")
+    except OSError as error:
+        raise TargetError(
+            f"CUDA's runtime library is not there: {error}",
+            where=where,
+            todo=f'pip install "oarlock[cuda]", or set CUDA_HOME to a CUDA {cuda_libraries.MAJOR} toolkit',
+        ) from error
+    tvm_runtime.load_sidecar(
+        "libtvm_runtime_cuda.so",
+        todo="install apache-tvm 0.27.0.post1 for Linux, whose wheel has it (OARLOCK_RUNTIME_DIR must have it beside the others)",
+    )
+    _unpack_once()
+
+
+_unpacking: list[bool] = []
+
+
+def _unpack_once() -> None:
+    if not _unpacking:
+        cuda_code.register_unpacking()
+        _unpacking.append(True)
+
+
+def _check_capability(found: str, artifact: Artifact) -> None:
+    """``found``: the GPU's compute capability as "8.6"."""
+    wanted, same = artifact.runtime.get("capability"), artifact.runtime.get("same_generation")
+    if not isinstance(wanted, int):
+        raise ArtifactError("the manifest is damaged: it does not say which GPUs the kernels are for", where=artifact.path)
+    major, _, minor = found.partition(".")
+    has = int(major) * 10 + int(minor or 0)
+    if has < wanted or (same and has // 10 != wanted // 10):
+        raise TargetError(
+            f"the artifact was compiled for compute capability {wanted // 10}.{wanted % 10}; this GPU has {found}",
+            where=artifact.path,
+            todo=f"compile the model again with the option arch=sm_{major}{minor}",
+        )

@@ -1,0 +1,94 @@
+"""Schedules for a GPU: every loop over tensors is bound to threads, or the model is refused.
+
+Kernels of blocks go to TVM's GPU rules in order.  Kernels of plain statements (sorting, suppression, dynamic programming) run on
+as many threads as their outermost parallel loop has turns, and on one thread where there is none: right, and slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tvm
+from tvm import tirx
+from tvm.s_tir import dlight
+
+from ... import compat, compat_cuda
+from ...errors import UnsupportedError
+from ...kernels import Choices
+from ...kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
+from ..base import Notes
+from .serial import bind_statements
+from .threads import gpu_fault, is_statements
+
+# the most special first: each gives None for a kernel that is not its kind
+_RULES: list[tuple[str, Callable]] = [
+    ("matmul", dlight.gpu.Matmul),
+    ("gemv", dlight.gpu.GEMV),
+    ("reduction", dlight.gpu.Reduction),
+    ("general-reduction", dlight.gpu.GeneralReduction),
+    ("elements", dlight.gpu.Fallback),
+]
+
+
+# A rule that shares a reduction among the threads of a block wastes most of them on a shorter one: a depthwise convolution, a window.
+_SHARED_FROM = 64
+
+
+def _in_order(function: tirx.PrimFunc) -> list[tuple[str, Callable]]:
+    """The rules in the order in which they are likely to be best."""
+    length = compat_cuda.reduction_length(function)
+    return _RULES if length is None or length >= _SHARED_FROM else [_RULES[0], _RULES[-1], *_RULES[1:-1]]
+
+
+def schedule_module(mod: tvm.IRModule, target: tvm.target.Target, choices: Choices, notes: Notes) -> tvm.IRModule:
+    """Schedule every kernel of ``mod``; UnsupportedError names all that cannot run on a GPU."""
+    new: dict[tvm.ir.GlobalVar, tirx.PrimFunc] = {}
+    refused: list[str] = []
+    for gv, function in mod.functions.items():
+        if not isinstance(function, tirx.PrimFunc) or SCHEDULE in (function.attrs or {}) or compat_cuda.is_host_function(function):
+            continue
+        scheduled = _schedule(gv.name_hint, function, target, choices, notes)
+        if fault := gpu_fault(scheduled):
+            refused.append(f"    {gv.name_hint}: {fault}")
+        new[gv] = scheduled
+    if refused:
+        raise UnsupportedError(
+            "kernels of this model cannot run on a GPU:\n" + "\n".join(refused),
+            where="target cuda",
+            todo='compile the model with target="cpu", or with fixed shapes where a size of work space is not known',
+        )
+    if new:
+        mod = mod.clone()
+        mod.update(tvm.IRModule(new))
+    return mod
+
+
+def _schedule(name: str, function: tirx.PrimFunc, target: tvm.target.Target, choices: Choices, notes: Notes) -> tirx.PrimFunc:
+    if compat_cuda.is_scheduled(function):
+        return function.with_attr(SCHEDULE, "tvm")
+    function = compat_cuda.one_root(compat_cuda.exact_doubles(compat_cuda.without_wide_shifts(function)))
+    if is_statements(function):
+        return _launched(bind_statements(function)).with_attr(SCHEDULE, "statements")
+    candidates: dict[str, tirx.PrimFunc] = {}
+    for kind, rule in _in_order(function):
+        if len(candidates) == 2 or candidates and "elements" not in (kind, *candidates):
+            continue  # one thread an element, and the first rule that takes the kernel, are the candidates
+        try:
+            schedule = rule().apply(function, target, False)
+            if schedule is not None:
+                compat_cuda.check_reductions(schedule.mod["main"])
+        except Exception as e:  # the rules are TVM's: whatever they raise, the next one may do
+            text = next((line.strip() for line in str(e).splitlines() if line.strip()), repr(e))
+            notes.add("cuda-schedule", f"{name}: rule {kind} does not apply ({type(e).__name__}: {text[:200]})")
+            continue
+        if schedule is not None and not gpu_fault(scheduled := _launched(schedule.mod["main"])):
+            candidates[kind] = scheduled.with_attr(SCHEDULE, kind)
+    if not candidates:
+        return function
+    workload = f"gpu {compat.structural_name(function)}"
+    chosen = choices.pick(workload, candidates)
+    return chosen.with_attrs({WORKLOAD: workload, CANDIDATE: choices.picked[workload]})
+
+
+def _launched(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    return compat_cuda.with_root(function, compat_cuda.skip_empty(compat_cuda.root(function)))

@@ -1,0 +1,46 @@
+"""Models on a real GPU, with the numbers of the CPU target.  Skipped, with the reason, where there is none (make test-gpu)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import models
+import numpy as np
+import pytest
+
+from oarlock.runtime import cuda
+
+
+@cache
+def reason() -> str:
+    return cuda.missing()
+
+
+@pytest.fixture(autouse=True)
+def gpu() -> None:
+    if reason():
+        pytest.skip(f"no GPU to run on: {reason()}")
+
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.mark.parametrize("options", [{}, {"format": "cubin"}], ids=["ptx", "cubin"])
+@pytest.mark.parametrize("name", models.CASES)
+def test_as_on_the_cpu(name: str, options: dict) -> None:
+    case = models.CASES[name]
+    got = case.run(case.artifact("cuda", arch=cuda.architecture(), **options))
+    want = case.run(case.artifact("cpu", threads=1))
+    assert len(got) == len(want)
+    for a, b in zip(got, want, strict=True):
+        assert models.difference(a, b) < 1e-5
+
+
+def test_a_session_runs_again_with_other_sizes() -> None:
+    case = models.CASES["attention of any length"]
+    artifacts = [case.artifact("cuda", arch=cuda.architecture()), case.artifact("cpu", threads=1)]
+    for length in (37, 5, 64, 1):
+        shorter = models.Case(case.make, (models.rand(2, length, 64),), case.dims)
+        got, want = (shorter.run(artifact) for artifact in artifacts)
+        assert models.difference(got[0], want[0]) < 1e-5
+    assert np.isfinite(got[0]).all()
