@@ -60,10 +60,11 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels)
         _passes("canonicalise", t.Normalize(), t.DecomposeOpsForInference()),
         # before folding, which makes floats of quantised weights
         *([Stage("integer-products", partial(_integer_products, *integers))] if integers else []),
-        # dataflow blocks: folding and dead code work better inside them, and FuseOps works nowhere else
+        # not inside dataflow blocks, where TVM legalises every operator to see whether it can be folded, and fails on some
+        _passes("fold-constants", t.FoldConstant()),
+        # dataflow blocks: dead code goes better inside them, and FuseOps works nowhere else
         Stage("convert-to-dataflow", lambda mod, notes: t.DeadCodeElimination()(dataflow_blocks(mod))),
-        _passes("fold-constants", t.FoldConstant(), t.DeadCodeElimination()),
-        # a bias reshaped to (1, channels, 1, 1) must be a constant for what follows
+        # a bias reshaped to (1, channels, 1, 1) and weights that are integers times a scale must be constants for what follows
         Stage("fold-shapes", lambda mod, notes: fold_moves(mod)),
         # before layouts: the rule reads weights as the model has them
         Stage("fold-affine", lambda mod, notes: fold_affine(mod)),
