@@ -42,4 +42,4 @@ def test_arithmetic_of_floats_is_folded_unless_it_grows() -> None:
     relax.analysis.post_order_visit(main, lambda e: calls.append(e.op.name) if isinstance(e, relax.Call) else None)
     relax.analysis.post_order_visit(main, lambda e: constants.append(e.value.numpy()) if isinstance(e, Constant) else None)
     assert calls == ["relax.add"] * 4  # two of x, one that grows, one of integers
-    np.testing.assert_array_equal(constants[0], whole * scale / np.float32(127))
+    assert any(c.shape == (2, 3) and np.array_equal(c, whole * scale / np.float32(127)) for c in constants)

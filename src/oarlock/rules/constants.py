@@ -6,13 +6,15 @@ quantised model.  After: one constant.  Arithmetic is that of floats only, and n
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tvm
 from tvm import relax
 
 from .. import compat
 
-_ARITHMETIC = {"relax.add": np.add, "relax.subtract": np.subtract, "relax.multiply": np.multiply, "relax.divide": np.divide}
+_ARITHMETIC: dict[str, Any] = {"relax.add": np.add, "relax.subtract": np.subtract, "relax.multiply": np.multiply, "relax.divide": np.divide}
 _FLOATS = ("float32", "float64")
 _VIEWS = ("relax.reshape", "relax.expand_dims", "relax.squeeze", "relax.flatten")
 
