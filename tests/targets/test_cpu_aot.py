@@ -67,14 +67,31 @@ def test_same_numbers_as_the_vm(threads: int) -> None:
 def test_values_of_symbolic_sizes_lie_apart(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = dim("n")
-    kinds = [n * 4, n * n * 4, (n + 7) // 8 * 256, 1000, (n - 1) // 2 * 64 + 64]
-    values = [Value(kinds[k], first=f, last=f + int(rng.integers(0, 6))) for k, f in rng.integers(0, [5, 40], (60, 2)).tolist()]
+    kinds = [n * 4, n * n * 4, (n + 7) // 8 * 256, 1000, (n - 1) // 2 * 64 + 64, (n - 4) * 1024]  # the last is below 0 for some
+    values = [Value(kinds[k], first=f, last=f + int(rng.integers(0, 6))) for k, f in rng.integers(0, [6, 40], (60, 2)).tolist()]
     total = place_symbolic(values)
     for size in (1, 2, 7, 64, 333):
-        at = [Value(number(v.size, n, size), offset=number(v.offset, n, size), first=v.first, last=v.last) for v in values]
+        at = [Value(max(number(v.size, n, size), 0), offset=number(v.offset, n, size), first=v.first, last=v.last) for v in values]
         for a, b in itertools.combinations([v for v in at if v.size], 2):
             assert not overlaps(a, b)
         assert all(v.offset % 64 == 0 and v.offset + v.size <= number(total, n, size) for v in at)
+
+
+def test_inputs_that_are_too_small_are_refused() -> None:
+    """A size below 0 would put what lies behind it before the arena."""
+    weights = relax.const(np.ones((64, 3, 3, 5), "float32"))
+
+    def make(bb: relax.BlockBuilder, x: relax.Expr) -> list[relax.Expr]:
+        y = bb.emit(op.nn.conv2d(x, weights))
+        return [bb.emit(op.sum(y, [2, 3])), bb.emit(op.sum(bb.emit(op.nn.softmax(x, axis=3)), [2, 3]))]
+
+    program = build([var("x", (1, 3, dim("h"), dim("w")))], make)
+    x = np.ones((1, 3, 8, 8), "float32")
+    np.testing.assert_array_equal(program(x)[0], np.full((1, 64), 6 * 4 * 45, "float32"))
+    for small in ((1000, 1), (1, 1000), (1, 1)):  # the last has a product of two sizes that is above 0
+        with pytest.raises(Exception, match="an input is too small"):
+            program(np.ones((1, 3, *small), "float32"))
+    np.testing.assert_array_equal(program(x[:, :, :3, :5])[0], np.full((1, 64), 45, "float32"))
 
 
 def number(expr: object, symbol: tvm.tirx.Var, value: int) -> int:

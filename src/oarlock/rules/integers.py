@@ -65,7 +65,7 @@ class _Rewriter(relax.PyExprMutator):
         if data is None or weight is None or data.scale.size != 1 or not self._is_marked(data.integers):
             return None
         w = self._constant(weight.integers)
-        if w is None or not np.array_equal(w, np.round(w)) or np.abs(w).max(initial=0) > LARGEST + 1:
+        if w is None or not np.array_equal(w, np.round(w)) or w.min(initial=0) < -LARGEST - 1 or w.max(initial=0) > LARGEST:
             return None
         if name == "relax.nn.conv2d":
             if int(call.attrs.groups) != 1 or (str(call.attrs.data_layout), str(call.attrs.kernel_layout)) != ("NCHW", "OIHW"):
@@ -79,6 +79,8 @@ class _Rewriter(relax.PyExprMutator):
             spread = (1, -1)
         if depth % self.group and (w.ndim != 4 or w.shape[2:] == (1, 1) or depth < self.least) or not w.size:
             return None
+        if w.size // channels * (LARGEST + 1) * LARGEST >= 2**31:
+            return None  # the sum might not fit
         scale = np.broadcast_to(weight.scale, w.shape) if weight.scale.ndim <= w.ndim else None
         if scale is None or weight.scale.size not in (1, channels):
             return None

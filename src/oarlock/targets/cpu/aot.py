@@ -88,6 +88,7 @@ class _Plan:
     def __init__(self, mod: tvm.IRModule, main: relax.Function, weights: Weights, symbols: set[tirx.Var]) -> None:
         self.mod, self.symbols = mod, symbols
         self.steps: list[Step] = []
+        self.dims: list[Any] = []  # expressions that are dims: they are negative for inputs that are too small
         self.arena: list[Value] = []
         self.constants: dict[Value, np.ndarray] = {}  # small ones that were not lifted
         self.values: dict[relax.Var, Any] = {}  # a Value, or a list of them for a tuple
@@ -146,6 +147,9 @@ class _Plan:
             raise NotStatic("values that are no tensors of known shape")
         if any(not compat.variables(d) <= self.symbols for d in ty.shape.values):
             raise Dynamic("sizes that are known only at run time")
+        for dim in ty.shape.values:
+            if not isinstance(dim, int | tirx.IntImm | tirx.Var) and not any(tvm_ffi.structural_equal(dim, d) for d in self.dims):
+                self.dims.append(dim)
         return product([compat.static(d) for d in ty.shape.values]) * ((tvm.DataType(str(ty.dtype)).bits + 7) // 8)
 
     def _read(self, value: relax.Expr) -> Value:
@@ -286,7 +290,8 @@ def place_symbolic(values: list[Value]) -> Size:
             value.offset = top
         sizes: list[Size] = []
         for value in held:
-            size = analyzer.simplify(value.size) if isinstance(value.size, ir.Expr) else tirx.const(value.size, "int64")
+            # not below 0, wherever the inputs are too small for the model: the function refuses them, but has its arena by then
+            size = tirx.max(analyzer.simplify(value.size), 0) if isinstance(value.size, ir.Expr) else tirx.const(value.size, "int64")
             if not any(tvm_ffi.structural_equal(size, other) for other in sizes):
                 sizes.append(size)
         top = top + _aligned(functools.reduce(tirx.max, sizes))
@@ -337,6 +342,8 @@ def _assemble(
         body.append(tirx.Bind(names[-1][1], named(size)))
         return names[-1][1]
 
+    for dim in plan.dims:
+        body.append(compat.assertion(named(dim) >= 0, f"an input is too small: {dim} is a size, and would be below 0"))
     for step in plan.steps:
         function = kernels[step.kernel]
         buffers = [p for p in function.params if isinstance(p.ty, tirx.BufferType)]

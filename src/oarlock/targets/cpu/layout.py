@@ -91,7 +91,8 @@ class _Rules:
             extends = name == "relax.nn.conv2d" and int(call.attrs.groups) == 1 and shape[2:] != [1, 1]
             if not _ours(data, var, weight) or depth == 1:
                 return []
-            if name == "relax.nn.conv2d" and not _groups_fit(shape[0], int(call.attrs.groups)):
+            groups = int(call.attrs.groups)
+            if name == "relax.nn.conv2d" and (not _groups_fit(shape[0], groups) or (groups > 1 and str(data.ty.dtype) == "int8")):
                 return []
         dtype = str(data.ty.dtype)
         if not _ours(data, var, weight if dtype == "int8" else None) or self.operand_type(dtype, depth, extends=extends) == dtype:
@@ -123,7 +124,7 @@ class _Rules:
         w = compat.constant_array(weight)
         o, i, kh, kw = w.shape
         groups = int(a.groups)
-        if not isinstance(x[1], int) or 0 in (o, i, kh, kw):
+        if not isinstance(x[1], int) or 0 in (o, i, kh, kw) or (groups > 1 and w.dtype == np.int8):
             return None
         window = Window((kh, kw), _ints(a.strides), _ints(a.padding), _ints(a.dilation))
         if groups == 1 and window.pointwise:
@@ -176,6 +177,8 @@ class _Rules:
         if not _ours(data, var, weight) or x is None or (str(a.data_layout), str(a.kernel_layout)) != ("NCHW", "IOHW"):
             return None
         w = compat.constant_array(weight)
+        if not isinstance(x[1], int):
+            return None
         i, o, kh, kw = w.shape
         (sh, sw), (top, left, _, _) = _ints(a.strides), _ints(a.padding)
         if int(a.groups) != 1 or _ints(a.dilation) != (1, 1) or 0 in w.shape:
@@ -233,6 +236,8 @@ class _Rules:
 
     def _batch(self, f: Forms, a: relax.Expr, b: relax.Expr, out: list) -> dict[str, relax.Expr] | None:
         left, right = known_dims(a), known_dims(b)
+        if str(a.ty.dtype) == "int8":
+            return None
         m, n = out[-2:]
         batch = out[:-2]
         transposed = False
