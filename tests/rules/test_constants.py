@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
+from oarlock import pipeline, targets
 from oarlock.compat import Constant
 from oarlock.rules.constants import fold_moves
 from oarlock.rules.dataflow import dataflow_blocks
@@ -43,3 +44,13 @@ def test_arithmetic_of_floats_is_folded_unless_it_grows() -> None:
     relax.analysis.post_order_visit(main, lambda e: constants.append(e.value.numpy()) if isinstance(e, Constant) else None)
     assert calls == ["relax.add"] * 4  # two of x, one that grows, one of integers
     assert any(c.shape == (2, 3) and np.array_equal(c, whole * scale / np.float32(127)) for c in constants)
+
+
+def test_two_numbers_that_are_constants_can_be_compared() -> None:
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((2,), "float32"))
+    with bb.function("main", [x]):
+        least = bb.emit(op.maximum(relax.const(1.0, "float32"), relax.const(2.0, "float32")))
+        bb.emit_func_output(relax.Tuple([bb.emit(op.multiply(x, least))]))
+    built = pipeline.build(bb.get(), targets.get("cpu", threads=1))
+    assert built.notes == []

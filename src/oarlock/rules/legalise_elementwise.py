@@ -36,7 +36,13 @@ def _binary(name: str, formula: Callable[[Any, Any], Any], plain: Callable[[Any,
 
         return te.compute(out.shape, lambda *index: formula(own(x, index), own(y, index)), name=name)
 
-    return lambda bb, call: bb.call_te(kernel, *[_number_or_tensor(a) for a in call.args], primfunc_name_hint=name)
+    def legalise(bb: relax.BlockBuilder, call: ir.Call) -> relax.Expr:
+        x, y = (_number_or_tensor(a) for a in call.args)
+        if x is not call.args[0] and y is not call.args[1]:
+            x = call.args[0]  # a kernel of numbers alone would have no shape
+        return bb.call_te(kernel, x, y, primfunc_name_hint=name)
+
+    return legalise
 
 
 def _number_or_tensor(arg: relax.Expr) -> Any:
