@@ -22,7 +22,7 @@ import numpy as np
 
 from ..footprint import installed
 from . import models, quantised, report
-from .measure import ROOT, alternate
+from .measure import ROOT, alternate, arguments
 
 # contender → (engine, precision)
 CONTENDERS = {
@@ -43,18 +43,14 @@ QUANTISED = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="a regular expression that the model's name must match")
+    parser = arguments(__doc__)
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--contenders", default=",".join(CONTENDERS | QUANTISED))
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--block-ms", type=float, default=200)
-    parser.add_argument("--work", type=Path, default=ROOT / "build/bench")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and benchmarks/results/cpu.json")
     options = parser.parse_args()
-    options.work = options.work.resolve()
-    options.work.mkdir(parents=True, exist_ok=True)
     kept = options.work / "times.json"
     results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     wanted = [c for c in options.contenders.split(",") if installed((CONTENDERS | QUANTISED)[c][0])]

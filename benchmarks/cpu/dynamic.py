@@ -9,14 +9,12 @@ Outputs must agree to 1e-4.  --write puts docs/dynamic.md.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +22,7 @@ import oarlock
 
 from ..footprint import cpu_name
 from . import models
-from .measure import ROOT
+from .measure import ROOT, arguments
 
 MODELS = ("PP-OCRv4_mobile_rec", "PP-OCRv5_mobile_rec")
 WIDTHS = (160, 240, 320, 480, 640)
@@ -46,13 +44,11 @@ class Pair:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="a regular expression that the model's name must match")
+    parser = arguments(__doc__)
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--widths", default=",".join(map(str, WIDTHS)))
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--block-ms", type=float, default=200)
-    parser.add_argument("--work", type=Path, default=ROOT / "build/bench")
     parser.add_argument("--write", action="store_true", help="write docs/dynamic.md")
     options = parser.parse_args()
     widths = [int(w) for w in options.widths.split(",")]

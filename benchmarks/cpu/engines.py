@@ -69,6 +69,13 @@ def paddle(job: dict[str, Any], x: np.ndarray) -> Call:
     config.disable_glog_info()
     config.set_cpu_math_library_num_threads(job["threads"])
     config.enable_mkldnn()
+    return paddle_call(config, x)
+
+
+def paddle_call(config: Any, x: np.ndarray) -> Call:
+    """A call of the predictor that a Paddle Inference configuration makes."""
+    import paddle.inference
+
     predictor = paddle.inference.create_predictor(config)
     given = predictor.get_input_handle(predictor.get_input_names()[0])
     outputs = predictor.get_output_names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -14,6 +15,20 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
+
+
+def arguments(description: str | None, work: str = "build/bench") -> argparse.ArgumentParser:
+    """The command line of a benchmark: --only and --work, a folder that is made; the rest is the benchmark's own."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="a regular expression that the model's name must match")
+    parser.add_argument("--work", type=_folder, default=str(ROOT / work))
+    return parser
+
+
+def _folder(name: str) -> Path:
+    path = Path(name).resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 class Failed(Exception):

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 import oarlock
@@ -22,23 +21,19 @@ from oarlock.profiling.profiler import profile
 
 from ..footprint import cpu_name
 from . import models
-from .measure import ROOT
+from .measure import ROOT, arguments
 
 LOSERS = 10  # kernels a model that lose most
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="a regular expression that the model's name must match")
+    parser = arguments(__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--work", type=Path, default=ROOT / "build/bench")
     parser.add_argument("--measure", action="store_true", help="measure what this machine can do again")
     parser.add_argument("--write", action="store_true", help="write docs/roofline.md")
     options = parser.parse_args()
-    options.work = options.work.resolve()
-    options.work.mkdir(parents=True, exist_ok=True)
     kept = options.work / "roofline.json"
     results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     remeasure = options.measure

@@ -24,23 +24,19 @@ import oarlock
 from oarlock.runtime import cuda
 
 from ..cpu import models
-from ..cpu.measure import ROOT, alternate
+from ..cpu.measure import ROOT, alternate, arguments
 
 ENGINES = ("oarlock", "onnxruntime", "paddle")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="a regular expression that the model's name must match")
+    parser = arguments(__doc__, "build/bench-gpu")
     parser.add_argument("--peers", default=sys.executable, help="the Python that the other engines run in")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--block-ms", type=float, default=200)
-    parser.add_argument("--work", type=Path, default=ROOT / "build/bench-gpu")
     parser.add_argument("--compile-only", action="store_true")
     parser.add_argument("--archs", default="sm_80,sm_90", help="what --compile-only compiles for")
     asked = parser.parse_args()
-    asked.work = asked.work.resolve()
-    asked.work.mkdir(parents=True, exist_ok=True)
     names = [name for name in models.names() if re.search(asked.only, name)]
     if asked.compile_only:
         sys.exit(compile_all(names, asked.archs.split(","), asked.work))

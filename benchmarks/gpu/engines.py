@@ -36,17 +36,7 @@ def paddle(job: dict[str, Any], x: np.ndarray) -> Call:
     config = paddle.inference.Config(job["graph"], job["parameters"])
     config.enable_use_gpu(1024, 0)
     config.disable_glog_info()
-    predictor = paddle.inference.create_predictor(config)
-    given = predictor.get_input_handle(predictor.get_input_names()[0])
-    outputs = predictor.get_output_names()
-    given.reshape(x.shape)
-
-    def call() -> list[Any]:
-        given.copy_from_cpu(x)
-        predictor.run()
-        return [predictor.get_output_handle(name).copy_to_cpu() for name in outputs]
-
-    return call
+    return cpu_engines.paddle_call(config, x)
 
 
 if __name__ == "__main__":

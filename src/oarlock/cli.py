@@ -14,6 +14,7 @@ from rich.table import Table
 
 from . import cli_profile, cli_tune
 from .cli_common import (
+    compile_options,
     echo_json,
     err,
     escape,
@@ -23,14 +24,11 @@ from .cli_common import (
     model_argument,
     model_inputs,
     npz_option,
-    option_option,
     out,
     parse_options,
     progress,
     seed_option,
     shape_option,
-    target_option,
-    threads_option,
 )
 from .errors import InputError, OarlockError
 
@@ -106,10 +104,7 @@ def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> 
 @main.command(name="compile")
 @model_argument
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The artifact's file (default: MODEL's name with .oar).")
-@target_option
-@shape_option
-@threads_option
-@option_option
+@compile_options
 @click.option("--dump", type=click.Path(path_type=Path), help="Write the module after every stage into this folder.")
 @json_option
 def compile_command(
@@ -141,10 +136,7 @@ def compile_command(
 
 @main.command()
 @model_argument
-@target_option
-@shape_option
-@threads_option
-@option_option
+@compile_options
 @npz_option
 @image_option
 @seed_option
@@ -182,10 +174,7 @@ def run(
 
 @main.command()
 @model_argument
-@target_option
-@shape_option
-@threads_option
-@option_option
+@compile_options
 @npz_option
 @image_option
 @click.option("--runs", default=50, show_default=True, type=click.IntRange(1), help="Timed runs.")
@@ -223,10 +212,7 @@ def bench(
 
 @main.command()
 @model_argument
-@target_option
-@shape_option
-@threads_option
-@option_option
+@compile_options
 @npz_option
 @image_option
 @seed_option

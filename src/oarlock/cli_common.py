@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .runtime.session import Session
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -34,8 +36,15 @@ option_option = click.option(
 target_option = click.option("--target", default="cpu", show_default=True, help="What to compile for.")
 npz_option = click.option("--npz", type=click.Path(path_type=Path), help="Inputs by name from an .npz file (default: seeded random ones).")
 image_option = click.option("--image", type=click.Path(path_type=Path), help="A picture for the one image input.")
-seed_option = click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
 model_argument = click.argument("model", type=click.Path(path_type=Path))
+seed_option = click.option("--seed", default=0, show_default=True, help="Seed of random inputs.")
+
+
+def compile_options(command: Command) -> Command:
+    """How a model is compiled: --target, --shape, --threads, --option."""
+    for option in (option_option, threads_option, shape_option, target_option):  # the help shows the last one applied first
+        command = option(command)
+    return command
 
 
 def parse_options(options: tuple[str, ...]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from .cli_common import (
+    compile_options,
     echo_json,
     escape,
     image_option,
@@ -18,14 +19,10 @@ from .cli_common import (
     model_argument,
     model_inputs,
     npz_option,
-    option_option,
     out,
     parse_options,
     progress,
     seed_option,
-    shape_option,
-    target_option,
-    threads_option,
 )
 from .errors import InputError
 
@@ -37,10 +34,7 @@ NUMBERS = 62  # columns that the numbers of the table take
 
 @click.command()
 @model_argument
-@target_option
-@shape_option
-@threads_option
-@option_option
+@compile_options
 @npz_option
 @image_option
 @seed_option

@@ -9,19 +9,16 @@ import click
 from rich.table import Table
 
 from .cli_common import (
+    compile_options,
     echo_json,
     err,
     escape,
     json_option,
     model_argument,
     npz_option,
-    option_option,
     out,
     parse_options,
     progress,
-    shape_option,
-    target_option,
-    threads_option,
 )
 from .errors import InputError
 
@@ -34,10 +31,7 @@ SHOWN = 40  # rows of the table of workloads
 @click.command()
 @model_argument
 @click.option("--minutes", default=3.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Time to spend, about.")
-@target_option
-@shape_option
-@threads_option
-@option_option
+@compile_options
 @click.option("--at", multiple=True, metavar="NAME=DIMS", help="Sizes of an input to measure at, where its dims are dynamic.")
 @npz_option
 @click.option("--records", type=click.Path(path_type=Path), help="The database (default: the user's own, which compile looks into).")

@@ -19,9 +19,7 @@ import fcntl
 import json
 import math
 import os
-import secrets
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
@@ -29,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..cachefile import cache_path, replace_text
 from ..errors import OarlockError
 from .choice import Chooser
 
@@ -41,11 +40,7 @@ Entry = dict[str, Any]
 
 def user_path() -> Path:
     """The user's own database: $OARLOCK_RECORDS, else a file in the platform's folder for caches."""
-    if named := os.environ.get(ENV_PATH):
-        return Path(named)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "oarlock" / "records.json"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oarlock" / "records.json"
+    return cache_path(ENV_PATH, "records.json")
 
 
 @cache
@@ -106,15 +101,8 @@ class Records:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the database in one step: no reader sees half a file."""
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_text(self._text(), encoding="utf-8")
-                os.replace(temporary, path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    temporary.unlink()
+            replace_text(path, self._text())
         except OSError as error:
             raise OarlockError(f"the records cannot be written: {error.strerror or error}", where=str(path)) from error
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import platform
-import secrets
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..cachefile import cache_path, replace_text
 from ..errors import InputError
 
 ENV_PATH = "OARLOCK_MACHINE"
@@ -79,11 +76,7 @@ class Peaks:
 
 def file_path() -> Path:
     """$OARLOCK_MACHINE, else a file in the platform's folder for caches."""
-    if named := os.environ.get(ENV_PATH):
-        return Path(named)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "oarlock" / "machine.json"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oarlock" / "machine.json"
+    return cache_path(ENV_PATH, "machine.json")
 
 
 def known(threads: int) -> Peaks | None:
@@ -101,14 +94,9 @@ def keep(peaks: Peaks) -> Peaks:
     if (before := known(peaks.threads)) and before.cpu == peaks.cpu:
         peaks = _best(before, peaks)
     document = json.dumps({**_read(), _key(peaks.cpu, peaks.threads): peaks.to_json()}, indent=1)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(document, encoding="utf-8")
-        os.replace(temporary, path)
+        replace_text(path, document)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise InputError(f"what was measured of the machine cannot be kept: {error.strerror}", where=str(path)) from error
     return peaks
 

@@ -16,6 +16,7 @@ import tvm
 from tvm import relax
 
 from .. import compat
+from .rewriting import rewrite_functions
 
 _AXIS = {"relax.nn.conv2d": 1, "relax.nn.conv1d": 1, "relax.matmul": -1}  # where the channels of the result are
 
@@ -32,12 +33,7 @@ class _Affine:
 
 def fold_affine(mod: tvm.IRModule) -> tvm.IRModule:
     """Apply the rule to all functions of ``mod``."""
-    rewriter = _Fold(mod)
-    for gv, function in list(mod.functions.items()):
-        if isinstance(function, relax.Function):
-            rewriter.uses = _uses(function)
-            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
-    return relax.transform.DeadCodeElimination()(rewriter.builder_.get())
+    return relax.transform.DeadCodeElimination()(rewrite_functions(_Fold(mod), mod))
 
 
 def _uses(function: relax.Function) -> Counter:
@@ -73,7 +69,7 @@ def _uses(function: relax.Function) -> Counter:
 class _Fold(relax.PyExprMutator):
     def __init__(self, mod: tvm.IRModule) -> None:
         super().__init__(mod)
-        self.uses: Counter = Counter()
+        self.uses = sum((_uses(f) for f in mod.functions.values() if isinstance(f, relax.Function)), Counter())
         self.known: dict[relax.Var, _Affine] = {}
         self.sums: dict[relax.Var, int] = {}  # sums of integers, as they are or as floats: the axis of their channels
 

@@ -13,6 +13,7 @@ import tvm
 from tvm import relax
 
 from .. import compat
+from .rewriting import rewrite_functions
 
 _ARITHMETIC: dict[str, Any] = {"relax.add": np.add, "relax.subtract": np.subtract, "relax.multiply": np.multiply, "relax.divide": np.divide}
 _FLOATS = ("float32", "float64")
@@ -21,11 +22,7 @@ _VIEWS = ("relax.reshape", "relax.expand_dims", "relax.squeeze", "relax.flatten"
 
 def fold_moves(mod: tvm.IRModule) -> tvm.IRModule:
     """Fold reshapes, transposes and arithmetic of constants in all functions of ``mod``."""
-    rewriter = _Fold(mod)
-    for gv, function in list(mod.functions.items()):
-        if isinstance(function, relax.Function):
-            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
-    return rewriter.builder_.get()
+    return rewrite_functions(_Fold(mod), mod)
 
 
 @relax.expr_functor.mutator

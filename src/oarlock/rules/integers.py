@@ -17,6 +17,7 @@ from tvm import relax
 
 from .. import compat
 from ..ops.quant import INTEGERS
+from .rewriting import rewrite_functions
 
 LARGEST = 127
 
@@ -26,11 +27,7 @@ def integer_products(mod: tvm.IRModule, group: int, least: int) -> tvm.IRModule:
 
     ``group``: what the depth of a product must be a multiple of, but for convolutions by more than 1×1 of ``least`` channels and more.
     """
-    rewriter = _Rewriter(mod, group, least)
-    for gv, function in list(mod.functions.items()):
-        if isinstance(function, relax.Function):
-            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
-    return rewriter.builder_.get()
+    return rewrite_functions(_Rewriter(mod, group, least), mod)
 
 
 @dataclass(frozen=True)

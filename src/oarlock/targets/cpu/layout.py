@@ -6,6 +6,7 @@ concatenation and the like work in NHWC too, and data is moved back only where a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tvm import relax, te, tirx
 
 from ... import compat
 from ...kernels import Choices
+from ...rules.rewriting import rewrite_functions
 from ...runtime.dtypes import numpy_dtype
 from . import dots, kernels, workloads
 from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
@@ -36,10 +38,7 @@ def rewrite_layouts(mod: tvm.IRModule, machine: Machine, choices: Choices) -> tv
     """Rewrite all functions of ``mod``."""
     rules = _Rules(machine, choices)
     forms = Forms(mod, rules.handlers(), machine.narrow, rules.narrow_reads)
-    for gv, function in list(mod.functions.items()):
-        if isinstance(function, relax.Function):
-            forms.builder_.update_func(gv, forms.visit_expr(function))
-    return relax.transform.DeadCodeElimination()(forms.builder_.get())
+    return relax.transform.DeadCodeElimination()(rewrite_functions(forms, mod))
 
 
 class _Rules:
@@ -75,6 +74,14 @@ class _Rules:
         group = dots.GROUP[narrow.operand]
         return narrow.operand if depth % group == 0 or (extends and depth >= dots.EXTENDED) else dtype
 
+    def conv_operand(self, dtype: str, shape: Sequence[int], groups: int) -> str:
+        """What a convolution with weights of ``shape`` (O, I/groups, KH, KW) takes its data as."""
+        channels, depth, *kernel = shape
+        if groups > 1 and (dtype == "int8" or channels // groups % dots.LANES[-1]):
+            return dtype  # no vectors that divide the channels of a group
+        # the copy of the input that larger windows are read from has room for channels of zeros
+        return self.operand_type(dtype, depth, extends=groups == 1 and kernel != [1, 1])
+
     def narrow_reads(self, binding: relax.VarBinding) -> list[relax.Expr]:
         """The operands that the handlers below read as the machine's narrow type."""
         call, var = binding.value, binding.var
@@ -82,27 +89,20 @@ class _Rules:
         if name not in ("relax.nn.conv2d", "relax.nn.conv2d_transpose", "relax.matmul") or any(dims(e) is None for e in (*call.args, var)):
             return []
         data, weight = call.args
-        shape, extends = known_dims(weight), False
+        dtype, shape = str(data.ty.dtype), known_dims(weight)
         if name == "relax.matmul":
-            depth = known_dims(data)[-1]
-        else:
-            depth = shape[1] if name == "relax.nn.conv2d" else shape[0]
-            # the copy of the input that larger windows are read from has room for channels of zeros
-            extends = name == "relax.nn.conv2d" and int(call.attrs.groups) == 1 and shape[2:] != [1, 1]
-            if not _ours(data, var, weight) or depth == 1:
-                return []
-            groups = int(call.attrs.groups)
-            if name == "relax.nn.conv2d" and (not _groups_fit(shape[0], groups) or (groups > 1 and str(data.ty.dtype) == "int8")):
-                return []
-        dtype = str(data.ty.dtype)
-        if not _ours(data, var, weight if dtype == "int8" else None) or self.operand_type(dtype, depth, extends=extends) == dtype:
+            ours, operand = _ours(data, var, weight if dtype == "int8" else None), self.operand_type(dtype, known_dims(data)[-1])
+        elif not _ours(data, var, weight):
             return []
-        return [data, weight]
+        elif name == "relax.nn.conv2d":
+            ours, operand = True, self.conv_operand(dtype, shape, int(call.attrs.groups))
+        else:
+            ours, operand = True, self.operand_type(dtype, shape[0])
+        return [data, weight] if ours and operand != dtype else []
 
-    def _operand(self, f: Forms, value: relax.Expr, form: str, depth: Any, *, extends: bool = False) -> relax.Expr:
-        """``value`` in ``form`` as what a product over ``depth`` takes."""
-        dtype = str(value.ty.dtype)
-        return f.get(value, form) if self.operand_type(dtype, depth, extends=extends) == dtype else f.narrowed(value, form)
+    def _operand(self, f: Forms, value: relax.Expr, form: str, operand: str) -> relax.Expr:
+        """``value`` in ``form`` as what a product takes."""
+        return f.get(value, form) if operand == str(value.ty.dtype) else f.narrowed(value, form)
 
     def _pack(self, weights: np.ndarray, tile: Tile, operand: str) -> relax.Expr:
         narrow = weights.astype(numpy_dtype(operand)) if operand == "bfloat16" else weights
@@ -136,8 +136,9 @@ class _Rules:
     def _convolution(self, f: Forms, value: relax.Expr, weights: np.ndarray, groups: int, window: Window, width: Any) -> relax.Var:
         """``value`` and ``weights`` [KH, KW, I, O] → NHWC with rows of ``width`` places."""
         kh, kw, i, o = weights.shape
-        x = self._operand(f, value, "nhwc", i if _groups_fit(o, groups) else None, extends=groups == 1 and (kh, kw) != (1, 1))
-        data, dtype, operand = known_dims(x), _sums(weights), str(x.ty.dtype)
+        operand = self.conv_operand(str(value.ty.dtype), (o, i, kh, kw), groups)
+        x = self._operand(f, value, "nhwc", operand)
+        data, dtype = known_dims(x), _sums(weights)
         rows = width if isinstance(width, int) else UNKNOWN_ROWS
         macs = workloads.work(*window.out(data[1], data[2]), data[0], kh, kw, i, o)
         stride = data[3] * window.strides[1]
@@ -221,11 +222,12 @@ class _Rules:
 
     def _product(self, f: Forms, value: relax.Expr, form: str, weights: np.ndarray) -> relax.Expr:
         """``value`` in ``form``, a matrix, by ``weights`` [K, N]."""
-        rows = self._operand(f, value, form, weights.shape[0])
+        operand = self.operand_type(str(value.ty.dtype), weights.shape[0])
+        rows = self._operand(f, value, form, operand)
         m = known_dims(rows)[0]
         columns = weights.shape[1]
         likely = UNKNOWN_BATCH if isinstance(m, tirx.Var) else UNKNOWN_ROWS  # a lone symbol is a batch, a product is pixels or words
-        depth, dtype, operand = weights.shape[0], _sums(weights), str(rows.ty.dtype)
+        depth, dtype = weights.shape[0], _sums(weights)
         rows_, macs = m if isinstance(m, int) else likely, workloads.work(m, depth, columns)
         tiles = product_tiles(rows_, columns, self.machine, dtype, depth, depth=(depth,), macs=macs, group=dots.GROUP.get(operand, 1))
         workload = workloads.product(operand, m, depth, columns)
@@ -256,7 +258,7 @@ class _Rules:
         tiles = product_tiles(rows, columns, self.machine, dtype, depth=depth, macs=macs, group=dots.GROUP.get(operand, 1))
         workload = workloads.batch_product(operand, left, right, transposed)
         tile = self.choices.pick(workload, by_name(tiles))
-        x, y = self._operand(f, a, "plain", left[-1]), self._operand(f, b, "plain", left[-1])
+        x, y = self._operand(f, a, "plain", operand), self._operand(f, b, "plain", operand)
         return {"plain": f.te(lambda p, q: kernels.batch_product(p, q, tile, transposed, workload), x, y, name="batch_product")}
 
     # ---- what follows ----------------------------------------------------------------------------------------------
@@ -346,11 +348,6 @@ class _Rules:
 def _sums(weights: np.ndarray) -> str:
     """A type as wide as the sums of a product with ``weights``, for tiles to be chosen by."""
     return "float32" if weights.dtype == np.int8 else str(weights.dtype)
-
-
-def _groups_fit(channels: int, groups: int) -> bool:
-    """Whether the instructions on narrow numbers have vectors that divide the channels of a group."""
-    return groups == 1 or channels // groups % dots.LANES[-1] == 0
 
 
 def _ours(data: relax.Expr, out: relax.Var, weight: relax.Expr | None = None) -> bool:

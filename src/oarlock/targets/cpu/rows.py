@@ -15,6 +15,7 @@ import tvm
 from tvm import relax, te, tirx
 
 from ...rules import extremes
+from ...rules.rewriting import rewrite_functions
 from .forms import dims, product
 from .machine import Machine
 
@@ -152,11 +153,7 @@ def layer_norm(x: te.Tensor, gamma: te.Tensor, beta: te.Tensor, epsilon: float, 
 
 def rewrite_rows(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     """Replace the reductions of all functions of ``mod`` that this file has kernels for."""
-    rewriter = _Rewriter(mod, machine)
-    for gv, function in list(mod.functions.items()):
-        if isinstance(function, relax.Function):
-            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
-    return relax.transform.DeadCodeElimination()(rewriter.builder_.get())
+    return relax.transform.DeadCodeElimination()(rewrite_functions(_Rewriter(mod, machine), mod))
 
 
 @relax.expr_functor.mutator

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tvm
 from tvm import relax
 
+from ...rules.rewriting import rewrite_functions
 from .convolutions import convolution
 from .scans import argsort, cumulative
 
@@ -20,11 +21,7 @@ _HANDLERS: dict[str, Callable[[relax.BlockBuilder, tvm.ir.Call], relax.Expr]] = 
 
 def rewrite_operators(mod: tvm.IRModule) -> tvm.IRModule:
     """Rewrite all functions of ``mod``."""
-    rewriter = _Rewriter(mod)
-    for gv, function in list(mod.functions.items()):
-        if isinstance(function, relax.Function):
-            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
-    return relax.transform.DeadCodeElimination()(rewriter.builder_.get())
+    return relax.transform.DeadCodeElimination()(rewrite_functions(_Rewriter(mod), mod))
 
 
 @relax.expr_functor.mutator
