@@ -53,7 +53,13 @@ def test_out_of_tree_target(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "mcpu,triple,bits,registers",
-    [("x86-64-v2", "", 128, 16), ("x86-64-v3", "", 256, 16), ("znver4", "", 512, 32), ("cortex-a76", "aarch64-linux-gnu", 128, 32)],
+    [
+        ("x86-64-v2", "", 128, 16),
+        ("x86-64-v3", "", 256, 16),
+        ("znver4", "", 512, 32),
+        ("sapphirerapids", "", 512, 32),
+        ("cortex-a76", "aarch64-linux-gnu", 128, 32),
+    ],
 )
 def test_machine_follows_the_target(mcpu: str, triple: str, bits: int, registers: int) -> None:
     machine = targets.get("cpu", threads=1, mcpu=mcpu, mtriple=triple or compat.llvm_host_triple()).machine

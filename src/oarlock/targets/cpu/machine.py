@@ -26,8 +26,8 @@ class Machine:
     def of(target: tvm.target.Target, threads: int, precision: str) -> Machine:
         features = compat.llvm_features(target)
         if "avx512f" in features:
-            # CPUs whose LLVM tuning prefers 256-bit vectors split wider ones, but keep the 32 registers of AVX-512
-            return Machine(256 if "prefer-256-bit" in features else 512, 32, threads, precision)
+            # also where LLVM's tuning prefers 256 bits (Intel's servers): that is for code with few vectors, kernels are full of them
+            return Machine(512, 32, threads, precision)
         if "avx" in features:
             return Machine(256, 16, threads, precision)
         if "neon" in features:
