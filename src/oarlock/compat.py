@@ -373,6 +373,16 @@ def buffer_pointer(buffer: tvm.ir.Var, offset: int | tvm.ir.Expr, dtype: str) ->
     return tvm.tirx.call_intrin(_pointer(dtype), "tirx.reinterpret", place)
 
 
+def whole(region: tvm.ir.TensorRegion) -> tvm.ir.TensorRegion:
+    """All of the buffer that a block reads or writes a region of."""
+    return tvm.ir.TensorRegion(region.source, [tvm.ir.Range(0, dim) for dim in region.source.ty.shape], region.ty)
+
+
+def bits(buffer: tvm.ir.Var) -> int:
+    """Bits of an element."""
+    return int(tvm.DataType(str(buffer.ty.dtype)).bits)
+
+
 def variables(expr: object) -> set[tvm.ir.Var]:
     """The variables in an expression (or a statement)."""
     found: set[tvm.ir.Var] = set()

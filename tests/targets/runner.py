@@ -12,6 +12,7 @@ import tvm
 from tvm import relax
 
 from oarlock import pipeline, targets
+from oarlock.runtime.machine import allow_tile_registers
 
 Make = Callable[..., relax.Expr | Sequence[relax.Expr]]
 
@@ -40,6 +41,7 @@ class Program:
     """A built module, ready to be called with arrays."""
 
     def __init__(self, mod: tvm.IRModule, **options: object) -> None:
+        allow_tile_registers()
         self.built = pipeline.build(mod, targets.get("cpu", **{"threads": 2, **options}))
         with tempfile.TemporaryDirectory() as d:
             path = Path(d) / "library.so"

@@ -26,7 +26,7 @@ import numpy as np
 from ..errors import ArtifactError, InputError, OarlockError, TargetError
 from . import dtypes, ffi, tvm_runtime
 from .artifact import ALIGNMENT, Artifact
-from .machine import cpu_features, default_threads
+from .machine import allow_tile_registers, cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
 
 if TYPE_CHECKING:
@@ -271,6 +271,12 @@ def _check_machine(artifact: Artifact) -> None:
             f"the artifact needs CPU features that this machine lacks: {', '.join(missing)}",
             where=artifact.path,
             todo="compile the model on this machine, or for an older CPU (mcpu='x86-64-v3')",
+        )
+    if "amx_tile" in runtime.get("features", []) and not allow_tile_registers():
+        raise ArtifactError(
+            "the artifact uses AMX, and this system does not let the process use its tile registers",
+            where=artifact.path,
+            todo="compile the model for a CPU without AMX (mcpu='icelake-server')",
         )
 
 

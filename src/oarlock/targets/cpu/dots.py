@@ -19,6 +19,7 @@ from ... import compat
 GROUP = {"bfloat16": 2, "uint8": 4}  # operand type → elements of the depth that one step takes; 1 for all others
 HELD = ("bfloat16", "uint16", "uint8", "int8")  # types of operands as kernels read them
 EXTENDED = 3  # channels of an image: from here on a depth that fills no group is extended by zeros where that costs no copy
+TILE_REGISTERS = {"bfloat16": "amx-bf16", "uint8": "amx-int8"}  # operand → the LLVM feature that multiplies it in tile registers (amx.py)
 LANES = (16, 8, 4)  # sums that one instruction adds to
 BITS = compat.vector_op("oarlock.bfloat16_bits")  # float32 → the bits of the nearest bfloat16 (uint16)
 BIAS = 128  # int8 operands are held as uint8, this much larger: the instruction wants one operand without a sign
@@ -95,7 +96,8 @@ def finish(function: tirx.PrimFunc, operand: str) -> tirx.PrimFunc:
         return tirx.reinterpret("bfloat16", tirx.call_intrin("uint16", BITS, cast.value))
 
     function = compat.map_casts(function, convert) if operand == "bfloat16" else function
-    return function.with_attr(compat.LLVM_IR, functions(operand))
+    mine = str((function.attrs or {}).get(compat.LLVM_IR, ""))
+    return function.with_attr(compat.LLVM_IR, functions(operand) + mine)
 
 
 def zero(dtype: str) -> Any:

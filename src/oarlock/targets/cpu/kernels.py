@@ -14,7 +14,7 @@ import numpy as np
 from tvm import ir, sym, te, tirx
 
 from ...kernels.choice import CANDIDATE, WORKLOAD
-from . import dots
+from . import amx, dots
 from .tiles import ATTRIBUTE, Tile
 
 Dim = Any  # int or a TIR expression
@@ -48,15 +48,20 @@ def _simple(size: Dim) -> Dim:
     return sym.Analyzer().simplify(size) if isinstance(size, ir.Expr) else size
 
 
-def _clamp(index: Dim, end: Dim, tile: int) -> Dim:
-    """``index`` kept below ``end`` unless ``end`` is a multiple of ``tile``."""
-    if isinstance(end, (int, tirx.IntImm)) and int(end) % tile == 0:
+def _clamp(index: Dim, end: Dim, tile: Tile) -> Dim:
+    """The row ``index`` kept below ``end`` unless whole tiles fit into that."""
+    if tile.strip or isinstance(end, (int, tirx.IntImm)) and int(end) % tile.rows == 0:
         return index
     return te.min(index, end - 1)
 
 
 def _tiles(extent: Dim, tile: int) -> Dim:
     return (extent + (tile - 1)) // tile
+
+
+def _whole(extent: Dim, tile: int) -> Dim:
+    """``extent``, or the next multiple of ``tile``."""
+    return extent if isinstance(extent, (int, tirx.IntImm)) and int(extent) % tile == 0 else _tiles(extent, tile) * tile
 
 
 def _note(kind: str, tile: Tile, workload: str) -> dict[str, Any]:
@@ -72,7 +77,7 @@ def _accumulate(shape: Sequence[Dim], depth: Dim, step: Callable[..., Dim], note
     depth = depth // tile.group
     length = int(depth) if isinstance(depth, (int, tirx.IntImm)) else 0
     short = next((n for n in range(SHORT, SHORT // 4, -1) if length % n == 0), 0)
-    if length < LONG or not short or tile.group > 2:  # sums of integers are exact
+    if length < LONG or not short or tile.group > 2 or tile.strip:  # sums of integers are exact
         k = te.reduce_axis((0, depth), name="k")
         return te.compute(shape, lambda *i: te.sum(step(i, k, inner), axis=[k, *inner]), name="tile_acc", attrs=note)
     part, k = te.reduce_axis((0, length // short), name="part"), te.reduce_axis((0, short), name="k")
@@ -88,11 +93,15 @@ def _accumulate(shape: Sequence[Dim], depth: Dim, step: Callable[..., Dim], note
 def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, workload: str) -> te.Tensor:
     """a [M, K] × packed [N/columns, K, columns] → [M, N]."""
     m, depth = a.shape
+    if tile.strip:
+        depth = packed.shape[1] * tile.group
+        a = amx.extended(a, _whole(m, tile.rows), depth)
     acc = _accumulate(
         (_tiles(m, tile.rows), packed.shape[0], tile.rows, tile.columns),
         depth,
         lambda i, k, inner: (
-            dots.wide(a(_clamp(i[0] * tile.rows + i[2], m, tile.rows), _along(k, inner, tile))) * dots.wide(packed(i[1], k, i[3], *inner))
+            dots.wide(a(_clamp(i[0] * tile.rows + i[2], m, tile), _along(k, inner, tile)))
+            * dots.wide(packed(i[1], k, i[3], *inner))
         ),
         _note("product", tile, workload),
         tile,
@@ -123,10 +132,12 @@ def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool, work
     def step(i: tuple, k: Dim, inner: Sequence[Any]) -> Dim:
         *at, mt, nt, mi, ni = i
         where = [0] * lead if shared else at
-        row = _clamp(mt * tile.rows + mi, m, tile.rows)
+        row = _clamp(mt * tile.rows + mi, m, tile)
         return dots.wide(a(*at, row, _along(k, inner, tile))) * dots.wide(panels(*where, nt, k, ni, *inner))
 
     shape = (*batch, _tiles(m, tile.rows), _tiles(n, tile.columns), tile.rows, tile.columns)
+    if tile.strip:
+        a = amx.extended(a, _whole(m, tile.rows), depth)
     acc = _accumulate(shape, depth, step, _note("batch_product", tile, workload), tile)
 
     def result(*i: Dim) -> Dim:
@@ -160,19 +171,26 @@ class Window:
         return sizes[0], sizes[1]
 
     @property
+    def joined(self) -> bool:
+        """Whether the places of one row of the kernel are neighbours."""
+        return self.dilation[1] == 1
+
+    @property
     def pointwise(self) -> bool:
         return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.padding)
 
 
-def _padded(x: te.Tensor, window: Window, *, channels: Dim = None, wide: bool = False, width: Dim | None = None) -> te.Tensor:
+def _padded(
+    x: te.Tensor, window: Window, *, channels: Dim = None, wide: bool = False, width: Dim | None = None, always: bool = False
+) -> te.Tensor:
     """``x`` with its padding; ``x`` itself when there is none.
 
-    ``channels``: with that many channels; ``wide``: as float32; ``width``: with rows that long, where it is padded.
+    ``channels``: with that many channels; ``wide``: as float32; ``width``: with rows that long, where it is padded, or ``always``.
     """
     top, left, bottom, right = window.padding
     n, h, w, c = x.shape
     more = channels is not None and int(channels) > int(c)
-    if not any(window.padding) and not more:
+    if not any(window.padding) and not more and not always:
         return x
     convert = dots.wide if wide else dots.held
 
@@ -215,13 +233,48 @@ def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, win
     acc = te.compute(
         (n, oh, _tiles(ow, tile.rows), packed.shape[0], tile.rows, tile.columns),
         lambda b, i, wt, ot, wi, oi: te.sum(
-            dots.wide(padded(b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile.rows) * sw + s * dw, channel(ot)))
+            dots.wide(padded(b, i * sh + r * dh, _clamp(wt * tile.rows + wi, ow, tile) * sw + s * dw, channel(ot)))
             * dots.wide(packed(ot, r, s, c, oi, *inner)),
             axis=[r, s, c, *inner],
         ),
         name="tile_acc",
         attrs=_note("convolution", tile, workload),
     )
+    return te.compute(
+        (n, oh, ow, channels),
+        lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
+        name="tile_out",
+    )
+
+
+def strip_convolution(x: te.Tensor, packed: te.Tensor, channels: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
+    """``convolution`` of one group in tile registers: x [N, H, W, C] * packed [O/columns, KH, depth, columns, group] → [N, OH, OW, O].
+
+    Neighbouring places of the kernel's rows are one depth of KW·C where they are neighbours in memory, else KW depths of C.
+    Weights of more channels than x has are 0 there.
+    """
+    n, h, w, _ = x.shape
+    oh, ow = window.out(h, w)
+    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
+    *_, depth, _, group = [int(d) for d in packed.shape]
+    joined = window.joined
+    c = depth * group // kw if joined else depth * group
+    exact = isinstance(ow, (int, tirx.IntImm)) and int(ow) % tile.rows == 0
+    needed = (_whole(ow, tile.rows) - 1) * sw + ((kw - 1) * dw + 1)
+    padded = _padded(x, window, channels=c, width=None if exact else needed, always=not exact)
+    r, k, kk = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, depth), name="k"), te.reduce_axis((0, group), name="kk")
+    s = te.reduce_axis((0, 1 if joined else kw), name="s")
+
+    def term(b: Dim, i: Dim, wt: Dim, ot: Dim, wi: Dim, oi: Dim) -> Dim:
+        along = k * group + kk
+        place = (wt * tile.rows + wi) * sw + (along // c if joined else s * dw)
+        weights = packed(ot, r, k, oi, kk) if joined else packed(ot, r, s, k, oi, kk)
+        return te.sum(
+            dots.wide(padded(b, i * sh + r * dh, place, along % c if joined else along)) * dots.wide(weights), axis=[r, s, k, kk]
+        )
+
+    shape = (n, oh, _tiles(ow, tile.rows), packed.shape[0], tile.rows, tile.columns)
+    acc = te.compute(shape, term, name="tile_acc", attrs=_note("convolution", tile, workload))
     return te.compute(
         (n, oh, ow, channels),
         lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
@@ -241,7 +294,7 @@ def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window,
 
     def place(wt: Dim, wi: Dim) -> Dim:
         at = wt * tile.rows + wi
-        return at if padded is not x else _clamp(at, ow, tile.rows)
+        return at if padded is not x else _clamp(at, ow, tile)
 
     acc = te.compute(
         (n, oh, _tiles(ow, tile.rows), _tiles(channels, tile.columns), tile.rows, tile.columns),

@@ -6,6 +6,7 @@ concatenation and the like work in NHWC too, and data is moved back only where a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from ... import compat
 from ...kernels import Choices
 from ...rules.rewriting import rewrite_functions
 from ...runtime.dtypes import numpy_dtype
-from . import dots, kernels, workloads
+from . import amx, dots, kernels, workloads
 from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
 from .kernels import Window
 from .machine import Machine
@@ -104,6 +105,13 @@ class _Rules:
         """``value`` in ``form`` as what a product takes."""
         return f.get(value, form) if operand == str(value.ty.dtype) else f.narrowed(value, form)
 
+    def _strip_tiles(self, operand: str, rows: Any, columns: Any, depth: Any, times: int, macs: int) -> list[Tile]:
+        """Candidates in tile registers, for sums of ``times`` runs over ``depth``; sizes that are no ints are symbolic."""
+        known = [size if isinstance(size, int) else None for size in (rows, columns)]
+        if not isinstance(depth, int):
+            return []
+        return amx.tiles(amx.Sizes(*known, depth // dots.GROUP.get(operand, 1), times, macs), operand, self.machine)
+
     def _pack(self, weights: np.ndarray, tile: Tile, operand: str) -> relax.Expr:
         narrow = weights.astype(numpy_dtype(operand)) if operand == "bfloat16" else weights
         return compat.constant(kernels.pack_columns(narrow, tile))
@@ -153,9 +161,16 @@ class _Rules:
         if groups > 1:
             tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype, group)]
         workload = workloads.convolution("conv2d", operand, data, o, window, groups)
+        strips = amx.strips(weights, kw if window.joined else 1, group, padded)
+        if groups == 1:
+            tiles = self._strip_tiles(operand, width, o, strips.shape[-2], math.prod(strips.shape[:-2]), macs) + tiles
         tile = self.choices.pick(workload, by_name(tiles))
-        packed = self._pack(weights, tile, operand)
-        made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
+        if tile.strip:
+            packed = self._pack(strips, tile, operand)
+            made = f.te(lambda x_, w_: kernels.strip_convolution(x_, w_, o, window, tile, workload), x, packed, name="conv2d")
+        else:
+            packed = self._pack(weights, tile, operand)
+            made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
         return self._unbiased(f, made, weights, operand)
 
     def _depthwise(self, f: Forms, data: relax.Expr, w: np.ndarray, multiplier: int, window: Window, out: list) -> dict | None:
@@ -231,8 +246,10 @@ class _Rules:
         rows_, macs = m if isinstance(m, int) else likely, workloads.work(m, depth, columns)
         tiles = product_tiles(rows_, columns, self.machine, dtype, depth, depth=(depth,), macs=macs, group=dots.GROUP.get(operand, 1))
         workload = workloads.product(operand, m, depth, columns)
+        group = dots.GROUP.get(operand, 1)
+        tiles = self._strip_tiles(operand, m, columns, depth, 1, macs) + tiles
         tile = self.choices.pick(workload, by_name(tiles))
-        packed = self._pack(weights, tile, operand)
+        packed = self._pack(amx.deep(weights, group) if tile.strip else weights, tile, operand)
         made = f.te(lambda a, w: kernels.product(a, w, columns, tile, workload), rows, packed, name="product")
         return self._unbiased(f, made, weights, operand)
 
@@ -256,6 +273,7 @@ class _Rules:
         depth, macs = (left[-1],) if isinstance(left[-1], int) else (workloads.UNKNOWN, 1), workloads.work(*out, left[-1])
         operand = self.operand_type(dtype, left[-1])
         tiles = product_tiles(rows, columns, self.machine, dtype, depth=depth, macs=macs, group=dots.GROUP.get(operand, 1))
+        tiles = self._strip_tiles(operand, m, n, left[-1], 1, macs) + tiles
         workload = workloads.batch_product(operand, left, right, transposed)
         tile = self.choices.pick(workload, by_name(tiles))
         x, y = self._operand(f, a, "plain", operand), self._operand(f, b, "plain", operand)

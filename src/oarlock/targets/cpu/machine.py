@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tvm
 
@@ -15,16 +15,24 @@ class Machine:
     """``vector_bits``: width of the widest vectors; ``registers``: how many of them; ``threads``: 1 = no parallel loops.
 
     ``precision``: the target's option: which products take narrower operands (dots.PRECISIONS).
+    ``tile_registers``: the narrow operands that it has tile registers for (amx.py).
     """
 
     vector_bits: int
     registers: int
     threads: int
     precision: str = "float32"
+    tile_registers: frozenset[str] = frozenset()
 
     @staticmethod
-    def of(target: tvm.target.Target, threads: int, precision: str) -> Machine:
-        features = compat.llvm_features(target)
+    def of(target: tvm.target.Target, threads: int, precision: str, without: frozenset[str] = frozenset()) -> Machine:
+        """``without``: LLVM features that the target's CPU has, but not this machine."""
+        features = compat.llvm_features(target) - without
+        found = Machine._vectors(features, threads, precision)
+        return replace(found, tile_registers=frozenset(t for t, f in dots.TILE_REGISTERS.items() if {"amx-tile", f} <= features))
+
+    @staticmethod
+    def _vectors(features: frozenset[str], threads: int, precision: str) -> Machine:
         if "avx512f" in features:
             # also where LLVM's tuning prefers 256 bits (Intel's servers): that is for code with few vectors, kernels are full of them
             return Machine(512, 32, threads, precision)

@@ -15,7 +15,7 @@ from ... import compat
 from ...errors import TargetError
 from ...kernels import Choices
 from ...rules.weights import Weights
-from ...runtime.machine import default_threads
+from ...runtime.machine import cpu_features, default_threads
 from ..base import Notes, Refusal, Stage, Target
 from . import dots
 from .aot import Dynamic, NotStatic, compile_ahead
@@ -50,6 +50,10 @@ _KERNEL_NAMES = {
 }
 
 
+# … of those that LLVM does not use by itself: only kernels of narrow operands do
+_TILE_NAMES = {"amx-tile": "amx_tile", "amx-bf16": "amx_bf16", "amx-int8": "amx_int8"}
+
+
 class CpuTarget(Target):
     """Any CPU that LLVM knows.
 
@@ -57,7 +61,7 @@ class CpuTarget(Target):
     ``mcpu``: an LLVM CPU name ("x86-64-v3", "znver4", "cortex-a76"), or "native" for the machine that compiles.
     ``mtriple``: an LLVM triple for cross compilation; default: this machine's.  ``mattr``: more LLVM features ("+avx2,+fma", or a tuple).
     ``precision``: "float32"; "bfloat16" for products and convolutions of float32 tensors on operands rounded to bfloat16, summed in
-    float32 (faster, less exact; needs AVX512-BF16); "int8" for those of quantised models on their integers (needs AVX-VNNI), which
+    float32 (faster, less exact; needs AVX512-BF16, and uses AMX); "int8" for those of quantised models on their integers (needs AVX-VNNI), which
     "float32" computes as Paddle does, on floats that hold integers.
     ``executor``: "aot" makes one native function of a model whose sizes follow from its inputs' (others stay VM programs), "vm" never, so
     that a profile sees each kernel.  ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found
@@ -103,7 +107,10 @@ class CpuTarget(Target):
         if features:
             spec["mattr"] = list(features)
         self._tvm_target = tvm.target.Target(spec)
-        self.machine = Machine.of(self._tvm_target, threads, precision)
+        # LLVM tells what the CPU has; what the system lets programs use may be less
+        here = cpu_features() if mcpu == "native" and not mtriple else frozenset(_TILE_NAMES.values())
+        missing = frozenset(feature for feature, name in _TILE_NAMES.items() if name not in here)
+        self.machine = Machine.of(self._tvm_target, threads, precision, missing)
         narrow = self.machine.narrow
         if narrow and not set(narrow.features) & compat.llvm_features(self._tvm_target):
             raise TargetError(
@@ -134,7 +141,11 @@ class CpuTarget(Target):
     @property
     def runtime(self) -> Mapping[str, Any]:
         has = compat.llvm_features(self._tvm_target)
-        features = sorted(name for llvm_name, name in _KERNEL_NAMES.items() if llvm_name in has)
+        names = _KERNEL_NAMES
+        if self.machine.narrow and self.machine.narrow.operand in self.machine.tile_registers:
+            tiles = dots.TILE_REGISTERS[self.machine.narrow.operand]
+            names = names | {name: _TILE_NAMES[name] for name in ("amx-tile", tiles)}
+        features = sorted(name for llvm_name, name in names.items() if llvm_name in has)
         machine = (self.mtriple or compat.llvm_host_triple()).split("-")[0]
         return {"device": "cpu", "machine": machine, "threads": self.threads, "features": features}
 

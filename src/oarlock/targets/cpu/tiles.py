@@ -40,6 +40,7 @@ class Tile:
     ``parallel``: the outer loops run on all threads.
     ``whole``: a padded input is padded as a whole first, not row by row as its rows are needed (panels need it anyway).
     ``group``: elements of the depth that one step of the sum takes (dots.py).
+    ``strip``: rows of a tile register (amx.py); 0: sums are in vector registers.
     """
 
     rows: int
@@ -51,27 +52,29 @@ class Tile:
     parallel: bool = False
     whole: bool = False
     group: int = 1
+    strip: int = 0
 
     @property
     def name(self) -> str:
         """The candidate's name in records."""
-        words = [f"{self.rows}x{self.columns}/{self.lanes}", "panels" if self.panels else "rows"]
+        size = f"{self.rows}x{self.columns}"
+        words = [f"amx {size}/{self.strip}" if self.strip else f"{size}/{self.lanes}", "panels" if self.panels else "rows"]
         words += [f"unroll{self.unroll}"] if self.unroll > 1 else []
-        words += ["whole"] if self.whole else []
+        words += ["whole"] if self.whole and not self.strip else []
         words += ["parallel"] if self.parallel else []
         return " ".join(words)
 
     def annotation(self, kind: str) -> list[str | int]:
         """The tile as a block annotation; ``read`` is its inverse."""
         flags = (self.ragged, self.panels, self.unroll, self.parallel, self.whole)
-        return [kind, self.rows, self.columns, self.lanes, *map(int, flags), self.group]
+        return [kind, self.rows, self.columns, self.lanes, *map(int, flags), self.group, self.strip]
 
     @staticmethod
     def read(annotation: Sequence[Any]) -> tuple[str, Tile]:
         """The kernel's kind and tile."""
         kind, *numbers = annotation
-        rows, columns, lanes, ragged, panels, unroll, parallel, whole, group = map(int, numbers)
-        return str(kind), Tile(rows, columns, lanes, bool(ragged), bool(panels), unroll, bool(parallel), bool(whole), group)
+        rows, columns, lanes, ragged, panels, unroll, parallel, whole, group, strip = map(int, numbers)
+        return str(kind), Tile(rows, columns, lanes, bool(ragged), bool(panels), unroll, bool(parallel), bool(whole), group, strip)
 
 
 def by_name(tiles: Iterable[Tile]) -> dict[str, Tile]:

@@ -7,10 +7,13 @@ from typing import Any
 from tvm import s_tir, tirx
 
 from ....kernels.choice import CANDIDATE, WORKLOAD
-from .. import dots
+from .. import amx, dots
 from ..machine import Machine
 from ..tiles import ATTRIBUTE, Tile
 from . import blocks, edges
+
+
+_REDUCES = {"product": 1, "batch_product": 1, "convolution": 3, "depthwise": 2}  # kind → loops of a sum, groups aside
 
 
 def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
@@ -48,8 +51,11 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     sch.compute_at(acc, order[-1] if total is None else inner, preserve_unit_loops=True)
     sch.set_scope(acc, 0, "local")
     operands = [dtype for region in sch.get(acc).reads if (dtype := str(region.source.ty.dtype)) in dots.HELD]
-    lane = _inner(sch, acc, kind, tile)
-    sch.unroll(row_in)
+    if tile.strip:
+        first = sch.get(sch.get_loops(acc)[-_REDUCES[kind] - 3]).loop_var
+    else:
+        lane = _inner(sch, acc, kind, tile)
+        sch.unroll(row_in)
     if not ragged:
         column_vector, column_lane = sch.split(column_in, [None, tile.lanes])
         sch.unroll(column_vector)
@@ -57,9 +63,10 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     _producers(sch, before, at, tile.lanes, tile.parallel)
     if tile.parallel:
         _parallel(sch, order[: len(outer)] if at is not None and before else order, machine)
-    if tile.group > 1:  # last: the block is another one afterwards
+    if tile.group > 1 and not tile.strip:  # last: the block is another one afterwards
         sch.tensorize(lane, dots.intrinsic(tile.lanes, *operands))
-    return edges.store(sch.mod["main"], sch.get(row_in).loop_var, tile, ragged).with_attrs(named)
+    made = edges.store(sch.mod["main"], sch.get(row_in).loop_var, tile, ragged)
+    return (amx.lower(made, first, tile, _REDUCES[kind]) if tile.strip else made).with_attrs(named)
 
 
 def _ragged(sch: s_tir.Schedule, out: Any, columns: int) -> bool:
@@ -70,7 +77,7 @@ def _ragged(sch: s_tir.Schedule, out: Any, columns: int) -> bool:
 def _inner(sch: s_tir.Schedule, acc: Any, kind: str, tile: Tile) -> Any:
     """Accumulators in registers: reduction loops outside, the tile's loops unrolled and vectorised inside; returns the innermost loop."""
     loops = list(sch.get_loops(acc))
-    count = {"product": 1, "batch_product": 1, "convolution": 3, "depthwise": 2}[kind]
+    count = _REDUCES[kind]
     dot = loops[-1:] if tile.group > 1 else []  # the loop over what one instruction sums
     loops = loops[: len(loops) - len(dot)]
     reduces = loops[-count:]

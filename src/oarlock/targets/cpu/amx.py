@@ -1,0 +1,368 @@
+"""Products on tile registers (AMX, Intel's servers since Sapphire Rapids): what a product of bfloat16 or int8 is made of there.
+
+A tile register holds up to 16 rows of 64 bytes, and one instruction adds rows × 16 sums of products of 16 groups.  A ``Tile`` with
+``strip`` rows a register computes R × U registers of sums at once: its rows are R strips, its columns U vectors.  The kernels here
+are like those of kernels.py, but whole: no row, column or depth reaches past what is there, so that registers load from memory as it
+lies.  Where a product's sizes are not so, its data are copied and extended by zeros first.
+
+``lower`` puts the instructions in place of the accumulator's loops, as calls of a few lines of LLVM IR that come with the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import tvm_ffi
+from tvm import ir, s_tir, sym, te, tirx
+
+from ... import compat
+from . import dots
+from .machine import Machine
+from .tiles import L2_BYTES, PARALLEL_MACS, Tile
+
+ROWS = DEPTH = 16  # of a tile register, in rows and in groups
+VECTOR = 16  # sums in a row of a register
+BLOCKS = ((2, 2), (1, 4), (4, 1), (1, 3), (3, 1), (1, 2), (2, 1), (1, 1))  # strips × vectors: sums, data and weights in 8 registers
+CONFIGURE = 250  # cycles to say what the registers are, once a kernel
+LATENCY = 52  # cycles from one product to the next on the same sums
+_LOAD, _PRODUCT = 0.5, 1.0  # cycles a row of a register
+_LEAST = 8  # rows that a product takes at least as long as
+_FASTER = 8  # times as fast as vectors, or nearly: by that much more work must be there for threads
+
+Dim = Any
+
+
+def depth_step(groups: int) -> int:
+    """Groups that one instruction takes of a depth of ``groups``: the most that divide it."""
+    return next(n for n in range(min(groups, DEPTH), 0, -1) if groups % n == 0)
+
+
+def whole_depth(groups: int) -> int:
+    """``groups``, or a little more where that makes far fewer steps of them."""
+    steps = -(-groups // DEPTH)
+    return groups if groups // depth_step(groups) <= 1.5 * steps else -(-groups // steps) * steps
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What tiles are chosen by: a product of ``rows`` × ``columns`` (None: symbolic), each sum of ``depth`` groups in ``times`` runs."""
+
+    rows: int | None
+    columns: int | None
+    depth: int
+    times: int
+    macs: int
+
+
+@lru_cache(maxsize=4096)
+def tiles(sizes: Sizes, operand: str, machine: Machine) -> list[Tile]:
+    """Candidates, the cheapest first; none where the machine has no tile registers for ``operand``."""
+    if operand not in machine.tile_registers or not sizes.depth or sizes.rows == 0 or sizes.columns == 0:
+        return []
+    parallel = machine.threads > 1 and sizes.macs >= _FASTER * PARALLEL_MACS
+    priced = []
+    for down, across in BLOCKS:
+        for strip in range(1, ROWS + 1):
+            width = across * VECTOR
+            if sizes.columns is not None and width - VECTOR >= sizes.columns:
+                continue
+            if sizes.rows is not None and (down - 1) * strip >= sizes.rows or sizes.rows is None and strip < ROWS:
+                continue
+            ragged = sizes.columns is None or sizes.columns % width != 0
+            tile = Tile(
+                down * strip, width, VECTOR, ragged, parallel=parallel, whole=True, group=dots.GROUP[operand], strip=strip,
+                panels=4 * sizes.depth * sizes.times * (sizes.columns or 0) > L2_BYTES and (sizes.columns or 0) > width,
+            )  # fmt: skip
+            priced.append((_cost(tile, sizes), len(priced), tile))
+    priced.sort()
+    best = priced[0][0]
+    out: list[Tile] = []
+    for cost, _, tile in priced:
+        if cost <= 1.4 * best and len(out) < 4 and all((t.rows // t.strip, t.columns) != (tile.rows // tile.strip, tile.columns) for t in out):
+            out.append(tile)
+    first = out[0]
+    other = [Tile(**{**vars(first), "panels": not first.panels})] if sizes.columns is None or sizes.columns > first.columns else []
+    other += [Tile(**{**vars(first), "parallel": not first.parallel})] if machine.threads > 1 else []
+    return [first, *other, *out[1:]]
+
+
+def _cost(tile: Tile, sizes: Sizes) -> float:
+    """Cycles, by what the instructions take where nothing is missing in the first-level cache."""
+    down, across = tile.rows // tile.strip, tile.columns // VECTOR
+    groups = whole_depth(sizes.depth)
+    step = depth_step(groups)
+    loads = _LOAD * (down * tile.strip + across * step)
+    products = _PRODUCT * down * across * max(tile.strip, _LEAST)
+    inner = max(products, loads, LATENCY) + 4
+    rows = sizes.rows or 16 * tile.rows
+    columns = sizes.columns or 16 * tile.columns
+    blocks = -(-rows // tile.rows) * -(-columns // tile.columns)
+    # sums are stored, and read again by what follows
+    after = 2 * tile.rows * across + 20
+    copied = rows * sizes.depth / 8 if sizes.rows is None or rows % tile.rows or groups != sizes.depth else 0
+    return blocks * (inner * sizes.times * groups / step + after) + copied + CONFIGURE
+
+
+# ---- kernels ----------------------------------------------------------------------------------------------------------
+
+
+def deep(weights: np.ndarray, group: int) -> np.ndarray:
+    """``weights`` [K, N] with as many rows of zeros as ``whole_depth`` asks for."""
+    extra = whole_depth(-(-weights.shape[0] // group)) * group - weights.shape[0]
+    return np.concatenate([weights, np.zeros((extra, weights.shape[1]), weights.dtype)]) if extra else weights
+
+
+def strips(weights: np.ndarray, places: int, group: int, copied: bool) -> np.ndarray:
+    """``weights`` [KH, KW, I, O] of a convolution as [KH, …, depth, O], where ``places`` of KW are one depth (KW, or 1).
+
+    Where the data are ``copied``, they may get channels of zeros, so that there are fewer steps.
+    """
+    kh, kw, i, o = weights.shape
+
+    def steps(channels: int) -> int:
+        groups = places * channels // group
+        return groups // depth_step(groups)
+
+    c = min(range(i, i + 8 * group, group), key=lambda c: (steps(c), c)) if copied else i
+    more = np.concatenate([weights, np.zeros((kh, kw, c - i, o), weights.dtype)], axis=2)
+    return more.reshape(kh, kw // places, places * c, o) if places == 1 and kw > 1 else more.reshape(kh, kw * c, o)
+
+
+def extended(a: te.Tensor, rows: Dim, depth: Dim) -> te.Tensor:
+    """``a`` […, M, K] with ``rows`` and ``depth`` at the end, what is more being zeros; ``a`` itself where it has them."""
+    *batch, m, k = a.shape
+    more_rows, more_depth = not _same(m, rows), not _same(k, depth)
+    if not more_rows and not more_depth:
+        return a
+
+    def element(*i: Dim) -> Dim:
+        inside = [i[-2] < m] * more_rows + [i[-1] < k] * more_depth
+        value = dots.held(a(*i))
+        return te.if_then_else(te.all(*inside), value, dots.zero(str(value.ty)))
+
+    return te.compute((*batch, rows, depth), element, name="tile_pad")
+
+
+def _same(a: Dim, b: Dim) -> bool:
+    a, b = compat.static(a), compat.static(b)
+    return isinstance(a, int) and isinstance(b, int) and a == b
+
+
+# ---- instructions -----------------------------------------------------------------------------------------------------
+
+_TEXT = """
+declare void @llvm.x86.ldtilecfg(ptr)
+declare void @llvm.x86.tilerelease()
+declare void @llvm.x86.tilezero(i8)
+declare void @llvm.x86.tileloadd64(i8, ptr, i64)
+declare void @llvm.x86.tilestored64(i8, ptr, i64)
+declare void @llvm.x86.{multiply}(i8, i8, i8)
+@{name}_layout = linkonce_odr unnamed_addr constant [64 x i8] c"{layout}", align 64
+define linkonce_odr i32 @{name}_start() alwaysinline {{
+  call void @llvm.x86.ldtilecfg(ptr @{name}_layout)
+  ret i32 0
+}}
+define linkonce_odr i32 @{name}_end() alwaysinline {{
+  call void @llvm.x86.tilerelease()
+  ret i32 0
+}}
+define linkonce_odr i32 @{name}_zero() alwaysinline {{
+{zeros}
+  ret i32 0
+}}
+define linkonce_odr i32 @{name}_step({data}, i64 %stride, ptr %weights, i64 %row) alwaysinline {{
+{steps}
+  ret i32 0
+}}
+define linkonce_odr i32 @{name}_store(ptr %sums, i64 %row) alwaysinline {{
+{stores}
+  ret i32 0
+}}
+"""
+_BLOCK = "tile_registers"
+_MULTIPLY = {"bfloat16": "tdpbf16ps", "uint8": "tdpbusd"}
+
+
+@dataclass(frozen=True)
+class _Registers:
+    """The tile registers of one kernel: ``down`` × ``across`` of sums, then those of data and of weights."""
+
+    operand: str
+    strip: int
+    step: int
+    down: int
+    across: int
+
+    @property
+    def name(self) -> str:
+        return f"oarlock_amx_{self.operand}_{self.down}x{self.across}_{self.strip}_{self.step}"
+
+    def text(self) -> str:
+        """The LLVM IR of the functions that ``lower`` calls."""
+        sums = self.down * self.across
+        data, weights = self._places()
+        lines = [f"  %w{u} = getelementptr i8, ptr %weights, i64 {64 * u}" for u in range(self.across)]
+        held: dict[int, tuple[str, int]] = {}
+        wide = self.down <= self.across
+        for a in range(self.across if wide else self.down):
+            for b in range(self.down if wide else self.across):
+                t, u = (b, a) if wide else (a, b)
+                for register, (kind, n) in ((data[t], ("data", t)), (weights[u], ("w", u))):
+                    if held.get(register) != (kind, n):
+                        stride = "%stride" if kind == "data" else "%row"
+                        lines.append(f"  call void @llvm.x86.tileloadd64(i8 {register}, ptr %{kind}{n}, i64 {stride})")
+                        held[register] = kind, n
+                lines.append(f"  call void @llvm.x86.{_MULTIPLY[self.operand]}(i8 {t * self.across + u}, i8 {data[t]}, i8 {weights[u]})")
+        stores = []
+        for t in range(self.down):
+            stores.append(f"  %o{t} = mul i64 %row, {t * self.strip}")
+            stores.append(f"  %p{t} = getelementptr i8, ptr %sums, i64 %o{t}")
+            for u in range(self.across):
+                stores.append(f"  %q{t}_{u} = getelementptr i8, ptr %p{t}, i64 {64 * u}")
+                stores.append(f"  call void @llvm.x86.tilestored64(i8 {t * self.across + u}, ptr %q{t}_{u}, i64 %row)")
+        return _TEXT.format(
+            name=self.name,
+            multiply=_MULTIPLY[self.operand],
+            layout=self._layout(),
+            zeros="\n".join(f"  call void @llvm.x86.tilezero(i8 {n})" for n in range(sums)),
+            data=", ".join(f"ptr %data{t}" for t in range(self.down)),
+            steps="\n".join(lines),
+            stores="\n".join(stores),
+        )
+
+    def _places(self) -> tuple[list[int], list[int]]:
+        """The registers of data and of weights: the fewer of them stay, the others come one after another into what is left."""
+        first = self.down * self.across
+        few, many = sorted((self.down, self.across))
+        stay = list(range(first, first + few))
+        come = [first + few + n % (8 - first - few) for n in range(many)]
+        return (stay, come) if self.down <= self.across else (come, stay)
+
+    def _layout(self) -> str:
+        """What LDTILECFG reads: palette 1, then bytes a row (16 bits each) and rows of each register."""
+        widths, rows = [0] * 16, [0] * 16
+        data, weights = self._places()
+        for n in range(8):
+            widths[n] = 4 * self.step if n in data else 4 * VECTOR
+            rows[n] = self.step if n in weights else self.strip
+        raw = bytes([1, *[0] * 15]) + b"".join(w.to_bytes(2, "little") for w in widths) + bytes(rows)
+        return "".join(f"\\{b:02X}" for b in raw)
+
+
+def lower(function: tirx.PrimFunc, row: tirx.Var, tile: Tile, reduces: int) -> tirx.PrimFunc:
+    """Put tile registers in place of the accumulator's loops, the outermost of which is over ``row``.
+
+    Before: ``for row: for column: for k…: for kk: sums[row, column] += data[row, k, kk] * weights[k, column, kk]``, with ``reduces``
+    loops outside kk.  After: ``zero(); for k…: step(&data[strips…, k], &weights[k]); store(&sums)``, the registers being set up once,
+    in each thread.
+    """
+    found: list[_Registers] = []
+
+    def rewrite(loop: tirx.For) -> tirx.Stmt:
+        if not loop.loop_var.same_as(row):
+            return loop
+        statement, registers = _registers(loop, tile, reduces)
+        found.append(registers)
+        return statement
+
+    made = tvm_ffi.structural_map(function, (tirx.For, rewrite), order="pre")
+    (registers,) = found
+    return _set_up(made, registers).with_attr(compat.LLVM_IR, registers.text())
+
+
+def _registers(row: tirx.For, tile: Tile, reduces: int) -> tuple[tirx.Stmt, _Registers]:
+    loops = [row]
+    while isinstance(loops[-1].body, tirx.For):
+        loops.append(loops[-1].body)
+    realize = loops[-1].body
+    column, over, inner = loops[1], loops[2 : 2 + reduces], loops[-1]
+    assert isinstance(realize, s_tir.SBlockRealize) and len(loops) == reduces + 3, "an accumulator in one nest"
+    block = realize.block
+    bound = dict(zip((i.var for i in block.iter_vars), realize.iter_values, strict=True))
+    sums = block.writes[0].source
+    data, weights = [load for load in _loads(block.body.value) if not load.source.same_as(sums)]
+    groups = int(over[-1].extent)
+    step = depth_step(groups)
+    index = str(row.loop_var.ty.dtype)
+    strips = tile.rows // tile.strip
+    last = tirx.Var("step", index)
+
+    def at(load: Any, row_at: int, kk: int = 0) -> list[Any]:
+        places = {row.loop_var: row_at, column.loop_var: 0, inner.loop_var: kk, over[-1].loop_var: last * step}
+        places = {v: tirx.const(p, index) if isinstance(p, int) else p for v, p in places.items()}
+        return [_with(_with(i, bound), places) for i in load.indices]
+
+    def address(load: Any, row_at: int) -> Any:
+        return tirx.address_of(tirx.BufferLoad(load.source, at(load, row_at)))
+
+    registers = _Registers(_operand(str(weights.source.ty.dtype)), tile.strip, step, strips, tile.columns // VECTOR)
+    stride = _distance(data.source, at(data, 0), at(data, 1))
+    width = tirx.const(4 * tile.columns, "int64")  # bytes from one group of weights to the next, and from one row of sums to the next
+    body: tirx.Stmt = _call(registers, "step", *(address(data, t * tile.strip) for t in range(strips)), stride, address(weights, 0), width)
+    body = tirx.For(last, tirx.const(0, index), tirx.const(groups // step, index), tirx.ForKind.SERIAL, body)
+    for loop in reversed(over[:-1]):
+        body = tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.SERIAL, body)
+    start = tirx.address_of(tirx.BufferLoad(sums, [_with(_with(i, bound), _zeros(row, column)) for i in block.body.indices]))
+    body = tirx.SeqStmt([_call(registers, "zero"), body, _call(registers, "store", start, width)])
+    reads = [compat.whole(r) for r in block.reads if not r.source.same_as(sums)]
+    return s_tir.SBlockRealize([], True, s_tir.SBlock([], reads, [compat.whole(block.writes[0])], _BLOCK, body)), registers
+
+
+def _operand(dtype: str) -> str:
+    return "uint8" if dtype == "int8" else "bfloat16"
+
+
+def _zeros(*loops: tirx.For) -> dict[Any, Any]:
+    return {loop.loop_var: tirx.const(0, str(loop.loop_var.ty.dtype)) for loop in loops}
+
+
+def _loads(value: Any) -> list[Any]:
+    found: list[Any] = []
+    tvm_ffi.structural_walk(value, (ir.TensorLoad, found.append))
+    return found
+
+
+def _with(node: Any, values: dict[Any, Any]) -> Any:
+    return tvm_ffi.structural_map(node, (ir.Var, lambda var: values.get(var, var)))
+
+
+def _distance(buffer: Any, a: Sequence[Any], b: Sequence[Any]) -> Any:
+    """Bytes from one element to another."""
+    offset: Any = tirx.const(0, "int64")
+    stride: Any = tirx.const((compat.bits(buffer) + 7) // 8, "int64")
+    for dim, i, j in reversed(list(zip(buffer.ty.shape, a, b, strict=True))):
+        offset = offset + tirx.Cast("int64", j - i) * stride
+        stride = stride * tirx.Cast("int64", dim)
+    return sym.Analyzer().simplify(offset)
+
+
+def _call(registers: _Registers, what: str, *arguments: Any) -> tirx.Stmt:
+    return tirx.Evaluate(tirx.call_extern("int32", f"{registers.name}_{what}", *arguments))
+
+
+def _set_up(function: tirx.PrimFunc, registers: _Registers) -> tirx.PrimFunc:
+    """The kernel with the registers set up around its outermost loop over tiles, or inside it where that runs on several threads."""
+
+    def uses(statement: Any) -> bool:
+        found: list[bool] = []
+        tvm_ffi.structural_walk(statement, (s_tir.SBlock, lambda b: found.append(b.name_hint == _BLOCK)))
+        return any(found)
+
+    done: list[bool] = []
+
+    def around(body: tirx.Stmt) -> tirx.Stmt:
+        return tirx.SeqStmt([_call(registers, "start"), body, _call(registers, "end")])
+
+    def rewrite(loop: tirx.For) -> tirx.Stmt:
+        if done or not uses(loop):
+            return loop
+        done.append(True)
+        if loop.kind == tirx.ForKind.PARALLEL:
+            return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, around(loop.body), annotations=loop.annotations)
+        return around(loop)
+
+    return tvm_ffi.structural_map(function, (tirx.For, rewrite), order="pre")
