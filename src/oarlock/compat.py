@@ -151,6 +151,12 @@ def _with_ir(function: tvm.tirx.PrimFunc, body: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
     return tvm.tirx.AttrStmt(tvm.tirx.const(0, "int32"), "pragma_import_llvm", tvm.ir.StringImm(str(text)), body)
 
 
+def add_llvm_ir(function: tvm.tirx.PrimFunc, text: str) -> tvm.tirx.PrimFunc:
+    """A kernel that brings more functions to call by call_extern, as LLVM IR; what it has already is not added again."""
+    known = str((function.attrs or {}).get(LLVM_IR, ""))
+    return function if text in known else function.with_attr(LLVM_IR, known + text)
+
+
 _VECTOR_OPS: set[str] = set()
 
 

@@ -22,6 +22,7 @@ from tvm import ir, s_tir, sym, te, tirx
 from ... import compat
 from . import dots
 from .machine import Machine
+from .state import around_sums
 from .tiles import L2_BYTES, PARALLEL_MACS, Tile
 
 ROWS = DEPTH = 16  # of a tile register, in rows and in groups
@@ -183,7 +184,6 @@ define linkonce_odr i32 @{name}_store(ptr %sums, i64 %row) alwaysinline {{
   ret i32 0
 }}
 """
-_BLOCK = "tile_registers"
 _MULTIPLY = {"bfloat16": "tdpbf16ps", "uint8": "tdpbusd"}
 
 
@@ -271,7 +271,8 @@ def lower(function: tirx.PrimFunc, row: tirx.Var, tile: Tile, reduces: int) -> t
 
     made = tvm_ffi.structural_map(function, (tirx.For, rewrite), order="pre")
     (registers,) = found
-    return _set_up(made, registers).with_attr(compat.LLVM_IR, registers.text())
+    start, end = _call(registers, "start"), _call(registers, "end")
+    return compat.add_llvm_ir(around_sums(made, lambda body: tirx.SeqStmt([start, body, end])), registers.text())
 
 
 def _registers(row: tirx.For, tile: Tile, reduces: int) -> tuple[tirx.Stmt, _Registers]:
@@ -309,7 +310,7 @@ def _registers(row: tirx.For, tile: Tile, reduces: int) -> tuple[tirx.Stmt, _Reg
     start = tirx.address_of(tirx.BufferLoad(sums, [_with(_with(i, bound), _zeros(row, column)) for i in block.body.indices]))
     body = tirx.SeqStmt([_call(registers, "zero"), body, _call(registers, "store", start, width)])
     reads = [compat.whole(r) for r in block.reads if not r.source.same_as(sums)]
-    return s_tir.SBlockRealize([], True, s_tir.SBlock([], reads, [compat.whole(block.writes[0])], _BLOCK, body)), registers
+    return s_tir.SBlockRealize([], True, s_tir.SBlock([], reads, [compat.whole(block.writes[0])], "tile_registers", body)), registers
 
 
 def _operand(dtype: str) -> str:
@@ -343,26 +344,3 @@ def _distance(buffer: Any, a: Sequence[Any], b: Sequence[Any]) -> Any:
 def _call(registers: _Registers, what: str, *arguments: Any) -> tirx.Stmt:
     return tirx.Evaluate(tirx.call_extern("int32", f"{registers.name}_{what}", *arguments))
 
-
-def _set_up(function: tirx.PrimFunc, registers: _Registers) -> tirx.PrimFunc:
-    """The kernel with the registers set up around its outermost loop over tiles, or inside it where that runs on several threads."""
-
-    def uses(statement: Any) -> bool:
-        found: list[bool] = []
-        tvm_ffi.structural_walk(statement, (s_tir.SBlock, lambda b: found.append(b.name_hint == _BLOCK)))
-        return any(found)
-
-    done: list[bool] = []
-
-    def around(body: tirx.Stmt) -> tirx.Stmt:
-        return tirx.SeqStmt([_call(registers, "start"), body, _call(registers, "end")])
-
-    def rewrite(loop: tirx.For) -> tirx.Stmt:
-        if done or not uses(loop):
-            return loop
-        done.append(True)
-        if loop.kind == tirx.ForKind.PARALLEL:
-            return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, around(loop.body), annotations=loop.annotations)
-        return around(loop)
-
-    return tvm_ffi.structural_map(function, (tirx.For, rewrite), order="pre")

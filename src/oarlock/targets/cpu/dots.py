@@ -96,8 +96,7 @@ def finish(function: tirx.PrimFunc, operand: str) -> tirx.PrimFunc:
         return tirx.reinterpret("bfloat16", tirx.call_intrin("uint16", BITS, cast.value))
 
     function = compat.map_casts(function, convert) if operand == "bfloat16" else function
-    mine = str((function.attrs or {}).get(compat.LLVM_IR, ""))
-    return function.with_attr(compat.LLVM_IR, functions(operand) + mine)
+    return compat.add_llvm_ir(function, functions(operand))
 
 
 def zero(dtype: str) -> Any:

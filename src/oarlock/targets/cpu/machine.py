@@ -10,11 +10,16 @@ from ... import compat
 from . import dots
 
 
+_HALVES = ("znver4",)  # LLVM's names of the CPUs that have vectors of 512 bits and units of 256
+
+
 @dataclass(frozen=True)
 class Machine:
     """``vector_bits``: width of the widest vectors; ``registers``: how many of them; ``threads``: 1 = no parallel loops.
 
     ``precision``: the target's option: which products take narrower operands (dots.PRECISIONS).
+    ``halves``: whether it works on a vector of full width in two halves, so that one of half the width takes half the time.
+    ``flushes``: whether it computes with denormal numbers slowly, and can take them as 0 (state.py).
     ``tile_registers``: the narrow operands that it has tile registers for (amx.py).
     """
 
@@ -23,13 +28,16 @@ class Machine:
     threads: int
     precision: str = "float32"
     tile_registers: frozenset[str] = frozenset()
+    flushes: bool = False
+    halves: bool = False
 
     @staticmethod
     def of(target: tvm.target.Target, threads: int, precision: str, without: frozenset[str] = frozenset()) -> Machine:
         """``without``: LLVM features that the target's CPU has, but not this machine."""
         features = compat.llvm_features(target) - without
         found = Machine._vectors(features, threads, precision)
-        return replace(found, tile_registers=frozenset(t for t, f in dots.TILE_REGISTERS.items() if {"amx-tile", f} <= features))
+        tiles = frozenset(t for t, f in dots.TILE_REGISTERS.items() if {"amx-tile", f} <= features)
+        return replace(found, tile_registers=tiles, flushes="sse2" in features, halves=str(target.attrs.get("mcpu", "")) in _HALVES)
 
     @staticmethod
     def _vectors(features: frozenset[str], threads: int, precision: str) -> Machine:

@@ -25,7 +25,8 @@ UNKNOWN_BATCH = (1, 4, 32, 256)  # … when the rows are a batch, often one
 L2_BYTES = 512 * 1024  # what of the packed weights may count on staying in the second-level cache
 PARALLEL_MACS = 200_000  # multiply-adds below which starting threads costs more than it gives
 UNROLL = 4  # steps of a reduction that a candidate writes out
-RAGGED = 1.15  # what a result that ends within a vector costs more: it is written element by element
+RAGGED = 1.15  # what a result that ends within a vector costs more where it is written element by element
+ENDS = 1.04  # … where its end is written in vectors, if narrower ones
 SHAPES = 10  # how many tiles beside the first are candidates
 WORST = 1.8  # … none of which costs more than this many times the first
 
@@ -142,7 +143,7 @@ def _ranked(rows: int | tuple[int, ...], columns: int | tuple[int, ...], machine
     apart = stride * tvm.DataType(dtype).bits // 8
     most = min(MOST_ROWS, PAGE // math.gcd(apart, PAGE) * (WAYS - 1)) if apart else MOST_ROWS
     widths = (columns,) if isinstance(columns, int) else columns
-    priced = sorted(((_cost(t, likely, widths, full), i, t) for i, t in enumerate(_all_tiles(likely, widths, machine, full, most))))
+    priced = sorted(((_cost(t, likely, widths, machine, full), i, t) for i, t in enumerate(_all_tiles(likely, widths, machine, full, most))))
     if not priced:  # columns or rows of 0: nothing will run
         return [Tile(1, full, full, columns % full != 0 if isinstance(columns, int) else True)]
     out: list[Tile] = []
@@ -174,16 +175,29 @@ def _all_tiles(likely: tuple[int, ...], widths: tuple[int, ...], machine: Machin
                 yield Tile(height, width, lanes, ragged)
 
 
-def _cost(tile: Tile, rows: tuple[int, ...], widths: tuple[int, ...], full: int) -> float:
+def _cost(tile: Tile, rows: tuple[int, ...], widths: tuple[int, ...], machine: Machine, full: int) -> float:
     vectors = tile.columns // tile.lanes
-    # narrow vectors have half the work but not half the cost: the front end sees as many instructions
-    fma = tile.rows * vectors * max(tile.lanes / full, 0.55)
-    loads = 0.5 * (vectors * max(tile.lanes / full, 0.5) + tile.rows)
+    if machine.halves:
+        # narrow vectors have half the work but not half the cost: the front end sees as many instructions
+        fma = tile.rows * vectors * max(tile.lanes / full, 0.55)
+        loads = 0.5 * (vectors * max(tile.lanes / full, 0.5) + tile.rows)
+    else:
+        fma, loads = 0.5 * tile.rows * vectors, 0.5 * (vectors + tile.rows)
     step = max(fma, loads, 4.0)
     step += 0.3 + 0.02 * (vectors + tile.rows)  # loop overhead, and a little against large tiles: they gain nothing past 10 or so
     down = sum(-(-r // tile.rows) * step / max(r, 1) for r in rows)
     across = sum(-(-c // tile.columns) / c for c in widths) if len(widths) > 1 else -(-widths[0] // tile.columns)
-    return down * across * (RAGGED if tile.ragged else 1.0)
+    return down * across * (_edge(tile, widths) if tile.ragged else 1.0)
+
+
+def _edge(tile: Tile, widths: tuple[int, ...]) -> float:
+    """What a result costs more that ends within a tile."""
+    return ENDS if len(widths) == 1 and tail_lanes(widths[0], tile.lanes) > 1 else RAGGED
+
+
+def tail_lanes(columns: int, lanes: int) -> int:
+    """Lanes of the vectors that the end of ``columns`` (0: not known) past its last whole vector of ``lanes`` can be stored by."""
+    return math.gcd(columns % lanes, lanes) if columns else 1
 
 
 def depthwise_tiles(

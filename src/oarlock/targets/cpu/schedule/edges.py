@@ -6,6 +6,8 @@ Before: ``for row: for column: if row and column lie inside: out[row, column] = 
     else: for row: if it lies inside: for vector: if it lies inside: out[row, vector] = …
                                                   else: for lane: if it lies inside: out[row, lane] = …
 
+where the lanes are narrower vectors, if the number of columns is a multiple of such.
+
 A test for each row costs more than its own time: LLVM moves a row's sum behind its test, and then the rows share nothing that they
 read, and no sum hides another's latency.
 """
@@ -18,20 +20,23 @@ from typing import Any
 import tvm_ffi
 from tvm import ir, s_tir, tirx
 
-from ..tiles import Tile
+from ..tiles import Tile, tail_lanes
 from . import blocks
 
 
-def store(function: tirx.PrimFunc, row: tirx.Var, tile: Tile, ragged: bool) -> tirx.PrimFunc:
-    """Rewrite the loops over the results of a tile, the outer of which is over ``row``; ``ragged``: the inner is not in vectors yet."""
+def store(function: tirx.PrimFunc, row: tirx.Var, tile: Tile, columns: int | None) -> tirx.PrimFunc:
+    """Rewrite the loops over the results of a tile, the outer of which is over ``row``.
+
+    ``columns``: how many there are (0: not known) where the inner loop is not in vectors yet; None where it is.
+    """
 
     def rewrite(loop: tirx.For) -> tirx.Stmt:
-        return _stored(loop, tile, ragged) if loop.loop_var.same_as(row) else loop
+        return _stored(loop, tile, columns) if loop.loop_var.same_as(row) else loop
 
     return tvm_ffi.structural_map(function, (tirx.For, rewrite), order="pre")
 
 
-def _stored(row: tirx.For, tile: Tile, ragged: bool) -> tirx.Stmt:
+def _stored(row: tirx.For, tile: Tile, columns: int | None) -> tirx.Stmt:
     loops = [row]
     while isinstance(loops[-1].body, tirx.For):
         loops.append(loops[-1].body)
@@ -39,7 +44,7 @@ def _stored(row: tirx.For, tile: Tile, ragged: bool) -> tirx.Stmt:
     if not isinstance(result, s_tir.SBlockRealize) or isinstance(result.predicate, tirx.IntImm):
         return row
     tests = _conjuncts(result.predicate)
-    if not ragged:
+    if columns is None:
         return tirx.IfThenElse(_last(tests, loops), _nest(loops, _always(result)), _fresh(row))
     column, index = loops[1], str(loops[1].loop_var.ty.dtype)
     vector, lane = tirx.Var("vector", index), tirx.Var("lane", index)
@@ -52,13 +57,26 @@ def _stored(row: tirx.For, tile: Tile, ragged: bool) -> tirx.Stmt:
     across = [_with(t, place) for t in tests if blocks.uses(t, column.loop_var)]
     line = _nest([together], whole)
     if across:
-        alone = s_tir.SBlockRealize(whole.iter_values, _all(across), whole.block)
-        line = tirx.IfThenElse(_last(across, [together]), line, _fresh(_nest([_serial(together)], alone)))
+        line = tirx.IfThenElse(_last(across, [together]), line, _fresh(_end(whole, across, together, tail_lanes(columns, tile.lanes))))
     line = _nest([vectors], line)
+    inside, ends = _nest([row, vectors, together], whole), _nest([row], line)
     if down:
-        line = tirx.IfThenElse(_all(down), line, None)
-    inside = _nest([row, vectors, together], whole)
-    return tirx.IfThenElse(_last(tests, [row, column]), inside, _fresh(_nest([_serial(row)], line)))
+        some = _nest([_serial(row)], tirx.IfThenElse(_all(down), line, None))
+        ends = tirx.IfThenElse(_last(down, [row]), ends, _fresh(some)) if across else some
+    return tirx.IfThenElse(_last(tests, [row, column]), inside, _fresh(ends))
+
+
+def _end(whole: s_tir.SBlockRealize, tests: list[Any], lanes: tirx.For, narrow: int) -> tirx.Stmt:
+    """A vector of results that the tests let in a part of: in vectors of ``narrow`` lanes, each of which is in or out."""
+    if narrow == 1:
+        return _nest([_serial(lanes)], s_tir.SBlockRealize(whole.iter_values, _all(tests), whole.block))
+    index = str(lanes.loop_var.ty.dtype)
+    part, lane, count = tirx.Var("part", index), tirx.Var("lane", index), tirx.const(narrow, index)
+    parts = tirx.For(part, lanes.min, tirx.const(int(lanes.extent) // narrow, index), tirx.ForKind.UNROLLED, lanes)
+    few = tirx.For(lane, lanes.min, count, tirx.ForKind.VECTORIZED, lanes)
+    place = {lanes.loop_var: part * count + lane}
+    tests = [_with(t, place) for t in tests]
+    return _nest([parts], tirx.IfThenElse(_last(tests, [few]), _nest([few], _with(whole, place)), None))
 
 
 def _conjuncts(test: Any) -> list[Any]:

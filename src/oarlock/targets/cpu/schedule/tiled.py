@@ -9,6 +9,7 @@ from tvm import s_tir, tirx
 from ....kernels.choice import CANDIDATE, WORKLOAD
 from .. import amx, dots
 from ..machine import Machine
+from ..state import flush_denormals
 from ..tiles import ATTRIBUTE, Tile
 from . import blocks, edges
 
@@ -33,7 +34,9 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     for block in after[:-1]:
         sch.compute_inline(block)
     out = after[-1]
-    ragged = _ragged(sch, out, tile.columns)
+    columns, dynamic = blocks.extent(sch.get(sch.get_loops(out)[-1]).extent)
+    columns = 0 if dynamic else columns
+    ragged = dynamic or columns % tile.columns != 0
     *outer, row, column = sch.get_loops(out)
     row_tile, row_in = sch.split(row, [None, tile.rows])
     column_tile, column_in = sch.split(column, [None, tile.columns])
@@ -65,13 +68,10 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         _parallel(sch, order[: len(outer)] if at is not None and before else order, machine)
     if tile.group > 1 and not tile.strip:  # last: the block is another one afterwards
         sch.tensorize(lane, dots.intrinsic(tile.lanes, *operands))
-    made = edges.store(sch.mod["main"], sch.get(row_in).loop_var, tile, ragged)
-    return (amx.lower(made, first, tile, _REDUCES[kind]) if tile.strip else made).with_attrs(named)
-
-
-def _ragged(sch: s_tir.Schedule, out: Any, columns: int) -> bool:
-    size, dynamic = blocks.extent(sch.get(sch.get_loops(out)[-1]).extent)
-    return dynamic or size % columns != 0
+    made = edges.store(sch.mod["main"], sch.get(row_in).loop_var, tile, columns if ragged else None)
+    if tile.strip:
+        made = amx.lower(made, first, tile, _REDUCES[kind])
+    return (flush_denormals(made) if machine.flushes else made).with_attrs(named)
 
 
 def _inner(sch: s_tir.Schedule, acc: Any, kind: str, tile: Tile) -> Any:
