@@ -81,6 +81,7 @@ def well_formed(mod: tvm.IRModule) -> None:
 
 
 _DIRECT = "oarlock.direct"  # attribute of a function made by direct_callee
+SCRATCH = "oarlock.scratch"  # attribute of a kernel with one local buffer: the function in its LLVM_IR that gives the memory for it
 LLVM_IR = "oarlock.llvm"  # attribute of a kernel: text of functions that it calls by call_extern
 
 
@@ -107,7 +108,7 @@ def _tir_pipeline() -> str:
         @tvm.transform.module_pass(opt_level=0)
         def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
             mod = lower(mod)
-            new = {gv: f.with_body(_with_ir(f, _on_stack(f.body))) for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
+            new = {gv: f.with_body(_with_ir(f, _on_stack(f))) for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
             mod.update(tvm.IRModule({gv: f.with_body(_on_cpu(gv.name_hint, f)) if _is_direct(f) else f for gv, f in new.items()}))
             return mod
 
@@ -120,18 +121,24 @@ def _tir_pipeline() -> str:
 STACK_BYTES = 16384  # local buffers up to this size are variables of the function: LLVM can keep them in registers
 
 
-def _on_stack(body: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
-    """TVM puts local buffers of a kilobyte and more in work space; accumulator tiles are bigger, and belong into registers."""
+def _on_stack(function: tvm.tirx.PrimFunc) -> tvm.tirx.Stmt:
+    """TVM puts local buffers of a kilobyte and more in work space; accumulator tiles are bigger, and belong into registers.
 
-    def place(node: tvm.tirx.AllocBuffer) -> tvm.tirx.AllocBuffer:
+    Those of a kernel with SCRATCH lie where its function says: on the stack TVM aligns nothing to more than 16 bytes.
+    """
+    scratch = (function.attrs or {}).get(SCRATCH)
+
+    def place(node: tvm.tirx.AllocBuffer) -> tvm.tirx.Stmt:
         ty = node.buffer.ty
         dims = [d for d in map(static, ty.shape) if isinstance(d, int)]
         size = math.prod(dims) * tvm.DataType(str(ty.dtype)).bits // 8
         if str(ty.storage_scope) != "local" or len(dims) < len(ty.shape) or size > STACK_BYTES:
             return node
+        if scratch is not None:
+            return tvm.tirx.DeclBuffer(node.buffer, data=tvm.tirx.call_extern(_pointer(str(ty.dtype)), str(scratch)))
         return tvm.tirx.AllocBuffer(node.buffer, {"disable_lower_builtin": tvm.tirx.const(True, "bool")})
 
-    return tvm_ffi.structural_map(body, (tvm.tirx.AllocBuffer, place))
+    return tvm_ffi.structural_map(function.body, (tvm.tirx.AllocBuffer, place))
 
 
 def _with_ir(function: tvm.tirx.PrimFunc, body: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
@@ -414,7 +421,7 @@ def direct_callee(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
     # a kernel may name where its tensors begin in their memory (te.extern's do): here pointers are to the first element
     starts = [p.ty.elem_offset for p in buffers if isinstance(p.ty.elem_offset, t.Var)]
     body = t.SeqStmt([*(t.Bind(start, t.const(0, str(start.ty))) for start in starts), *views, function.body])
-    attrs = {"tirx.noalias": True, _DIRECT: True} | {key: text for key, text in (function.attrs or {}).items() if key == LLVM_IR}
+    attrs = {"tirx.noalias": True, _DIRECT: True} | {key: text for key, text in (function.attrs or {}).items() if key in (LLVM_IR, SCRATCH)}
     return t.PrimFunc([*pointers, *direct_sizes(function)], body, ret_type=tvm.ir.PrimType("int32")).with_attrs(attrs)
 
 

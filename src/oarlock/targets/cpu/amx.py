@@ -11,7 +11,7 @@ lies.  Where a product's sizes are not so, its data are copied and extended by z
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,11 +27,14 @@ from .tiles import L2_BYTES, PARALLEL_MACS, Tile
 
 ROWS = DEPTH = 16  # of a tile register, in rows and in groups
 VECTOR = 16  # sums in a row of a register
-BLOCKS = ((2, 2), (1, 4), (4, 1), (1, 3), (3, 1), (1, 2), (2, 1), (1, 1))  # strips × vectors: sums, data and weights in 8 registers
+# strips × vectors of sums; more than four leave so few registers for operands that loads wait for products
+BLOCKS = ((2, 2), (1, 4), (4, 1), (1, 3), (3, 1), (1, 2), (2, 1), (1, 1))
 CONFIGURE = 250  # cycles to say what the registers are, once a kernel
 LATENCY = 52  # cycles from one product to the next on the same sums
-_LOAD, _PRODUCT = 0.5, 1.0  # cycles a row of a register
-_LEAST = 8  # rows that a product takes at least as long as
+PRODUCT = 16  # cycles from the beginning of one product to that of the next; with few rows half of it
+NEAR, FAR = 0.5, 1.3  # cycles to load a row of a register from the first-level cache, and from the second
+AHEAD = 8  # steps by which weights that come from far away are asked for early
+L1_BYTES = 24 * 1024  # what may count on staying in the first-level cache
 _FASTER = 8  # times as fast as vectors, or nearly: by that much more work must be there for threads
 
 Dim = Any
@@ -50,13 +53,17 @@ def whole_depth(groups: int) -> int:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What tiles are chosen by: a product of ``rows`` × ``columns`` (None: symbolic), each sum of ``depth`` groups in ``times`` runs."""
+    """What tiles are chosen by: a product of ``rows`` × ``columns`` (None: symbolic), each sum of ``depth`` groups in ``times`` runs.
+
+    ``unit``: rows that a strip must divide; None where it need not.
+    """
 
     rows: int | None
     columns: int | None
     depth: int
     times: int
     macs: int
+    unit: int | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -67,45 +74,83 @@ def tiles(sizes: Sizes, operand: str, machine: Machine) -> list[Tile]:
     parallel = machine.threads > 1 and sizes.macs >= _FASTER * PARALLEL_MACS
     priced = []
     for down, across in BLOCKS:
+        width = across * VECTOR
+        if sizes.columns is not None and width - VECTOR >= sizes.columns:
+            continue
+        panels = 4 * sizes.depth * sizes.times * (sizes.columns or 0) > L2_BYTES and (sizes.columns or 0) > width
         for strip in range(1, ROWS + 1):
-            width = across * VECTOR
-            if sizes.columns is not None and width - VECTOR >= sizes.columns:
+            if sizes.rows is None and strip < ROWS or sizes.rows is not None and (down - 1) * strip >= sizes.rows:
                 continue
-            if sizes.rows is not None and (down - 1) * strip >= sizes.rows or sizes.rows is None and strip < ROWS:
+            if sizes.unit is not None and sizes.unit % strip:
                 continue
             ragged = sizes.columns is None or sizes.columns % width != 0
             tile = Tile(
-                down * strip, width, VECTOR, ragged, parallel=parallel, whole=True, group=dots.GROUP[operand], strip=strip,
-                panels=4 * sizes.depth * sizes.times * (sizes.columns or 0) > L2_BYTES and (sizes.columns or 0) > width,
-            )  # fmt: skip
+                down * strip, width, VECTOR, ragged, panels=panels, parallel=parallel, whole=True, group=dots.GROUP[operand], strip=strip
+            )
             priced.append((_cost(tile, sizes), len(priced), tile))
     priced.sort()
     best = priced[0][0]
     out: list[Tile] = []
     for cost, _, tile in priced:
-        if cost <= 1.4 * best and len(out) < 4 and all((t.rows // t.strip, t.columns) != (tile.rows // tile.strip, tile.columns) for t in out):
+        if cost <= 1.5 * best and len(out) < 5 and all((t.rows // t.strip, t.columns) != (tile.rows // tile.strip, tile.columns) for t in out):
             out.append(tile)
     first = out[0]
-    other = [Tile(**{**vars(first), "panels": not first.panels})] if sizes.columns is None or sizes.columns > first.columns else []
-    other += [Tile(**{**vars(first), "parallel": not first.parallel})] if machine.threads > 1 else []
+    other = [replace(first, panels=not first.panels)] if sizes.columns is None or sizes.columns > first.columns else []
+    other += [replace(first, parallel=not first.parallel)] if machine.threads > 1 else []
     return [first, *other, *out[1:]]
 
 
 def _cost(tile: Tile, sizes: Sizes) -> float:
-    """Cycles, by what the instructions take where nothing is missing in the first-level cache."""
+    """Cycles, by what the instructions take, and where operands are likely to be."""
     down, across = tile.rows // tile.strip, tile.columns // VECTOR
     groups = whole_depth(sizes.depth)
     step = depth_step(groups)
-    loads = _LOAD * (down * tile.strip + across * step)
-    products = _PRODUCT * down * across * max(tile.strip, _LEAST)
+    rows, columns = sizes.rows or 16 * tile.rows, sizes.columns or 16 * tile.columns
+    depth = 4 * groups * sizes.times  # bytes
+    data = NEAR if (rows if tile.panels else tile.rows) * depth <= L1_BYTES * sizes.times else FAR
+    weights = NEAR if tile.columns * depth <= L1_BYTES else FAR
+    loads = _loads_cost(down, across, data * tile.strip, weights * step)
+    products = down * across * max(tile.strip, PRODUCT // 2)
     inner = max(products, loads, LATENCY) + 4
-    rows = sizes.rows or 16 * tile.rows
-    columns = sizes.columns or 16 * tile.columns
     blocks = -(-rows // tile.rows) * -(-columns // tile.columns)
     # sums are stored, and read again by what follows
-    after = 2 * tile.rows * across + 20
-    copied = rows * sizes.depth / 8 if sizes.rows is None or rows % tile.rows or groups != sizes.depth else 0
+    after = 3 * tile.rows * across + 20
+    copied = rows * groups / 8 if sizes.unit is None and (sizes.rows is None or rows % tile.strip) or groups != sizes.depth else 0
     return blocks * (inner * sizes.times * groups / step + after) + copied + CONFIGURE
+
+
+def _loads_cost(down: int, across: int, data: float, weights: float) -> float:
+    return min(sum(data if kind == "data" else weights for kind, _, _ in _order(down, across, outer)[0]) for outer in ("data", "weights"))
+
+
+@lru_cache
+def _order(down: int, across: int, outer: str) -> tuple[list[tuple[str, int, int]], list[tuple[int, int, int, int]], list[int]]:
+    """How one step of sums is computed with few registers for operands: (loads, products, loads before each product).
+
+    A load is (kind, which, register); a product (strip, vector, register of data, register of weights).  Loops over ``outer`` are outside:
+    each of its operands is loaded once, the others as often as the registers that are left make it necessary.
+    """
+    first = down * across
+    inner_count, outer_count = (across, down) if outer == "data" else (down, across)
+    stay = min(inner_count, 8 - first - 1)
+    inner_at = [first + n % stay for n in range(inner_count)]
+    outer_at = [first + stay + n % (8 - first - stay) for n in range(outer_count)]
+    loads: list[tuple[str, int, int]] = []
+    products: list[tuple[int, int, int, int]] = []
+    before: list[int] = []
+    held: dict[int, tuple[str, int]] = {}
+    other = "weights" if outer == "data" else "data"
+    for a in range(outer_count):
+        for b in range(inner_count):
+            for kind, n, register in ((outer, a, outer_at[a]), (other, b, inner_at[b])):
+                if held.get(register) != (kind, n):
+                    held[register] = kind, n
+                    loads.append((kind, n, register))
+            before.append(len(loads))
+            t, u = (a, b) if outer == "data" else (b, a)
+            registers = (outer_at[a], inner_at[b]) if outer == "data" else (inner_at[b], outer_at[a])
+            products.append((t, u, *registers))
+    return loads, products, before
 
 
 # ---- kernels ----------------------------------------------------------------------------------------------------------
@@ -158,10 +203,17 @@ def _same(a: Dim, b: Dim) -> bool:
 _TEXT = """
 declare void @llvm.x86.ldtilecfg(ptr)
 declare void @llvm.x86.tilerelease()
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 declare void @llvm.x86.tilezero(i8)
 declare void @llvm.x86.tileloadd64(i8, ptr, i64)
 declare void @llvm.x86.tilestored64(i8, ptr, i64)
 declare void @llvm.x86.{multiply}(i8, i8, i8)
+@oarlock_amx_sums = linkonce_odr thread_local global [{bytes} x i8] zeroinitializer, align 64
+declare ptr @llvm.threadlocal.address.p0(ptr)
+define linkonce_odr ptr @{scratch}() alwaysinline {{
+  %sums = call ptr @llvm.threadlocal.address.p0(ptr @oarlock_amx_sums)
+  ret ptr %sums
+}}
 @{name}_layout = linkonce_odr unnamed_addr constant [64 x i8] c"{layout}", align 64
 define linkonce_odr i32 @{name}_start() alwaysinline {{
   call void @llvm.x86.ldtilecfg(ptr @{name}_layout)
@@ -184,6 +236,8 @@ define linkonce_odr i32 @{name}_store(ptr %sums, i64 %row) alwaysinline {{
   ret i32 0
 }}
 """
+# The sums lie where rows of registers cross no cache lines; each thread has them once, whatever kernel it runs.
+_SCRATCH, _MOST_SUMS = "oarlock_amx_place", 4 * VECTOR * ROWS * max(down * across for down, across in BLOCKS)
 _MULTIPLY = {"bfloat16": "tdpbf16ps", "uint8": "tdpbusd"}
 
 
@@ -196,27 +250,38 @@ class _Registers:
     step: int
     down: int
     across: int
+    ahead: bool
 
     @property
     def name(self) -> str:
-        return f"oarlock_amx_{self.operand}_{self.down}x{self.across}_{self.strip}_{self.step}"
+        return f"oarlock_amx_{self.operand}_{self.down}x{self.across}_{self.strip}_{self.step}{'_ahead' * self.ahead}"
+
+    @property
+    def order(self) -> tuple[list[tuple[str, int, int]], list[tuple[int, int, int, int]], list[int]]:
+        """``_order`` with the fewer rows to load."""
+        return min(
+            (_order(self.down, self.across, outer) for outer in ("data", "weights")),
+            key=lambda order: sum(self.strip if kind == "data" else self.step for kind, _, _ in order[0]),
+        )
 
     def text(self) -> str:
         """The LLVM IR of the functions that ``lower`` calls."""
         sums = self.down * self.across
-        data, weights = self._places()
-        lines = [f"  %w{u} = getelementptr i8, ptr %weights, i64 {64 * u}" for u in range(self.across)]
-        held: dict[int, tuple[str, int]] = {}
-        wide = self.down <= self.across
-        for a in range(self.across if wide else self.down):
-            for b in range(self.down if wide else self.across):
-                t, u = (b, a) if wide else (a, b)
-                for register, (kind, n) in ((data[t], ("data", t)), (weights[u], ("w", u))):
-                    if held.get(register) != (kind, n):
-                        stride = "%stride" if kind == "data" else "%row"
-                        lines.append(f"  call void @llvm.x86.tileloadd64(i8 {register}, ptr %{kind}{n}, i64 {stride})")
-                        held[register] = kind, n
-                lines.append(f"  call void @llvm.x86.{_MULTIPLY[self.operand]}(i8 {t * self.across + u}, i8 {data[t]}, i8 {weights[u]})")
+        loads, products, before = self.order
+        lines = [f"  %weights{u} = getelementptr i8, ptr %weights, i64 {64 * u}" for u in range(self.across)]
+        if self.ahead:
+            for n in range(self.step):
+                for u in range(self.across):
+                    lines.append(f"  %a{n}_{u} = mul i64 %row, {n + AHEAD * self.step}")
+                    lines.append(f"  %b{n}_{u} = getelementptr i8, ptr %weights{u}, i64 %a{n}_{u}")
+                    lines.append(f"  call void @llvm.prefetch.p0(ptr %b{n}_{u}, i32 0, i32 2, i32 1)")
+        done = 0
+        for (t, u, data, weights), until in zip(products, before, strict=True):
+            for kind, n, register in loads[done:until]:
+                stride = "%stride" if kind == "data" else "%row"
+                lines.append(f"  call void @llvm.x86.tileloadd64(i8 {register}, ptr %{kind}{n}, i64 {stride})")
+            done = until
+            lines.append(f"  call void @llvm.x86.{_MULTIPLY[self.operand]}(i8 {t * self.across + u}, i8 {data}, i8 {weights})")
         stores = []
         for t in range(self.down):
             stores.append(f"  %o{t} = mul i64 %row, {t * self.strip}")
@@ -226,6 +291,8 @@ class _Registers:
                 stores.append(f"  call void @llvm.x86.tilestored64(i8 {t * self.across + u}, ptr %q{t}_{u}, i64 %row)")
         return _TEXT.format(
             name=self.name,
+            scratch=_SCRATCH,
+            bytes=_MOST_SUMS,
             multiply=_MULTIPLY[self.operand],
             layout=self._layout(),
             zeros="\n".join(f"  call void @llvm.x86.tilezero(i8 {n})" for n in range(sums)),
@@ -234,18 +301,11 @@ class _Registers:
             stores="\n".join(stores),
         )
 
-    def _places(self) -> tuple[list[int], list[int]]:
-        """The registers of data and of weights: the fewer of them stay, the others come one after another into what is left."""
-        first = self.down * self.across
-        few, many = sorted((self.down, self.across))
-        stay = list(range(first, first + few))
-        come = [first + few + n % (8 - first - few) for n in range(many)]
-        return (stay, come) if self.down <= self.across else (come, stay)
-
     def _layout(self) -> str:
         """What LDTILECFG reads: palette 1, then bytes a row (16 bits each) and rows of each register."""
+        data = {register for kind, _, register in self.order[0] if kind == "data"}
+        weights = {register for kind, _, register in self.order[0] if kind == "weights"}
         widths, rows = [0] * 16, [0] * 16
-        data, weights = self._places()
         for n in range(8):
             widths[n] = 4 * self.step if n in data else 4 * VECTOR
             rows[n] = self.step if n in weights else self.strip
@@ -272,7 +332,8 @@ def lower(function: tirx.PrimFunc, row: tirx.Var, tile: Tile, reduces: int) -> t
     made = tvm_ffi.structural_map(function, (tirx.For, rewrite), order="pre")
     (registers,) = found
     start, end = _call(registers, "start"), _call(registers, "end")
-    return compat.add_llvm_ir(around_sums(made, lambda body: tirx.SeqStmt([start, body, end])), registers.text())
+    made = around_sums(made, lambda body: tirx.SeqStmt([start, body, end]))
+    return compat.add_llvm_ir(made, registers.text()).with_attr(compat.SCRATCH, _SCRATCH)
 
 
 def _registers(row: tirx.For, tile: Tile, reduces: int) -> tuple[tirx.Stmt, _Registers]:
@@ -300,8 +361,8 @@ def _registers(row: tirx.For, tile: Tile, reduces: int) -> tuple[tirx.Stmt, _Reg
     def address(load: Any, row_at: int) -> Any:
         return tirx.address_of(tirx.BufferLoad(load.source, at(load, row_at)))
 
-    registers = _Registers(_operand(str(weights.source.ty.dtype)), tile.strip, step, strips, tile.columns // VECTOR)
-    stride = _distance(data.source, at(data, 0), at(data, 1))
+    registers = _Registers(_operand(str(weights.source.ty.dtype)), tile.strip, step, strips, tile.columns // VECTOR, tile.panels)
+    stride = _distance(data.source, at(data, 0), at(data, 1 if tile.strip > 1 else 0))
     width = tirx.const(4 * tile.columns, "int64")  # bytes from one group of weights to the next, and from one row of sums to the next
     body: tirx.Stmt = _call(registers, "step", *(address(data, t * tile.strip) for t in range(strips)), stride, address(weights, 0), width)
     body = tirx.For(last, tirx.const(0, index), tirx.const(groups // step, index), tirx.ForKind.SERIAL, body)

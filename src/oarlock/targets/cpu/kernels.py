@@ -50,7 +50,7 @@ def _simple(size: Dim) -> Dim:
 
 def _clamp(index: Dim, end: Dim, tile: Tile) -> Dim:
     """The row ``index`` kept below ``end`` unless whole tiles fit into that."""
-    if tile.strip or isinstance(end, (int, tirx.IntImm)) and int(end) % tile.rows == 0:
+    if isinstance(end, (int, tirx.IntImm)) and int(end) % tile.rows == 0:
         return index
     return te.min(index, end - 1)
 
@@ -62,6 +62,26 @@ def _tiles(extent: Dim, tile: int) -> Dim:
 def _whole(extent: Dim, tile: int) -> Dim:
     """``extent``, or the next multiple of ``tile``."""
     return extent if isinstance(extent, (int, tirx.IntImm)) and int(extent) % tile == 0 else _tiles(extent, tile) * tile
+
+
+def _strips_of(m: Dim, tile: Tile) -> Dim:
+    """``m``, or as many rows as strips need that lie in memory as they are."""
+    return m if isinstance(m, (int, tirx.IntImm)) and int(m) % tile.strip == 0 else _tiles(m, tile.rows) * tile.rows
+
+
+def _row(block: Dim, inside: Dim, m: Dim, tile: Tile) -> Dim:
+    """The row of the data that row ``inside`` of a tile reads: past the end the last one again, or the last strip of them."""
+    if not tile.strip:
+        return _clamp(block * tile.rows + inside, m, tile)
+    if not isinstance(m, (int, tirx.IntImm)) or int(m) % tile.strip:
+        return block * tile.rows + inside  # there are more rows than m: see _strips_of
+    return _strip(block, inside, int(m), tile) * tile.strip + inside % tile.strip
+
+
+def _strip(block: Dim, inside: Dim, m: int, tile: Tile) -> Dim:
+    """The strip that row ``inside`` of a tile is in, of the whole ones that ``m`` is made of."""
+    strip = block * (tile.rows // tile.strip) + inside // tile.strip
+    return strip if m % tile.rows == 0 else te.min(strip, m // tile.strip - 1)
 
 
 def _note(kind: str, tile: Tile, workload: str) -> dict[str, Any]:
@@ -95,13 +115,12 @@ def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, workload:
     m, depth = a.shape
     if tile.strip:
         depth = packed.shape[1] * tile.group
-        a = amx.extended(a, _whole(m, tile.rows), depth)
+        a = amx.extended(a, _strips_of(m, tile), depth)
     acc = _accumulate(
         (_tiles(m, tile.rows), packed.shape[0], tile.rows, tile.columns),
         depth,
         lambda i, k, inner: (
-            dots.wide(a(_clamp(i[0] * tile.rows + i[2], m, tile), _along(k, inner, tile)))
-            * dots.wide(packed(i[1], k, i[3], *inner))
+            dots.wide(a(_row(i[0], i[2], m, tile), _along(k, inner, tile))) * dots.wide(packed(i[1], k, i[3], *inner))
         ),
         _note("product", tile, workload),
         tile,
@@ -132,12 +151,12 @@ def batch_product(a: te.Tensor, b: te.Tensor, tile: Tile, transposed: bool, work
     def step(i: tuple, k: Dim, inner: Sequence[Any]) -> Dim:
         *at, mt, nt, mi, ni = i
         where = [0] * lead if shared else at
-        row = _clamp(mt * tile.rows + mi, m, tile)
+        row = _row(mt, mi, m, tile)
         return dots.wide(a(*at, row, _along(k, inner, tile))) * dots.wide(panels(*where, nt, k, ni, *inner))
 
     shape = (*batch, _tiles(m, tile.rows), _tiles(n, tile.columns), tile.rows, tile.columns)
     if tile.strip:
-        a = amx.extended(a, _whole(m, tile.rows), depth)
+        a = amx.extended(a, _strips_of(m, tile), depth)
     acc = _accumulate(shape, depth, step, _note("batch_product", tile, workload), tile)
 
     def result(*i: Dim) -> Dim:
@@ -248,38 +267,57 @@ def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, win
 
 
 def strip_convolution(x: te.Tensor, packed: te.Tensor, channels: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
-    """``convolution`` of one group in tile registers: x [N, H, W, C] * packed [O/columns, KH, depth, columns, group] → [N, OH, OW, O].
+    """``convolution`` of one group in tile registers: x [N, H, W, C] * packed [O/columns, KH, …, depth, columns, group] → [N, OH, OW, O].
 
     Neighbouring places of the kernel's rows are one depth of KW·C where they are neighbours in memory, else KW depths of C.
-    Weights of more channels than x has are 0 there.
+    Weights of more channels than x has are 0 there.  Where the rows of the image are whole strips, all places are one row: → [N·OH·OW, O].
     """
     n, h, w, _ = x.shape
     oh, ow = window.out(h, w)
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
     *_, depth, _, group = [int(d) for d in packed.shape]
-    joined = window.joined
-    c = depth * group // kw if joined else depth * group
-    exact = isinstance(ow, (int, tirx.IntImm)) and int(ow) % tile.rows == 0
-    needed = (_whole(ow, tile.rows) - 1) * sw + ((kw - 1) * dw + 1)
-    padded = _padded(x, window, channels=c, width=None if exact else needed, always=not exact)
+    c = depth * group // kw if window.joined else depth * group
+    flat = strips_fit((n, oh, ow), tile)
+    width = None if flat else (_tiles(ow, tile.rows) * tile.rows - 1) * sw + ((kw - 1) * dw + 1)
+    padded = _padded(x, window, channels=c, width=width, always=not flat)
     r, k, kk = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, depth), name="k"), te.reduce_axis((0, group), name="kk")
-    s = te.reduce_axis((0, 1 if joined else kw), name="s")
+    s = te.reduce_axis((0, 1 if window.joined else kw), name="s")
 
-    def term(b: Dim, i: Dim, wt: Dim, ot: Dim, wi: Dim, oi: Dim) -> Dim:
+    def term(b: Dim, i: Dim, j: Dim, ot: Dim, oi: Dim) -> Dim:
         along = k * group + kk
-        place = (wt * tile.rows + wi) * sw + (along // c if joined else s * dw)
-        weights = packed(ot, r, k, oi, kk) if joined else packed(ot, r, s, k, oi, kk)
-        return te.sum(
-            dots.wide(padded(b, i * sh + r * dh, place, along % c if joined else along)) * dots.wide(weights), axis=[r, s, k, kk]
-        )
+        place = j * sw + (along // c if window.joined else s * dw)
+        weights = packed(ot, r, k, oi, kk) if window.joined else packed(ot, r, s, k, oi, kk)
+        value = padded(b, i * sh + r * dh, place, along % c if window.joined else along)
+        return te.sum(dots.wide(value) * dots.wide(weights), axis=[r, s, k, kk])
 
-    shape = (n, oh, _tiles(ow, tile.rows), packed.shape[0], tile.rows, tile.columns)
-    acc = te.compute(shape, term, name="tile_acc", attrs=_note("convolution", tile, workload))
+    if flat:
+        m, strips = int(n) * int(oh) * int(ow), int(ow) // tile.strip
+
+        def sums(pt: Dim, ot: Dim, wi: Dim, oi: Dim) -> Dim:
+            strip = _strip(pt, wi, m, tile)
+            line = strip // strips
+            return term(line // oh, line % oh, strip % strips * tile.strip + wi % tile.strip, ot, oi)
+
+        note = _note("strips", tile, workload)
+        acc = te.compute((_tiles(m, tile.rows), packed.shape[0], tile.rows, tile.columns), sums, name="tile_acc", attrs=note)
+        at = lambda f, o: acc[f // tile.rows, o // tile.columns, f % tile.rows, o % tile.columns]  # noqa: E731
+        return te.compute((m, channels), at, name="tile_out")
+    acc = te.compute(
+        (n, oh, _tiles(ow, tile.rows), packed.shape[0], tile.rows, tile.columns),
+        lambda b, i, wt, ot, wi, oi: term(b, i, wt * tile.rows + wi, ot, oi),
+        name="tile_acc",
+        attrs=_note("convolution", tile, workload),
+    )
     return te.compute(
         (n, oh, ow, channels),
         lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
         name="tile_out",
     )
+
+
+def strips_fit(shape: Sequence[Dim], tile: Tile) -> bool:
+    """Whether the rows of images of ``shape`` (…, width) are whole strips, all sizes being known."""
+    return all(isinstance(d, (int, tirx.IntImm)) for d in shape) and int(shape[-1]) % tile.strip == 0
 
 
 def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window, tile: Tile, workload: str) -> te.Tensor:

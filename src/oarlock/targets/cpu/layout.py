@@ -105,12 +105,22 @@ class _Rules:
         """``value`` in ``form`` as what a product takes."""
         return f.get(value, form) if operand == str(value.ty.dtype) else f.narrowed(value, form)
 
-    def _strip_tiles(self, operand: str, rows: Any, columns: Any, depth: Any, times: int, macs: int) -> list[Tile]:
-        """Candidates in tile registers, for sums of ``times`` runs over ``depth``; sizes that are no ints are symbolic."""
-        known = [size if isinstance(size, int) else None for size in (rows, columns)]
-        if not isinstance(depth, int):
+    def _strip_tiles(self, operand: str, shape: Sequence[Any], columns: Any, depth: Sequence[Any], macs: int) -> list[Tile]:
+        """Candidates in tile registers for results of ``shape`` × ``columns``; sizes that are no ints are symbolic.
+
+        ``shape``: rows, or the images of a convolution, whose rows of places are then made of strips, or are themselves the rows.
+        ``depth``: (…, depth, columns) of the weights.
+        """
+        *_, rows = known = [size if isinstance(size := compat.static(d), int) else None for d in shape]
+        *times, along, _ = depth
+        if not isinstance(along, int):
             return []
-        return amx.tiles(amx.Sizes(*known, depth // dots.GROUP.get(operand, 1), times, macs), operand, self.machine)
+        unit = None
+        if len(known) > 1 and rows and None not in known and any(rows % strip == 0 for strip in range(min(rows, 5), amx.ROWS + 1)):
+            unit, rows = rows, math.prod(size for size in known if size is not None)
+        wide = columns if isinstance(columns, int) else None
+        sizes = amx.Sizes(rows, wide, along // dots.GROUP.get(operand, 1), math.prod(times), macs, unit)
+        return amx.tiles(sizes, operand, self.machine)
 
     def _pack(self, weights: np.ndarray, tile: Tile, operand: str) -> relax.Expr:
         narrow = weights.astype(numpy_dtype(operand)) if operand == "bfloat16" else weights
@@ -139,10 +149,10 @@ class _Rules:
             return {"rows1": self._product(f, data, "rows1", np.ascontiguousarray(w.reshape(o, i).T))}
         if groups > 1 and i == 1:
             return self._depthwise(f, data, w, o // x[1], window, out)
-        return {"nhwc": self._convolution(f, data, w.transpose(2, 3, 1, 0), groups, window, out[3])}
+        return self._convolution(f, data, w.transpose(2, 3, 1, 0), groups, window, out[3])
 
-    def _convolution(self, f: Forms, value: relax.Expr, weights: np.ndarray, groups: int, window: Window, width: Any) -> relax.Var:
-        """``value`` and ``weights`` [KH, KW, I, O] → NHWC with rows of ``width`` places."""
+    def _convolution(self, f: Forms, value: relax.Expr, weights: np.ndarray, groups: int, window: Window, width: Any) -> dict[str, relax.Expr]:
+        """``value`` and ``weights`` [KH, KW, I, O] → a form of the result, whose rows have ``width`` places."""
         kh, kw, i, o = weights.shape
         operand = self.conv_operand(str(value.ty.dtype), (o, i, kh, kw), groups)
         x = self._operand(f, value, "nhwc", operand)
@@ -163,7 +173,7 @@ class _Rules:
         workload = workloads.convolution("conv2d", operand, data, o, window, groups)
         strips = amx.strips(weights, kw if window.joined else 1, group, padded)
         if groups == 1:
-            tiles = self._strip_tiles(operand, width, o, strips.shape[-2], math.prod(strips.shape[:-2]), macs) + tiles
+            tiles = self._strip_tiles(operand, (data[0], *window.out(data[1], data[2])), o, strips.shape, macs) + tiles
         tile = self.choices.pick(workload, by_name(tiles))
         if tile.strip:
             packed = self._pack(strips, tile, operand)
@@ -171,7 +181,7 @@ class _Rules:
         else:
             packed = self._pack(weights, tile, operand)
             made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
-        return self._unbiased(f, made, weights, operand)
+        return {"rows1" if len(known_dims(made)) == 2 else "nhwc": self._unbiased(f, made, weights, operand)}
 
     def _depthwise(self, f: Forms, data: relax.Expr, w: np.ndarray, multiplier: int, window: Window, out: list) -> dict | None:
         channels, dtype = w.shape[0], str(w.dtype)
@@ -211,7 +221,8 @@ class _Rules:
         else:
             window = Window((th, tw), (1, 1), (th - 1, tw - 1, th - 1, tw - 1), (1, 1))
             _, places = window.out(x[2], x[3])
-            spread = self._convolution(f, data, taps, 1, window, places)
+            (made,) = self._convolution(f, data, taps, 1, window, places).values()
+            spread = f.reshape(made, (x[0], *window.out(x[2], x[3]), channels))
         n, _, oh, ow = out
 
         def shuffle(z: te.Tensor) -> te.Tensor:
@@ -247,7 +258,7 @@ class _Rules:
         tiles = product_tiles(rows_, columns, self.machine, dtype, depth, depth=(depth,), macs=macs, group=dots.GROUP.get(operand, 1))
         workload = workloads.product(operand, m, depth, columns)
         group = dots.GROUP.get(operand, 1)
-        tiles = self._strip_tiles(operand, m, columns, depth, 1, macs) + tiles
+        tiles = self._strip_tiles(operand, (m,), columns, (depth, columns), macs) + tiles
         tile = self.choices.pick(workload, by_name(tiles))
         packed = self._pack(amx.deep(weights, group) if tile.strip else weights, tile, operand)
         made = f.te(lambda a, w: kernels.product(a, w, columns, tile, workload), rows, packed, name="product")
@@ -273,7 +284,7 @@ class _Rules:
         depth, macs = (left[-1],) if isinstance(left[-1], int) else (workloads.UNKNOWN, 1), workloads.work(*out, left[-1])
         operand = self.operand_type(dtype, left[-1])
         tiles = product_tiles(rows, columns, self.machine, dtype, depth=depth, macs=macs, group=dots.GROUP.get(operand, 1))
-        tiles = self._strip_tiles(operand, m, n, left[-1], 1, macs) + tiles
+        tiles = self._strip_tiles(operand, (m,), n, (left[-1], n), macs) + tiles
         workload = workloads.batch_product(operand, left, right, transposed)
         tile = self.choices.pick(workload, by_name(tiles))
         x, y = self._operand(f, a, "plain", operand), self._operand(f, b, "plain", operand)

@@ -14,7 +14,7 @@ from ..tiles import ATTRIBUTE, Tile
 from . import blocks, edges
 
 
-_REDUCES = {"product": 1, "batch_product": 1, "convolution": 3, "depthwise": 2}  # kind → loops of a sum, groups aside
+_REDUCES = {"product": 1, "batch_product": 1, "convolution": 3, "strips": 3, "depthwise": 2}  # kind → loops of a sum, groups aside
 
 
 def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
