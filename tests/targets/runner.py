@@ -42,7 +42,8 @@ class Program:
 
     def __init__(self, mod: tvm.IRModule, **options: object) -> None:
         allow_tile_registers()
-        self.built = pipeline.build(mod, targets.get("cpu", **{"threads": 2, **options}))
+        choices = options.pop("choices", None)
+        self.built = pipeline.build(mod, targets.get("cpu", **{"threads": 2, **options}), choices=choices)
         with tempfile.TemporaryDirectory() as d:
             path = Path(d) / "library.so"
             path.write_bytes(self.built.library)

@@ -11,6 +11,8 @@ from test_cpu_products import softmax
 from tvm import relax
 
 from oarlock import compat, errors, targets
+from oarlock.runtime.machine import cpu_features
+from oarlock.targets.cpu import dots
 
 op = relax.op
 
@@ -31,7 +33,15 @@ def operands(program) -> list[str]:
     return [k["workload"].split()[1] for k in program.built.kernels.values() if k["schedule"] == "tiled"]
 
 
+@pytest.fixture(params=["vectors"] + ["tiles"] * ("amx_tile" in cpu_features()))
+def registers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels on vectors also where there are tile registers."""
+    if request.param == "vectors":
+        monkeypatch.setattr(dots, "TILE_REGISTERS", {})
+
+
 @runs
+@pytest.mark.usefixtures("registers")
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("case", CASES)
 def test_convolution(case: str, dynamic: bool) -> None:
@@ -54,6 +64,7 @@ def test_convolution(case: str, dynamic: bool) -> None:
 
 
 @runs
+@pytest.mark.usefixtures("registers")
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize(("depth", "columns"), [(48, 64), (48, 75), (47, 64), (2048, 33), (2, 1)])
 def test_linear_layer(depth: int, columns: int, dynamic: bool) -> None:
@@ -66,6 +77,7 @@ def test_linear_layer(depth: int, columns: int, dynamic: bool) -> None:
 
 
 @runs
+@pytest.mark.usefixtures("registers")
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("length", [37, 40])
 def test_attention(length: int, dynamic: bool) -> None:

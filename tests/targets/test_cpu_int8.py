@@ -14,6 +14,8 @@ from tvm import relax
 
 import oarlock
 from oarlock import compat, errors, targets
+from oarlock.runtime.machine import cpu_features
+from oarlock.targets.cpu import dots
 
 op = relax.op
 
@@ -33,7 +35,15 @@ def operands(kernels: dict) -> list[str]:
     return [k["workload"].split()[1] for k in kernels.values() if k["schedule"] == "tiled"]
 
 
+@pytest.fixture(params=["vectors"] + ["tiles"] * ("amx_tile" in cpu_features()))
+def registers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels on vectors also where there are tile registers."""
+    if request.param == "vectors":
+        monkeypatch.setattr(dots, "TILE_REGISTERS", {})
+
+
 @runs
+@pytest.mark.usefixtures("registers")
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("case", [c for c, facts in CASES.items() if facts[-1] == 1])
 def test_convolution(case: str, dynamic: bool) -> None:
@@ -53,6 +63,7 @@ def test_convolution(case: str, dynamic: bool) -> None:
 
 
 @runs
+@pytest.mark.usefixtures("registers")
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize(("depth", "columns"), [(48, 64), (48, 75), (4, 1), (2048, 33), (8192, 16)])
 def test_matmul(depth: int, columns: int, dynamic: bool) -> None:

@@ -72,16 +72,16 @@ def tiles(sizes: Sizes, operand: str, machine: Machine) -> list[Tile]:
     if operand not in machine.tile_registers or not sizes.depth or sizes.rows == 0 or sizes.columns == 0:
         return []
     parallel = machine.threads > 1 and sizes.macs >= _FASTER * PARALLEL_MACS
-    priced = []
+    priced: list[tuple[float, int, Tile]] = []
     for down, across in BLOCKS:
         width = across * VECTOR
         if sizes.columns is not None and width - VECTOR >= sizes.columns:
             continue
         panels = 4 * sizes.depth * sizes.times * (sizes.columns or 0) > L2_BYTES and (sizes.columns or 0) > width
         for strip in range(1, ROWS + 1):
-            if sizes.rows is None and strip < ROWS or sizes.rows is not None and (down - 1) * strip >= sizes.rows:
+            if sizes.rows is not None and (down - 1) * strip >= sizes.rows:
                 continue
-            if sizes.unit is not None and sizes.unit % strip:
+            if sizes.unit % strip if sizes.unit is not None else sizes.rows is None and strip < ROWS:
                 continue
             ragged = sizes.columns is None or sizes.columns % width != 0
             tile = Tile(
@@ -92,7 +92,8 @@ def tiles(sizes: Sizes, operand: str, machine: Machine) -> list[Tile]:
     best = priced[0][0]
     out: list[Tile] = []
     for cost, _, tile in priced:
-        if cost <= 1.5 * best and len(out) < 5 and all((t.rows // t.strip, t.columns) != (tile.rows // tile.strip, tile.columns) for t in out):
+        shape = tile.rows // tile.strip, tile.columns
+        if cost <= 1.5 * best and len(out) < 5 and all((t.rows // t.strip, t.columns) != shape for t in out):
             out.append(tile)
     first = out[0]
     other = [replace(first, panels=not first.panels)] if sizes.columns is None or sizes.columns > first.columns else []
@@ -404,4 +405,3 @@ def _distance(buffer: Any, a: Sequence[Any], b: Sequence[Any]) -> Any:
 
 def _call(registers: _Registers, what: str, *arguments: Any) -> tirx.Stmt:
     return tirx.Evaluate(tirx.call_extern("int32", f"{registers.name}_{what}", *arguments))
-

@@ -119,9 +119,7 @@ def product(a: te.Tensor, packed: te.Tensor, columns: int, tile: Tile, workload:
     acc = _accumulate(
         (_tiles(m, tile.rows), packed.shape[0], tile.rows, tile.columns),
         depth,
-        lambda i, k, inner: (
-            dots.wide(a(_row(i[0], i[2], m, tile), _along(k, inner, tile))) * dots.wide(packed(i[1], k, i[3], *inner))
-        ),
+        lambda i, k, inner: dots.wide(a(_row(i[0], i[2], m, tile), _along(k, inner, tile))) * dots.wide(packed(i[1], k, i[3], *inner)),
         _note("product", tile, workload),
         tile,
     )

@@ -151,7 +151,9 @@ class _Rules:
             return self._depthwise(f, data, w, o // x[1], window, out)
         return self._convolution(f, data, w.transpose(2, 3, 1, 0), groups, window, out[3])
 
-    def _convolution(self, f: Forms, value: relax.Expr, weights: np.ndarray, groups: int, window: Window, width: Any) -> dict[str, relax.Expr]:
+    def _convolution(
+        self, f: Forms, value: relax.Expr, weights: np.ndarray, groups: int, window: Window, width: Any
+    ) -> dict[str, relax.Expr]:
         """``value`` and ``weights`` [KH, KW, I, O] → a form of the result, whose rows have ``width`` places."""
         kh, kw, i, o = weights.shape
         operand = self.conv_operand(str(value.ty.dtype), (o, i, kh, kw), groups)

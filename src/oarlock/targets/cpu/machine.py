@@ -9,7 +9,6 @@ import tvm
 from ... import compat
 from . import dots
 
-
 _HALVES = ("znver4",)  # LLVM's names of the CPUs that have vectors of 512 bits and units of 256
 
 

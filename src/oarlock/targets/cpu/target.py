@@ -61,8 +61,8 @@ class CpuTarget(Target):
     ``mcpu``: an LLVM CPU name ("x86-64-v3", "znver4", "cortex-a76"), or "native" for the machine that compiles.
     ``mtriple``: an LLVM triple for cross compilation; default: this machine's.  ``mattr``: more LLVM features ("+avx2,+fma", or a tuple).
     ``precision``: "float32"; "bfloat16" for products and convolutions of float32 tensors on operands rounded to bfloat16, summed in
-    float32 (faster, less exact; needs AVX512-BF16, and uses AMX); "int8" for those of quantised models on their integers (needs AVX-VNNI), which
-    "float32" computes as Paddle does, on floats that hold integers.
+    float32 (faster, less exact; needs AVX512-BF16); "int8" for those of quantised models on their integers (needs AVX-VNNI), which
+    "float32" computes as Paddle does, on floats that hold integers.  Both use AMX where the CPU has it.
     ``executor``: "aot" makes one native function of a model whose sizes follow from its inputs' (others stay VM programs), "vm" never, so
     that a profile sees each kernel.  ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found
     in PATH.

@@ -143,7 +143,9 @@ def _ranked(rows: int | tuple[int, ...], columns: int | tuple[int, ...], machine
     apart = stride * tvm.DataType(dtype).bits // 8
     most = min(MOST_ROWS, PAGE // math.gcd(apart, PAGE) * (WAYS - 1)) if apart else MOST_ROWS
     widths = (columns,) if isinstance(columns, int) else columns
-    priced = sorted(((_cost(t, likely, widths, machine, full), i, t) for i, t in enumerate(_all_tiles(likely, widths, machine, full, most))))
+    priced = sorted(
+        ((_cost(t, likely, widths, machine, full), i, t) for i, t in enumerate(_all_tiles(likely, widths, machine, full, most)))
+    )
     if not priced:  # columns or rows of 0: nothing will run
         return [Tile(1, full, full, columns % full != 0 if isinstance(columns, int) else True)]
     out: list[Tile] = []

@@ -13,7 +13,6 @@ from ..state import flush_denormals
 from ..tiles import ATTRIBUTE, Tile
 from . import blocks, edges
 
-
 _REDUCES = {"product": 1, "batch_product": 1, "convolution": 3, "strips": 3, "depthwise": 2}  # kind → loops of a sum, groups aside
 
 
