@@ -21,6 +21,7 @@ from .machine import Machine
 
 ROW = "oarlock.row"  # block annotation: the number of leading dims, one row each
 COLUMN = "oarlock.column"  # block annotation: the number of reduced loops
+LONG, CHAINS = 64, 4  # a row of that many vectors is reduced in so many sums at once: an addition waits for the one before it
 KEPT = 8192  # elements of a row that fit into the first-level cache, or nearly
 DTYPES = ("float32", "float64")
 Dim = Any
@@ -41,6 +42,8 @@ def reduce_row(read: Reader, lead: list[Dim], length: Dim, kind: str, lanes: int
     reducer, combine = _REDUCE[kind], _COMBINE[kind]
     note = {ROW: [len(lead)]}
     static = isinstance(length, int)
+    if static and length >= LONG * lanes:
+        lanes *= CHAINS
     if static and length < 2 * lanes:
         r = te.reduce_axis((0, length), name="r")
         return te.compute(lead, lambda *s: reducer(read(*s, r), axis=r), name=f"{name}_total", attrs=note)

@@ -54,6 +54,10 @@ _KERNEL_NAMES = {
 _TILE_NAMES = {"amx-tile": "amx_tile", "amx-bf16": "amx_bf16", "amx-int8": "amx_int8"}
 
 
+# LLVM's tuning of Intel's servers, for programs with few vectors; kernels are full of them, also those that LLVM makes vectors of
+_NARROW = "prefer-256-bit"
+
+
 class CpuTarget(Target):
     """Any CPU that LLVM knows.
 
@@ -107,6 +111,8 @@ class CpuTarget(Target):
         if features:
             spec["mattr"] = list(features)
         self._tvm_target = tvm.target.Target(spec)
+        if _NARROW in compat.llvm_features(self._tvm_target):
+            self._tvm_target = tvm.target.Target({**spec, "mattr": [*features, f"-{_NARROW}"]})
         # LLVM tells what the CPU has; what the system lets programs use may be less
         here = cpu_features() if mcpu == "native" and not mtriple else frozenset(_TILE_NAMES.values())
         missing = frozenset(feature for feature, name in _TILE_NAMES.items() if name not in here)
