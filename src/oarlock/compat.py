@@ -85,22 +85,25 @@ SCRATCH = "oarlock.scratch"  # attribute of a kernel with one local buffer: the 
 LLVM_IR = "oarlock.llvm"  # attribute of a kernel: text of functions that it calls by call_extern
 
 
-def build_vm(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable:
-    """Kernels and VM code of a module that is lowered already."""
+def build_vm(mod: tvm.IRModule, target: tvm.target.Target, announce: str = "") -> relax.VMExecutable:
+    """Kernels and VM code of a module that is lowered already.
+
+    ``announce``: a C function in the library that parallel loops call with their extent (int64) before they run.
+    """
     # AttachGlobalSymbol gives every function a symbol of its own, and with one it would be called as a packed function
     mod = mod.clone()
     mod.update(tvm.IRModule({gv: f.without_attr("global_symbol") for gv, f in mod.functions.items() if _is_direct(f)}))
-    return relax.build(mod, target=target, relax_pipeline=None, tir_pipeline=_tir_pipeline())
+    return relax.build(mod, target=target, relax_pipeline=None, tir_pipeline=_tir_pipeline(announce))
 
 
 @functools.cache
-def _tir_pipeline() -> str:
+def _tir_pipeline(announce: str) -> str:
     """The name of TVM's pipeline for kernels, with the device told to private functions (see direct_callee).
 
     Where a kernel gets its work space from, a packed function learns from its arguments; a function of pointers must be told,
     and only now: passes move work space out of what is put around a body before.
     """
-    name = "oarlock"
+    name = f"oarlock {announce}".strip()
 
     def make() -> tuple:
         lower, *finish = _compilation_pipeline.get_tir_pipeline("default")
@@ -108,7 +111,11 @@ def _tir_pipeline() -> str:
         @tvm.transform.module_pass(opt_level=0)
         def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
             mod = lower(mod)
-            new = {gv: f.with_body(_with_ir(f, _on_stack(f))) for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
+            new = {
+                gv: f.with_body(_with_ir(f, _announced(_on_stack(f), announce)))
+                for gv, f in mod.functions.items()
+                if isinstance(f, tvm.tirx.PrimFunc)
+            }
             mod.update(tvm.IRModule({gv: f.with_body(_on_cpu(gv.name_hint, f)) if _is_direct(f) else f for gv, f in new.items()}))
             return mod
 
@@ -139,6 +146,18 @@ def _on_stack(function: tvm.tirx.PrimFunc) -> tvm.tirx.Stmt:
         return tvm.tirx.AllocBuffer(node.buffer, {"disable_lower_builtin": tvm.tirx.const(True, "bool")})
 
     return tvm_ffi.structural_map(function.body, (tvm.tirx.AllocBuffer, place))
+
+
+def _announced(body: tvm.tirx.Stmt, function: str) -> tvm.tirx.Stmt:
+    """Parallel loops with a call of ``function`` before them: TVM tells the pool of threads neither the extent nor the share of a task."""
+
+    def loop(node: tvm.tirx.For) -> tvm.tirx.Stmt:
+        if node.kind != tvm.tirx.ForKind.PARALLEL:
+            return node
+        call = tvm.tirx.call_extern("int32", function, tvm.tirx.Cast("int64", node.extent))
+        return tvm.tirx.SeqStmt([tvm.tirx.Evaluate(call), node])
+
+    return tvm_ffi.structural_map(body, (tvm.tirx.For, loop)) if function else body
 
 
 def _with_ir(function: tvm.tirx.PrimFunc, body: tvm.tirx.Stmt) -> tvm.tirx.Stmt:

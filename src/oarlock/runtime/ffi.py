@@ -172,6 +172,10 @@ class Object:
     def __del__(self) -> None:
         self._release(self.address)
 
+    def keep(self) -> None:
+        """Never let the object go, nor the library that a function lies in."""
+        _lib.retain(self.address)
+
 
 @dataclass(frozen=True)
 class Device:

@@ -18,13 +18,14 @@ import math
 import os
 import platform
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ArtifactError, InputError, OarlockError, TargetError
-from . import dtypes, ffi, tvm_runtime
+from . import dtypes, ffi, pool, tvm_runtime
 from .artifact import ALIGNMENT, Artifact
 from .machine import allow_tile_registers, cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
@@ -44,6 +45,9 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return buffer[start : start + size].view(dtype).reshape(shape)
 
 
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
 class Session:
     """Runs one artifact on what it was compiled for: the CPU, or a GPU, to which inputs are copied and from which outputs come back.
 
@@ -58,6 +62,8 @@ class Session:
         self.artifact = artifact
         self.threads = _thread_count(threads, artifact)
         self._lock = threading.Lock()
+        self._ended = ""  # why it runs no more
+        _sessions.add(self)
         self._staging: dict[str, tuple[np.ndarray, ffi.Tensor]] = {}
         self._gpu = _gpu(artifact)
         # From here on self.artifact keeps the weights' memory alive for the VM.
@@ -74,6 +80,7 @@ class Session:
                 where=artifact.path,
                 todo="compile the model again with the installed version",
             ) from error
+        self._tvm_threads = pool.attach(artifact.library, module, self.threads)
         if arity != len(self.inputs) + len(artifact.weights):
             raise ArtifactError(
                 f"the program takes {arity} tensors, but there are {len(self.inputs)} inputs and {len(artifact.weights)} weights",
@@ -118,11 +125,12 @@ class Session:
             raise InputError(f"inputs are a {type(given).__name__}", todo="give a dict: input name → array")
         check_names(self.inputs, given)
         with self._lock:
-            if self._main is None:
-                raise OarlockError("the session is closed", todo="make a new Session")
+            if self._main is None or self._ended:
+                raise self._no_more()
             symbols: dict[str, tuple[int, str]] = {}
             tensors = [self._input_tensor(spec, given[spec.name], symbols) for spec in self.inputs]
-            tvm_runtime.use_threads(self.threads)
+            if self._tvm_threads:
+                tvm_runtime.use_threads(self.threads)
             try:
                 results = self._main(tensors) if self._gpu is None else self._run_on(self._gpu, self._main, tensors)
             except Exception as error:
@@ -159,9 +167,12 @@ class Session:
         model does not need.  See ``oarlock.runtime.profile``, which times kernels by it.
         """
         with self._lock:
-            if self._vm is None:
-                raise OarlockError("the session is closed", todo="make a new Session")
+            if self._vm is None or self._ended:
+                raise self._no_more()
             ffi.module_function(self._vm, "set_instrument")(None if hook is None else tvm_runtime.from_callable(hook))
+
+    def _no_more(self) -> OarlockError:
+        return OarlockError(self._ended or "the session is closed", todo="make a new Session")
 
     def close(self) -> None:
         """Let go of the program and its weights; arrays that ``run`` returned stay valid."""
@@ -249,6 +260,17 @@ class Session:
                 arrays[spec.name] = array.copy()
             taken.append((address, address + array.nbytes))
         return arrays
+
+
+def _end_running() -> None:
+    """In a forked child: a session that another thread was in stays half-way in its program, and nobody would open its lock again."""
+    for session in list(_sessions):
+        if session._lock.locked():
+            session._lock = threading.Lock()
+            session._ended = "the session ran in another thread when this process was forked"
+
+
+os.register_at_fork(after_in_child=_end_running)
 
 
 def _check_machine(artifact: Artifact) -> None:

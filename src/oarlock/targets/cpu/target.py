@@ -24,6 +24,8 @@ from .machine import Machine
 from .rows import rewrite_rows
 from .schedule import schedule_module
 
+ANNOUNCE = "oarlock_loop"  # the function of threads.c that parallel loops call first
+_THREADS = Path(__file__).with_name("threads.c")
 _COMPILERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
 
 # The LLVM features that generated code uses → the Linux kernel's names of them, by which the runtime knows the machine.
@@ -197,6 +199,11 @@ class CpuTarget(Target):
 
         return [Stage("cpu-ahead-of-time", ahead_of_time)] if self.executor == "aot" else []
 
+    def generate(self, mod: tvm.IRModule) -> Any:
+        triple = self.mtriple or compat.llvm_host_triple()
+        # without the call, loops run on TVM's pool: threads.c is written for Linux
+        return compat.build_vm(mod, self.tvm_target, announce=ANNOUNCE if "linux" in triple else "")
+
     def build(self, executable: Any, directory: Path) -> bytes:
         compiler = self.compiler()
         path = directory / "library.so"
@@ -225,6 +232,9 @@ def _linker(compiler: str) -> Any:
 
     def link(output: str, objects: list[str], **_: Any) -> None:
         command = [compiler, "-shared", "-fPIC", "-O2", "-o", output, *objects]
+        if any(ANNOUNCE.encode() in Path(name).read_bytes() for name in objects):
+            # last: -x, for drivers that would take it for C++, holds for all that follows
+            command += ["-pthread", "-std=gnu11", "-x", "c", str(_THREADS)]
         subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     return link
