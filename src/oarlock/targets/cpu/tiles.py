@@ -23,7 +23,9 @@ MOST_ROWS = 28
 UNKNOWN_ROWS = tuple(magnitude + i for magnitude in (24, 80, 320, 1600) for i in range(12))
 UNKNOWN_BATCH = (1, 4, 32, 256)  # … when the rows are a batch, often one
 L2_BYTES = 512 * 1024  # what of the packed weights may count on staying in the second-level cache
-PARALLEL_MACS = 200_000  # multiply-adds below which starting threads costs more than it gives
+# Work below which threads cost more than they give, 10 to 20 µs (docs/threads.md): multiply-adds, or bytes of weights where those are more.
+PARALLEL_MACS = 600_000
+PARALLEL_DEPTHWISE = 400_000  # multiply-adds of a depthwise convolution, which is not as fast
 UNROLL = 4  # steps of a reduction that a candidate writes out
 RAGGED = 1.15  # what a result that ends within a vector costs more where it is written element by element
 ENDS = 1.04  # … where its end is written in vectors, if narrower ones
@@ -128,7 +130,7 @@ def product_tiles(
 
 def _with_loops(tile: Tile, panel_bytes: int, columns: int, macs: int, machine: Machine) -> Tile:
     panels = panel_bytes > L2_BYTES and columns > tile.columns
-    return replace(tile, panels=panels, parallel=machine.threads > 1 and macs >= PARALLEL_MACS)
+    return replace(tile, panels=panels, parallel=machine.threads > 1 and max(macs, panel_bytes) >= PARALLEL_MACS)
 
 
 @lru_cache(maxsize=4096)
@@ -213,7 +215,7 @@ def depthwise_tiles(
     lanes = next((n for n in (full, full // 2, full // 4, full // 8) if n > 1 and channels % n == 0), 1)
     vectors = [v for v in (2, 1, 4) if channels % (lanes * v) == 0]
     best, *others = _depthwise_rows(UNKNOWN_ROWS if width is None else (width,))
-    parallel = machine.threads > 1 and macs >= PARALLEL_MACS
+    parallel = machine.threads > 1 and macs >= PARALLEL_DEPTHWISE
     first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel, whole=padded and whole) for v in vectors]
     out = [first]
     out += [replace(first, parallel=not parallel)] if machine.threads > 1 else []

@@ -14,7 +14,7 @@ from ..machine import Machine
 
 UNKNOWN = 32  # what a symbolic extent counts as when work is estimated
 
-PARALLEL_WORK = 250_000  # elements below which starting threads costs more than it gives
+PARALLEL_WORK = 150_000  # elements below which threads cost more than they give (10 to 20 µs)
 CHEAP = 4  # operators that cost less than storing their result and reading it again
 MOST_REPEATS = 4  # how often a consumer may compute a cheap element anew
 MOST_REPEATED = 64  # operators by which inlining one producer may make its consumers longer

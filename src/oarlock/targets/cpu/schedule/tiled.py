@@ -45,7 +45,8 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         order = [*outer, column_tile, row_tile] if tile.panels else [*outer, row_tile, column_tile]
     sch.reorder(*order, row_in, column_in)
     # where padding and packing of inputs happens: once an output row when rows come first, else once for the whole input
-    at = outer[-1] if kind in ("convolution", "depthwise") and not tile.panels and not tile.whole else None
+    by_rows = kind in ("convolution", "depthwise") and not tile.panels and not tile.whole
+    at = outer[-1] if by_rows and not (tile.parallel and _few(sch, outer, machine)) else None
     if total is not None:
         sch.compute_at(total, order[-1], preserve_unit_loops=True)
         sch.set_scope(total, 0, "local")
@@ -71,6 +72,12 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     if tile.strip:
         made = amx.lower(made, first, tile, _REDUCES[kind])
     return (flush_denormals(made) if machine.flushes else made).with_attrs(named)
+
+
+def _few(sch: s_tir.Schedule, outer: list[Any], machine: Machine) -> bool:
+    """Whether there are fewer output rows than threads, which would leave threads without work: then tiles of rows are shared out."""
+    extents = [blocks.extent(sch.get(loop).extent) for loop in outer]
+    return not any(dynamic for _, dynamic in extents) and blocks.work([size for size, _ in extents]) < machine.threads
 
 
 def _inner(sch: s_tir.Schedule, acc: Any, kind: str, tile: Tile) -> Any:
