@@ -12,6 +12,7 @@
 #   make bench-gpu  speed on a GPU beside ONNX Runtime and Paddle Inference; skipped without a GPU
 #   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
+#   make bench-threads  parallel loops and models on Oarlock's threads, TVM's, and one (writes docs/threads.md)
 #   make bench-dynamic  a width known only at run time beside a compile for each width (slow; writes docs/dynamic.md)
 
 SHELL := /bin/bash
@@ -33,7 +34,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
 TESTS ?=
 
-.PHONY: test test-gpu demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline bench-gpu gpu-models clean
+.PHONY: test test-gpu demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline bench-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -66,6 +67,9 @@ bench-roofline: $(VENV)/.test $(VENV)/.demo
 
 bench-dynamic: $(VENV)/.bench $(VENV)/.demo
 	$(PY) -m benchmarks.cpu.dynamic --write
+
+bench-threads: $(VENV)/.test $(VENV)/.demo
+	$(PY) -m benchmarks.cpu.threads --write
 
 test-gpu: $(VENV)/.test $(VENV)/.cuda
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/gpu

@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +27,10 @@ from ..footprint import cpu_name
 from .measure import ROOT, Contender, arguments
 
 POOLS = {"one": "one thread", "tvm": "TVM's pool", "own": "Oarlock's pool"}
+SPINS = {f"spin {us}": f"{us} µs" for us in (0, 10, 25, 50, 100, 300)}  # Oarlock's pool with other OARLOCK_SPIN_US
 MODELS = ("PP-OCRv4_mobile_rec", "MobileNetV3-S", "ShuffleNetV2", "ResNet50")
 ITERATIONS = 8  # of a loop
-STEPS = {"0": 0, "1": 20, "3": 60, "10": 200, "30": 600, "100": 2000}  # µs of one thread, about → steps of an iteration
+STEPS = {"0": 0, "1": 90, "3": 280, "10": 940, "30": 2800, "100": 9400}  # µs of one thread, about → steps of an iteration
 LOOPS, PAUSE_S, IDLE_S = 200, 0.002, 1.0
 
 
@@ -38,6 +39,8 @@ LOOPS, PAUSE_S, IDLE_S = 200, 0.002, 1.0
 
 def serve(pool: str, job: dict[str, Any]) -> None:
     """Answer each number N on standard input with N pairs: µs on the wall, µs of processor time."""
+    if pool in SPINS:
+        os.environ["OARLOCK_SPIN_US"] = pool.removeprefix("spin ")
     import oarlock
     from oarlock.runtime import pool as pools
 
@@ -78,8 +81,8 @@ def _idle_share() -> float:
 class Row:
     """µs of all calls by pool, on the wall and of the processor; of the idle second after a call, the share that was busy."""
 
-    wall: dict[str, list[float]] = field(default_factory=lambda: {pool: [] for pool in POOLS})
-    cpu: dict[str, list[float]] = field(default_factory=lambda: {pool: [] for pool in POOLS})
+    wall: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, list[float]] = field(default_factory=dict)
     idle: dict[str, float] = field(default_factory=dict)
 
     def show(self, pool: str, scale: float, digits: int) -> str:
@@ -91,12 +94,12 @@ class Row:
         return f"{statistics.fmean(self.cpu[pool]) / 1e3:.2f}"
 
 
-def compare(job: dict[str, Any], rounds: int, block_ms: float) -> Row:
-    """Time all pools in turns."""
+def compare(job: dict[str, Any], rounds: int, block_ms: float, pools: Iterable[str] = POOLS) -> Row:
+    """Time the pools in turns."""
     row = Row()
     running: dict[str, Contender] = {}
     try:
-        for pool in POOLS:
+        for pool in pools:
             running[pool] = Contender(pool, {**job, "module": "benchmarks.cpu.threads"})
             row.idle[pool] = running[pool].ready["idle"]
         counts = {}
@@ -106,8 +109,8 @@ def compare(job: dict[str, Any], rounds: int, block_ms: float) -> Row:
         for _ in range(rounds):
             for pool, contender in running.items():
                 pairs: Any = contender.times(counts[pool])
-                row.wall[pool] += [wall for wall, _ in pairs]
-                row.cpu[pool] += [cpu for _, cpu in pairs]
+                row.wall.setdefault(pool, []).extend(wall for wall, _ in pairs)
+                row.cpu.setdefault(pool, []).extend(cpu for _, cpu in pairs)
     finally:
         for contender in running.values():
             contender.close()
@@ -133,9 +136,11 @@ def main() -> None:
     parser.add_argument("--block-ms", type=float, default=60)
     parser.add_argument("--write", action="store_true", help="write docs/threads.md")
     options = parser.parse_args()
+    options.load = os.getloadavg()[0]
     loops, models = _loops(options), _models(options)
+    spins = {name: _spins(options, name) for name in MODELS[:2] if re.search(options.only, "spins")}
     if options.write:
-        (ROOT / "docs/threads.md").write_text(_document(options, loops, models), encoding="utf-8")
+        (ROOT / "docs/threads.md").write_text(_document(options, loops, models, spins), encoding="utf-8")
 
 
 def _loops(options: Any) -> dict[tuple[str, bool], Row]:
@@ -157,33 +162,51 @@ def _loops(options: Any) -> dict[tuple[str, bool], Row]:
 
 def _models(options: Any) -> dict[tuple[str, bool], Row]:
     """Rows by model, and whether other processes were busy."""
-    from . import models
-
-    import oarlock
-
     rows: dict[tuple[str, bool], Row] = {}
     for name in MODELS:
         if not re.search(options.only, name):
             continue
-        model = models.make(name, options.work)
-        path, data = (options.work / f"{name}.threads{options.threads}.{kind}" for kind in ("oar", "npy"))
-        np.save(data, model.data())
-        oarlock.compile(str(model.graph), shapes={model.input: model.shape}, threads=options.threads).save(path)
-        job = {"artifact": str(path), "threads": options.threads, "data": str(data)}
+        job = _job(options, name)
         rows[name, False] = compare(job, options.rounds, options.block_ms)
         with busy(os.cpu_count() or 1):
             rows[name, True] = compare(job, options.rounds // 2, options.block_ms)
         for beside in (False, True):
             row = rows[name, beside]
-            print(f"{name}{' beside others' if beside else ''}:", _cells(row, 1e3, 2), [row.busy_ms(p) for p in POOLS], row.idle, flush=True)
+            print(
+                f"{name}{' beside others' if beside else ''}:", _cells(row, 1e3, 2), [row.busy_ms(p) for p in POOLS], row.idle, flush=True
+            )
     return rows
 
 
+def _spins(options: Any, name: str) -> Row:
+    row = compare(_job(options, name), options.rounds, options.block_ms, SPINS)
+    print(f"{name} by OARLOCK_SPIN_US:", _cells(row, 1e3, 2), [row.busy_ms(p) for p in SPINS], flush=True)
+    return row
+
+
+def _job(options: Any, name: str) -> dict[str, Any]:
+    """What a process needs to run the model, which is compiled unless it was."""
+    import oarlock
+
+    from . import models
+
+    model = models.make(name, options.work)
+    path, data = (options.work / f"{name}.threads{options.threads}.{kind}" for kind in ("oar", "npy"))
+    if path not in _compiled:
+        np.save(data, model.data())
+        oarlock.compile(str(model.graph), shapes={model.input: model.shape}, threads=options.threads).save(path)
+        _compiled.add(path)
+    return {"artifact": str(path), "threads": options.threads, "data": str(data)}
+
+
+_compiled: set[Path] = set()
+
+
 def _cells(row: Row, scale: float, digits: int) -> str:
-    return " | ".join(row.show(pool, scale, digits) for pool in POOLS)
+    return " | ".join(row.show(pool, scale, digits) for pool in row.wall)
 
 
-def _document(options: Any, loops: dict[tuple[str, bool], Row], models: dict[tuple[str, bool], Row]) -> str:
+def _document(options: Any, loops: dict[tuple[str, bool], Row], models: dict[tuple[str, bool], Row], spins: dict[str, Row]) -> str:
     import oarlock
 
     heads = " | ".join(POOLS.values())
@@ -193,10 +216,11 @@ def _document(options: Any, loops: dict[tuple[str, bool], Row], models: dict[tup
         "",
         "<!-- written by `make bench-threads`: do not edit -->",
         "",
-        f"Parallel loops and models compiled for {options.threads} threads, on Oarlock's pool, on TVM's, and on one thread: the same artifact",
-        "in three processes that take turns.  Medians, in brackets the 10th and 90th percentiles, by a clock on the wall.",
+        f"Parallel loops and models compiled for {options.threads} threads on Oarlock's pool, on TVM's, and on one thread: the same",
+        "artifact in three processes that take turns.  Medians, in brackets the 10th and 90th percentiles, by a clock on the wall.",
         "",
         f"{cpu_name()}, {os.cpu_count()} logical CPUs; oarlock {oarlock.__version__}; {time.strftime('%Y-%m-%d')}.",
+        f"The machine's load as it began: {options.load:.1f} processes that others ran.",
         "",
         f"## A parallel loop of {ITERATIONS} iterations (µs)",
         "",
@@ -234,13 +258,24 @@ def _document(options: Any, loops: dict[tuple[str, bool], Row], models: dict[tup
             if not beside
         ],
         "",
+        "## How long threads look for work before they sleep",
+        "",
+        "Models as above, by `OARLOCK_SPIN_US` (default 50): time of a call, and in parentheses the processor time (ms).",
+        "",
+        f"| model | {' | '.join(SPINS.values())} |",
+        "|---" * (len(SPINS) + 1) + "|",
+        *[
+            f"| {name} | " + " | ".join(f"{statistics.median(row.wall[p]) / 1e3:.2f} ({row.busy_ms(p)})" for p in SPINS) + " |"
+            for name, row in spins.items()
+        ],
+        "",
         f"Processor time in the {IDLE_S:.0f} s after a call: " + ", ".join(f"{POOLS[p]} {share:.2%}" for p, share in idle.items()) + ".",
     ]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] in POOLS:
+    if len(sys.argv) == 3 and sys.argv[1] in POOLS | SPINS:
         serve(sys.argv[1], json.loads(sys.argv[2]))
     else:
         main()

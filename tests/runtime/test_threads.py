@@ -294,6 +294,7 @@ def tasks(wanted):
 
 def run_python(code: str, **environment: str) -> None:
     """In a process of its own, which loads no compiler and must end."""
-    done = subprocess.run([sys.executable, "-c", _USE + code], capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
+    done = subprocess.run(
+        [sys.executable, "-c", _USE + code], capture_output=True, text=True, timeout=120, env={**os.environ, **environment}
+    )
     assert done.returncode == 0, done.stderr
-

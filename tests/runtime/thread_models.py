@@ -86,4 +86,3 @@ def rows(n: int) -> np.ndarray:
 def expected(x: np.ndarray) -> np.ndarray:
     y = x * np.float32(2)
     return y * y + x
-

@@ -30,4 +30,3 @@ def attach(library: bytes, module: ffi.Object, threads: int) -> bool:
             setter.keep()
             _host = address
     return not address
-

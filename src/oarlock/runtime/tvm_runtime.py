@@ -239,9 +239,10 @@ def _read(path: str) -> str:
 
 
 def use_threads(count: int) -> None:
-    """Make kernels called from this thread run on ``count`` threads, this one included (at most one a logical CPU).
+    """Make kernels on TVM's pool called from this thread run on ``count`` threads, this one included (at most one a logical CPU).
 
-    TVM keeps one pool of workers for each thread that calls it, made at the first call with room for every CPU.
+    Only for libraries without a pool of their own (pool.py).  TVM keeps one pool of workers for each thread that calls it, made at the
+    first call with room for every CPU.
     """
     if getattr(_thread_state, "count", None) == count:
         return

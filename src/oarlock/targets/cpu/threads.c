@@ -108,20 +108,6 @@ static void sleep_while(uint32_t *word, uint32_t value) {
 
 static void wake(uint32_t *word, int count) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0); }
 
-/* Whether the word changed from `value` within the time that is spent on looking. */
-static int changes_soon(const uint32_t *word, uint32_t value, int64_t spin_ns) {
-  if (load(word) != value) return 1;
-  if (!spin_ns) return 0;
-  int64_t end = now_ns() + spin_ns;
-  do {
-    for (int i = 0; i < 8; i++) {
-      pause_cpu();
-      if (load(word) != value) return 1;
-    }
-  } while (now_ns() < end);
-  return 0;
-}
-
 /* ---- the pool ---- */
 
 typedef struct {
@@ -139,6 +125,7 @@ typedef struct {
   LINE uint32_t left; /* parts that are not done; the caller sleeps on it */
   uint32_t waited;    /* the caller sleeps, or is about to */
   uint32_t failed;
+  int cpu; /* of the last helper */
   void *error;
   Share shares[SHARES];
 } Loop;
@@ -146,14 +133,34 @@ typedef struct {
 static struct {
   LINE uint32_t posted; /* counts loops; workers sleep on it */
   uint32_t asleep;      /* workers that sleep, or are about to */
+  int cpu;              /* of the last caller */
   LINE uint32_t wanted; /* helpers that the running loops asked for */
   uint32_t used;        /* places in the table that were ever taken */
   uint32_t workers;
   uint32_t growing;
+  uint32_t most_wanted, most_helpers; /* that workers were started for, or could not be */
   uint32_t prepared;
   int64_t spin_ns;
   Loop loops[LOOPS];
 } pool;
+
+/* Whether the word changed from `value` within the time that is spent on looking.
+ *
+ * On the CPU of the thread that is to change it (where the other CPUs are busy, the system puts both on one) looking would only keep that
+ * thread from running.
+ */
+static int changes_soon(const uint32_t *word, uint32_t value, int cpu_of_other) {
+  if (load(word) != value) return 1;
+  if (!pool.spin_ns || sched_getcpu() == cpu_of_other) return 0;
+  int64_t end = now_ns() + pool.spin_ns;
+  do {
+    for (int i = 0; i < 8; i++) {
+      pause_cpu();
+      if (load(word) != value) return 1;
+    }
+  } while (now_ns() < end);
+  return 0;
+}
 
 static void fail(Loop *loop) {
   void *error = NULL;
@@ -211,6 +218,7 @@ static int help(int id, int woken) {
     if (!spare) continue;
     found = 1;
     if (woken && spare > 1 && load(&pool.asleep)) wake(&pool.posted, spare - 1 < WAKES ? (int)spare - 1 : WAKES);
+    __atomic_store_n(&loop->cpu, sched_getcpu(), __ATOMIC_RELAXED);
     int threads = __atomic_load_n(&loop->threads, __ATOMIC_RELAXED);
     uint32_t done = work(loop, room >> 32, threads > 1 ? 1 + (id - 1) % (threads - 1) : 0);
     if (done) finish(loop, done);
@@ -225,9 +233,10 @@ static void *run_worker(void *argument) {
     uint32_t posted = load(&pool.posted);
     if (help(id, woken)) {
       woken = 0;
-    } else if (!(woken = !changes_soon(&pool.posted, posted, pool.spin_ns))) {
       continue;
-    } else {
+    }
+    woken = !changes_soon(&pool.posted, posted, __atomic_load_n(&pool.cpu, __ATOMIC_RELAXED));
+    if (woken) {
       add(&pool.asleep, 1);
       while (load_ordered(&pool.posted) == posted) sleep_while(&pool.posted, posted);
       add(&pool.asleep, -1);
@@ -238,7 +247,7 @@ static void *run_worker(void *argument) {
 
 /* A forked child has the memory and none of the threads.  It makes its own when it needs them. */
 static void forget_threads(void) {
-  pool.asleep = pool.wanted = pool.workers = pool.growing = 0;
+  pool.asleep = pool.wanted = pool.workers = pool.growing = pool.most_wanted = pool.most_helpers = 0;
   for (int i = 0; i < LOOPS; i++) {
     pool.loops[i].room = 0;
     pool.loops[i].taken = 0;
@@ -265,8 +274,10 @@ static uint32_t cpus(void) {
 static void grow(uint32_t wanted, uint32_t helpers) {
   if (swap(&pool.growing, 1)) return; /* another caller does it */
   if (!pool.prepared) prepare();
+  if (wanted > pool.most_wanted) store(&pool.most_wanted, wanted);
+  if (helpers > pool.most_helpers) store(&pool.most_helpers, helpers);
   uint32_t limit = cpus();
-  if (limit < helpers) limit = helpers;
+  if (limit < pool.most_helpers) limit = pool.most_helpers;
   if (limit > wanted) limit = wanted;
   if (limit > WORKERS) limit = WORKERS;
   sigset_t all, before;
@@ -306,7 +317,7 @@ static int run_loop(Body body, void *data, int64_t extent, int threads) {
   Loop *loop = take_place();
   if (!loop) return run_alone(body, data);
   uint32_t helpers = (uint32_t)threads - 1, others = add(&pool.wanted, helpers), wanted = others + helpers;
-  if (load(&pool.workers) < wanted) grow(wanted, helpers);
+  if (load(&pool.most_wanted) < wanted || load(&pool.most_helpers) < helpers) grow(wanted, helpers);
   int64_t parts = threads; /* of an unknown loop: as TVM would */
   if (extent >= 0) {
     int64_t most = threads * PARTS, step = (extent + most - 1) / most;
@@ -321,6 +332,7 @@ static int run_loop(Body body, void *data, int64_t extent, int threads) {
   loop->failed = 0;
   __atomic_store_n(&loop->waited, 0, __ATOMIC_RELAXED); /* a helper of the loop before may still look: it then wakes nobody, or us */
   loop->error = NULL;
+  __atomic_store_n(&loop->cpu, -1, __ATOMIC_RELAXED);
   loop->left = (uint32_t)parts;
   __atomic_store_n(&loop->threads, threads, __ATOMIC_RELAXED);
   for (int i = 0; i < threads; i++) {
@@ -328,6 +340,7 @@ static int run_loop(Body body, void *data, int64_t extent, int threads) {
     store(&loop->shares[i].word, (uint64_t)generation << 32 | first << 16 | end);
   }
   store(&loop->room, (uint64_t)generation << 32 | helpers);
+  __atomic_store_n(&pool.cpu, sched_getcpu(), __ATOMIC_RELAXED);
   add(&pool.posted, 1);
   uint32_t asleep = load_ordered(&pool.asleep);
   if (asleep) {
@@ -339,7 +352,7 @@ static int run_loop(Body body, void *data, int64_t extent, int threads) {
   finish(loop, work(loop, generation, 0));
   store(&loop->room, (uint64_t)generation << 32);
   for (uint32_t left; (left = load(&loop->left));) {
-    if (changes_soon(&loop->left, left, pool.spin_ns)) continue;
+    if (changes_soon(&loop->left, left, __atomic_load_n(&loop->cpu, __ATOMIC_RELAXED))) continue;
     store_ordered(&loop->waited, 1);
     if ((left = load_ordered(&loop->left))) sleep_while(&loop->left, left);
   }
