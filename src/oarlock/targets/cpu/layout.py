@@ -17,7 +17,7 @@ from ... import compat
 from ...kernels import Choices
 from ...rules.rewriting import rewrite_functions
 from ...runtime.dtypes import numpy_dtype
-from . import dots, kernels, workloads
+from . import dots, kernels, winograd, workloads
 from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
 from .kernels import Window
 from .machine import Machine
@@ -140,7 +140,8 @@ class _Rules:
         x = self._operand(f, value, "nhwc", operand)
         data, dtype = known_dims(x), _sums(weights)
         rows = width if isinstance(width, int) else UNKNOWN_ROWS
-        macs = workloads.work(*window.out(data[1], data[2]), data[0], kh, kw, i, o)
+        out = window.out(data[1], data[2])
+        macs = workloads.work(*out, data[0], kh, kw, i, o)
         stride = data[3] * window.strides[1]
         group = dots.GROUP.get(operand, 1)
         if extra := -i % group:
@@ -153,10 +154,24 @@ class _Rules:
         if groups > 1:
             tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype, group)]
         workload = workloads.convolution("conv2d", operand, data, o, window, groups)
-        tile = self.choices.pick(workload, by_name(tiles))
-        packed = self._pack(weights, tile, operand)
-        made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
+        ways = self._ways(tiles, winograd.Job(data[0], *out, i, o), operand, groups, window)
+        way = self.choices.pick(workload, ways)
+        if isinstance(way, winograd.Winograd):
+            packed = self._pack(winograd.transformed(weights, way.m), way.tile, operand)
+            return f.te(lambda x_, w_: winograd.convolution(x_, w_, o, window, way, workload), x, packed, name="conv2d")
+        packed = self._pack(weights, way, operand)
+        made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, way, workload), x, packed, name="conv2d")
         return self._unbiased(f, made, weights, operand)
+
+    def _ways(self, tiles: list[Tile], job: winograd.Job, operand: str, groups: int, window: Window) -> dict[str, Tile | winograd.Winograd]:
+        """Candidates: the direct kernel in ``tiles``, and Winograd's."""
+        direct: list[Tile | winograd.Winograd] = [*tiles]
+        if not winograd.applies(operand, job, groups, window):
+            return {way.name: way for way in direct}
+        others, better = winograd.candidates(job, self.machine)
+        # the best of both, then some of the others: the first few are tried before the rest
+        heads = [others[0], direct[0]] if better else [direct[0], others[0]]
+        return {way.name: way for way in (*heads, *others[1:3], *direct[1:], *others[3:])}
 
     def _depthwise(self, f: Forms, data: relax.Expr, w: np.ndarray, multiplier: int, window: Window, out: list) -> dict | None:
         channels, dtype = w.shape[0], str(w.dtype)
