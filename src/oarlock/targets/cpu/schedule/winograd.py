@@ -117,7 +117,7 @@ class _Writer:
         return var
 
     def hidden(self, value: Any, name: str) -> Any:
-        """``bind`` through memory (LLVM takes it out again): TVM's arithmetic takes minutes over quotients of symbolic sizes."""
+        """``bind`` through memory (LLVM takes it out again): TVM's arithmetic is slow over quotients of symbolic sizes."""
         held = tirx.decl_buffer([self.number(1)], self.index, name, scope="local")
         self.add(tirx.AllocBuffer(held))
         self.add(tirx.BufferStore(held, value, [self.number(0)]))
@@ -193,13 +193,15 @@ class _Kernel:
     def _place(self, t: Any) -> tuple[Any, Any, Any]:
         """The image, row and column of a tile."""
         w = self.w
+        # where sizes are known, arithmetic finds tests of padding that need not be made
+        keep = w.bind if isinstance(self.image, int) else w.hidden
         if isinstance(self.batch, int) and self.batch == 1:
             image, rest = w.number(0), t
         else:
-            image = w.hidden(tirx.truncdiv(t, self.image), "image")
+            image = keep(tirx.truncdiv(t, self.image), "image")
             rest = w.bind(t - image * self.image, "rest")
-        row = w.hidden(tirx.truncdiv(rest, self.across), "row")
-        return image, row, w.hidden(rest - row * self.across, "column")
+        row = keep(tirx.truncdiv(rest, self.across), "row")
+        return image, row, keep(rest - row * self.across, "column")
 
     # ---- Bᵀ d B ------------------------------------------------------------------------------------------------------
 
