@@ -5,9 +5,10 @@ when the model is compiled, summed over the channels, and turned into m × m res
 are n² matrix products.  Here is the definition as tensor expressions, which count-work and the generic schedule read; the kernel that
 runs is written by schedule/winograd.py.
 
-The transforms come from the values of polynomials at n − 1 points and infinity.  The usual points of F(4 × 4), 0, ±1, ±2, lose two
-digits: powers of 2 and of 1/2 stand beside each other.  With ±11/16 and ±3/2 the greatest error is a quarter of theirs (docs in
-tests/targets/test_cpu_winograd.py), and every constant of the transforms is still a float32 of few bits.
+The transforms come from the values of polynomials at n − 1 points, one of them infinity.  The usual points of F(4 × 4), 0, ±1, ±2,
+lose a digit.  With ±11/16 and ±3/2 the greatest error is a quarter of theirs, not twice that of the direct kernel
+(tests/targets/test_cpu_winograd.py has numbers), and every constant of the transforms is still a float32 of few bits.  F(2 × 2) is
+more exact than the direct kernel: its sums are shorter.
 """
 
 from __future__ import annotations
@@ -237,6 +238,11 @@ def convolution(x: te.Tensor, packed: te.Tensor, channels: int, window: Window, 
 
 
 # ---- candidates --------------------------------------------------------------------------------------------------------
+#
+# The gain of the default over the direct kernel by the costs below, and as measured on one thread of an Emerald Rapids that others
+# used too: 56×56, 64 → 64: 2.5, 2.6 to 3.1; 28×28, 128 → 128: 2.3, 2.2 to 2.9; 14×14, 256 → 256 by F(2 × 2): 1.4, 2.0 to 3.4 (by
+# F(4 × 4): 1.5 to 1.9); 160×160, 96 → 24: 2.2, 3.3 to 3.7; 160×160, 24 → 24: 1.6, 2.6 to 2.9; 16×16, 16 → 16: 1.2.  At 7×7,
+# 512 → 512 F(2 × 2) gained 1.0 to 1.3, and nothing in the whole model: the direct kernel stays the default (by the costs 0.94).
 
 
 @dataclass(frozen=True)
@@ -298,19 +304,21 @@ def _in_blocks(way: Winograd, job: Job, machine: Machine, size: int) -> Winograd
     tiles, bytes_a_tile = job.tiles(way.m), way.n * way.n * job.depth * ITEM
     most = max(size // bytes_a_tile, FEWEST, way.rows) // way.rows * way.rows
     if not job.known:
-        return replace(way, block=most, way=_way(machine, job, True))
-    blocks, stacks = -(-tiles // most), -(-tiles // way.rows)
-    if machine.threads > 1 and stacks >= 2 * machine.threads:
+        return replace(way, block=most, way=_way(machine, job, 2 * machine.threads, 1))
+    blocks, stacks, panels = -(-tiles // most), -(-tiles // way.rows), -(-job.channels // way.columns)
+    if machine.threads > 1 and (stacks >= 2 * machine.threads or panels < machine.threads):
         blocks = -(-blocks // machine.threads) * machine.threads
     block = -(-stacks // blocks) * way.rows
-    return replace(way, block=block, way=_way(machine, job, -(-tiles // block) >= machine.threads))
+    return replace(way, block=block, way=_way(machine, job, -(-tiles // block), panels))
 
 
-def _way(machine: Machine, job: Job, blocks: bool) -> str:
-    """How threads share the work: by blocks where there are ``blocks`` for all."""
+def _way(machine: Machine, job: Job, blocks: int, panels: int) -> str:
+    """How threads share the work of so many blocks, each of so many panels."""
     if machine.threads == 1 or 9 * job.tiles(1) * job.depth * job.channels < PARALLEL_MACS:
         return "serial"
-    return "parallel" if blocks else "panels"
+    if blocks >= machine.threads:
+        return "parallel"
+    return "panels" if panels >= machine.threads else "serial"
 
 
 def _cost(way: Winograd, job: Job, machine: Machine) -> float:
