@@ -18,7 +18,7 @@ from ... import compat
 from ...kernels import Choices
 from ...rules.rewriting import rewrite_functions
 from ...runtime.dtypes import numpy_dtype
-from . import amx, dots, kernels, workloads
+from . import amx, dots, kernels, winograd, workloads
 from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
 from .kernels import Window
 from .machine import Machine
@@ -160,7 +160,8 @@ class _Rules:
         x = self._operand(f, value, "nhwc", operand)
         data, dtype = known_dims(x), _sums(weights)
         rows = width if isinstance(width, int) else UNKNOWN_ROWS
-        macs = workloads.work(*window.out(data[1], data[2]), data[0], kh, kw, i, o)
+        out = window.out(data[1], data[2])
+        macs = workloads.work(*out, data[0], kh, kw, i, o)
         stride = data[3] * window.strides[1]
         group = dots.GROUP.get(operand, 1)
         if extra := -i % group:
@@ -176,14 +177,28 @@ class _Rules:
         strips = amx.strips(weights, kw if window.joined else 1, group, padded)
         if groups == 1:
             tiles = self._strip_tiles(operand, (data[0], *window.out(data[1], data[2])), o, strips.shape, macs) + tiles
-        tile = self.choices.pick(workload, by_name(tiles))
-        if tile.strip:
-            packed = self._pack(strips, tile, operand)
-            made = f.te(lambda x_, w_: kernels.strip_convolution(x_, w_, o, window, tile, workload), x, packed, name="conv2d")
+        ways = self._ways(tiles, winograd.Job(data[0], *out, i, o), operand, groups, window)
+        way = self.choices.pick(workload, ways)
+        if isinstance(way, winograd.Winograd):
+            packed = self._pack(winograd.transformed(weights, way.m), way.tile, operand)
+            return {"nhwc": f.te(lambda x_, w_: winograd.convolution(x_, w_, o, window, way, workload), x, packed, name="conv2d")}
+        if way.strip:
+            packed = self._pack(strips, way, operand)
+            made = f.te(lambda x_, w_: kernels.strip_convolution(x_, w_, o, window, way, workload), x, packed, name="conv2d")
         else:
-            packed = self._pack(weights, tile, operand)
-            made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
+            packed = self._pack(weights, way, operand)
+            made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, way, workload), x, packed, name="conv2d")
         return {"rows1" if len(known_dims(made)) == 2 else "nhwc": self._unbiased(f, made, weights, operand)}
+
+    def _ways(self, tiles: list[Tile], job: winograd.Job, operand: str, groups: int, window: Window) -> dict[str, Tile | winograd.Winograd]:
+        """Candidates: the direct kernel in ``tiles``, and Winograd's."""
+        direct: list[Tile | winograd.Winograd] = [*tiles]
+        if not winograd.applies(operand, job, groups, window):
+            return {way.name: way for way in direct}
+        others, better = winograd.candidates(job, self.machine)
+        # the best of both, then some of the others: the first few are tried before the rest
+        heads = [others[0], direct[0]] if better else [direct[0], others[0]]
+        return {way.name: way for way in (*heads, *others[1:3], *direct[1:], *others[3:])}
 
     def _depthwise(self, f: Forms, data: relax.Expr, w: np.ndarray, multiplier: int, window: Window, out: list) -> dict | None:
         channels, dtype = w.shape[0], str(w.dtype)

@@ -8,10 +8,10 @@ from tvm import s_tir, tirx
 
 from ....kernels.choice import CANDIDATE, WORKLOAD
 from .. import amx, dots
+from ..kernels import GEOMETRY, Window
 from ..machine import Machine
 from ..state import flush_denormals
 from ..tiles import ATTRIBUTE, Tile
-from ..kernels import GEOMETRY, Window
 from . import blocks, borders, edges
 
 _REDUCES = {"product": 1, "batch_product": 1, "convolution": 3, "strips": 3, "depthwise": 2}  # kind → loops of a sum, groups aside
