@@ -15,12 +15,14 @@ class Machine:
     """``vector_bits``: width of the widest vectors; ``registers``: how many of them; ``threads``: 1 = no parallel loops.
 
     ``precision``: the target's option: which products take narrower operands (dots.PRECISIONS).
+    ``libraries``: the kernel libraries that may be candidates.
     """
 
     vector_bits: int
     registers: int
     threads: int
     precision: str = "float32"
+    libraries: tuple[str, ...] = ()
 
     @staticmethod
     def of(target: tvm.target.Target, threads: int, precision: str) -> Machine:
