@@ -427,8 +427,12 @@ def direct_callee(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
 
 def direct_call(callee: tvm.ir.GlobalVar, arguments: list[tvm.ir.Expr]) -> tvm.tirx.Stmt:
     """Call a direct_callee; the caller fails with its error."""
+    return checked(tvm.ir.Call(callee, arguments, ret_ty=tvm.ir.PrimType("int32")))
+
+
+def checked(status: tvm.ir.Expr) -> tvm.tirx.Stmt:
+    """Evaluate a call that gives 0, or something else with TVM's error set: then the caller fails with it."""
     t = tvm.tirx
-    status = tvm.ir.Call(callee, arguments, ret_ty=tvm.ir.PrimType("int32"))
     fail = t.Evaluate(t.call_intrin("void", "tirx.tvm_throw_last_error"))
     return t.IfThenElse(status != t.const(0, "int32"), fail, None)
 

@@ -80,13 +80,14 @@ def compile_program(
     module = import_program(program, shapes, lambda done, total: report("import", done, total))
     signature = signature_of(module, program)
     built = pipeline.build(module, target, choices=choices, dump=dump, progress=report)
+    called = target.libraries_of({kernel["schedule"] for kernel in built.kernels.values() if "schedule" in kernel})
     report("done", 1, 1)
     manifest = {
         **_versions(),
         "created": _now(),
         "target": target.name,
         "options": dict(target.options),
-        "runtime": dict(target.runtime),
+        "runtime": {**target.runtime, **({"libraries": called} if called else {})},
         "source": {key: value for key, value in program.source.items() if isinstance(value, str | int | float | bool)},
         "notes": built.notes,
         "kernels": built.kernels,

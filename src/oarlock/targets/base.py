@@ -7,7 +7,7 @@ A target is one folder here, or a package of its own that names a ``Target`` sub
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -117,6 +117,10 @@ class Target(ABC):
 
         Raises TargetError when a tool that the target needs is missing or fails.
         """
+
+    def libraries_of(self, schedules: Collection[str]) -> list[str]:
+        """The kernel libraries (runtime/libraries.py) that kernels of these schedules call: none by default."""
+        return []
 
     @property
     @abstractmethod

@@ -188,6 +188,16 @@ class Window:
             sizes.append(_simple((size + (before + after - (k - 1) * d - 1)) // s + 1))
         return sizes[0], sizes[1]
 
+    def annotation(self) -> list[int]:
+        """The window as a block annotation; ``read`` is its inverse."""
+        return [*self.kernel, *self.strides, *self.padding, *self.dilation]
+
+    @staticmethod
+    def read(annotation: Sequence[Any]) -> Window:
+        """The window of an annotation."""
+        kh, kw, sh, sw, top, left, bottom, right, dh, dw = map(int, annotation)
+        return Window((kh, kw), (sh, sw), (top, left, bottom, right), (dh, dw))
+
     @property
     def joined(self) -> bool:
         """Whether the places of one row of the kernel are neighbours."""
@@ -372,7 +382,7 @@ def _depthwise_direct(x: te.Tensor, weights: te.Tensor, multiplier: int, window:
         (n, oh, _tiles(ow, tile.rows), _tiles(channels, tile.columns), tile.rows, tile.columns),
         term,
         name="tile_acc",
-        attrs=_note("depthwise", tile, workload) | {GEOMETRY: [*window.kernel, *window.strides, *window.padding, *window.dilation]},
+        attrs=_note("depthwise", tile, workload) | {GEOMETRY: window.annotation()},
     )
     return te.compute(
         (n, oh, ow, channels),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from ... import compat
 from ...errors import TargetError
 from ...kernels import Choices
 from ...rules.weights import Weights
+from ...runtime.libraries import KNOWN
 from ...runtime.machine import cpu_features, default_threads
 from ..base import Notes, Refusal, Stage, Target
-from . import dots
+from . import dots, onednn
 from .aot import Dynamic, NotStatic, compile_ahead
 from .layout import rewrite_layouts
 from .machine import Machine
@@ -67,6 +69,8 @@ class CpuTarget(Target):
     ``precision``: "float32"; "bfloat16" for products and convolutions of float32 tensors on operands rounded to bfloat16, summed in
     float32 (faster, less exact; needs AVX512-BF16); "int8" for those of quantised models on their integers (needs AVX-VNNI), which
     "float32" computes as Paddle does, on floats that hold integers.  Both use AMX where the CPU has it.
+    ``libraries``: names of the kernel libraries whose kernels may be chosen where measurements say so, and the library is installed:
+    "onednn", or "none"; a model that got such a kernel needs the library where it runs.
     ``executor``: "aot" makes one native function of a model whose sizes follow from its inputs' (others stay VM programs), "vm" never, so
     that a profile sees each kernel.  ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found
     in PATH.
@@ -82,6 +86,7 @@ class CpuTarget(Target):
         mtriple: str = "",
         mattr: tuple[str, ...] | str = (),
         precision: str = "float32",
+        libraries: Sequence[str] | str = ("onednn",),
         executor: str = "aot",
         cxx: str = "",
     ) -> None:
@@ -94,7 +99,7 @@ class CpuTarget(Target):
         if precision not in dots.PRECISIONS:
             known = ", ".join(f'"{p}"' for p in dots.PRECISIONS)
             raise TargetError(f"precision must be one of {known}, not {precision!r}", where="target cpu")
-        self.threads, self.executor, self.precision = threads, executor, precision
+        self.threads, self.executor, self.precision, self.libraries = threads, executor, precision, _names(libraries)
         triple = mtriple or compat.llvm_host_triple()
         cpu = compat.llvm_host_cpu() if mcpu == "native" else mcpu
         if not compat.llvm_knows_cpu(cpu, triple):
@@ -116,7 +121,11 @@ class CpuTarget(Target):
         # LLVM tells what the CPU has; what the system lets programs use may be less
         here = cpu_features() if mcpu == "native" and not mtriple else frozenset(_TILE_NAMES.values())
         missing = frozenset(feature for feature, name in _TILE_NAMES.items() if name not in here)
-        self.machine = Machine.of(self._tvm_target, threads, precision, missing)
+        machine = Machine.of(self._tvm_target, threads, precision, missing)
+        # where another machine's code is made, its libraries are not here
+        wanted = triple == compat.llvm_host_triple() and "onednn" in self.libraries
+        self._onednn = onednn.headers() if wanted else None
+        self.machine = replace(machine, libraries=("onednn",)) if self._onednn else machine
         narrow = self.machine.narrow
         if narrow and not set(narrow.features) & compat.llvm_features(self._tvm_target):
             raise TargetError(
@@ -133,6 +142,7 @@ class CpuTarget(Target):
             "mtriple": self.mtriple,
             "mattr": list(self.mattr),
             "precision": self.precision,
+            "libraries": list(self.libraries),
             "executor": self.executor,
         }
 
@@ -154,6 +164,9 @@ class CpuTarget(Target):
         features = sorted(name for llvm_name, name in names.items() if llvm_name in has)
         machine = (self.mtriple or compat.llvm_host_triple()).split("-")[0]
         return {"device": "cpu", "machine": machine, "threads": self.threads, "features": features}
+
+    def libraries_of(self, schedules: Collection[str]) -> list[str]:
+        return [name for name in self.machine.libraries if name in schedules]
 
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         return []  # everything that Relax can say compiles for a CPU; packed functions are checked by the pipeline
@@ -201,7 +214,7 @@ class CpuTarget(Target):
         compiler = self.compiler()
         path = directory / "library.so"
         try:
-            executable.export_library(str(path), fcompile=_linker(compiler))
+            executable.export_library(str(path), fcompile=_linker(compiler, self._onednn))
         except subprocess.CalledProcessError as e:
             text = e.output.decode(errors="replace") if isinstance(e.output, bytes) else str(e.output)
             raise TargetError(f"{compiler} failed to link the library:\n{text.strip()}", where="target cpu") from e
@@ -220,11 +233,33 @@ class CpuTarget(Target):
         )
 
 
-def _linker(compiler: str) -> Any:
-    """What export_library calls with (output, object files, …): links without TVM's own search for a compiler."""
+def _linker(compiler: str, headers: Path | None) -> Any:
+    """What export_library calls with (output, object files, …): links without TVM's own search for a compiler.
+
+    ``headers``: oneDNN's, for the binding of kernels that call it.
+    """
 
     def link(output: str, objects: list[str], **_: Any) -> None:
-        command = [compiler, "-shared", "-fPIC", "-O2", "-o", output, *objects]
-        subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        more: list[str] = []
+        if headers and any(onednn.SYMBOL.encode() in Path(o).read_bytes() for o in objects):
+            binding = f"{output}.onednn.o"
+            _run(onednn.compile_command(compiler, headers, binding))
+            more = [binding, "-ldl", "-lpthread"]  # these were no part of the C library before glibc 2.34
+        _run([compiler, "-shared", "-fPIC", "-O2", "-o", output, *objects, *more])
 
     return link
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _names(libraries: Sequence[str] | str) -> tuple[str, ...]:
+    """The kernel libraries that an option names."""
+    names = tuple(filter(None, libraries.split(","))) if isinstance(libraries, str) else tuple(libraries)
+    if names == ("none",):
+        return ()
+    if unknown := [name for name in names if name not in KNOWN]:
+        what = f'libraries must be "none" or of {", ".join(KNOWN)}, not {", ".join(map(str, unknown))}'
+        raise TargetError(what, where="target cpu, option libraries")
+    return names

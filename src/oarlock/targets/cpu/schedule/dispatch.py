@@ -15,12 +15,14 @@ from ...base import Notes
 from .. import dots
 from ..elementary import expand
 from ..machine import Machine
+from ..onednn import schedule as onednn
 from . import columns, generic, rows, tiled, winograd
 
 Schedule = Callable[[tirx.PrimFunc, Machine], tirx.PrimFunc | None]
 
 # the most special first; a schedule gives None for a kernel that is not its kind
 _LIBRARY: list[tuple[str, Schedule]] = [
+    ("onednn", onednn.schedule),
     ("tiled", tiled.schedule),
     ("winograd", winograd.schedule),
     ("rows", rows.schedule),

@@ -72,10 +72,10 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         sch.tensorize(lane, dots.intrinsic(tile.lanes, *operands))
     made = edges.store(sch.mod["main"], sch.get(row_in).loop_var, tile, columns if ragged else None)
     if tile.direct:
-        sizes = [int(v) for v in geometry]
-        window = Window(*(tuple(sizes[i:j]) for i, j in ((0, 2), (2, 4), (4, 8), (8, 10))))
         (x, *_) = [region.source for region in sch.get(acc).reads if len(region.source.ty.shape) == 4]
-        made = borders.split(made, taps, *borders.of_window(x.ty.shape, window), tile.rows, sch.get(acc).writes[0].source.ty.shape[2])
+        made = borders.split(
+            made, taps, *borders.of_window(x.ty.shape, Window.read(geometry)), tile.rows, sch.get(acc).writes[0].source.ty.shape[2]
+        )
     if tile.strip:
         made = amx.lower(made, first, tile, _REDUCES[kind])
     return (flush_denormals(made) if machine.flushes else made).with_attrs(named)
