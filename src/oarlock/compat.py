@@ -90,11 +90,11 @@ def build_vm(mod: tvm.IRModule, target: tvm.target.Target) -> relax.VMExecutable
     # AttachGlobalSymbol gives every function a symbol of its own, and with one it would be called as a packed function
     mod = mod.clone()
     mod.update(tvm.IRModule({gv: f.without_attr("global_symbol") for gv, f in mod.functions.items() if _is_direct(f)}))
-    return relax.build(mod, target=target, relax_pipeline=None, tir_pipeline=_tir_pipeline())
+    return relax.build(mod, target=target, relax_pipeline=None, tir_pipeline=tir_pipeline())
 
 
 @functools.cache
-def _tir_pipeline() -> str:
+def tir_pipeline() -> str:
     """The name of TVM's pipeline for kernels, with the device told to private functions (see direct_callee).
 
     Where a kernel gets its work space from, a packed function learns from its arguments; a function of pointers must be told,

@@ -18,6 +18,7 @@ from .errors import InternalError, TargetError
 from .importer import import_program
 from .kernels import Choices, Records
 from .kernels.records import chooser as records_chooser
+from .kernels.records import searched as records_searched
 from .kernels.records import shipped, user_path
 from .model import Program, load_model
 from .runtime.artifact import Artifact
@@ -56,7 +57,8 @@ def compile(
     """
     program = model if isinstance(model, Program) else load_model(model)
     chosen = make_target(target, threads, options)
-    choices = Choices(None if records is False else records_chooser(databases(records), *chosen.record_key))
+    known = [] if records is False else databases(records)
+    choices = Choices(records_chooser(known, *chosen.record_key), records_searched(known, *chosen.record_key))
     return compile_program(program, chosen, shapes, choices, progress=progress, dump=dump)
 
 

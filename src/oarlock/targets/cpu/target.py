@@ -18,13 +18,13 @@ from ...kernels import Choices
 from ...rules.weights import Weights
 from ...runtime.libraries import KNOWN
 from ...runtime.machine import cpu_features, default_threads
-from ..base import Notes, Refusal, Stage, Target
+from ..base import Notes, Refusal, Search, Stage, Target
 from . import dots, onednn
 from .aot import Dynamic, NotStatic, compile_ahead
 from .layout import rewrite_layouts
 from .machine import Machine
 from .rows import rewrite_rows
-from .schedule import schedule_module
+from .schedule import finish_searched, schedule_module, space
 
 _COMPILERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
 
@@ -197,6 +197,17 @@ class CpuTarget(Target):
             return schedule_module(mod, self.machine, choices, notes)
 
         return [Stage("cpu-schedule", schedule)]
+
+    @property
+    def search(self) -> Search:
+        machine = self.machine
+        return Search(
+            lanes=machine.lanes("float32"),
+            threads=self.threads,
+            finish=lambda function: finish_searched(function, machine),
+            spaces=lambda schedule: space.schedules(schedule, machine),
+            fits=lambda schedule: space.fits(schedule, machine),
+        )
 
     def program_stages(self, weights: Weights) -> list[Stage]:
         def ahead_of_time(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
