@@ -175,7 +175,8 @@ class CpuTarget(Target):
     def record_key(self) -> tuple[str, str]:
         features = "".join(f" {feature}" for feature in self.mattr)
         machine, way = self.machine, "serial" if self.threads == 1 else "parallel"
-        family = f"{self.name} {machine.vector_bits} bits x {machine.registers} {way}"
+        halves = " in halves" if machine.halves else ""
+        family = f"{self.name} {machine.vector_bits} bits{halves} x {machine.registers} {way}"
         return f"{self.name} {self.mcpu}{features} threads={self.threads}", family
 
     @property
