@@ -8,6 +8,7 @@
 #   make fuzz     mutated model files through the readers   (slow)
 #   make bench      measure start-up and memory             (slow; writes docs/footprint.md)
 #   make test-gpu   the tests of the target cuda: compiling and an emulated GPU anywhere, real runs where there is a GPU
+#   make test-onednn  the tests of oneDNN's kernels, with the extra oarlock[onednn]
 #   make gpu-models compile the benchmark's models for sm_80 and sm_90; needs no GPU        (slow)
 #   make bench-gpu  speed on a GPU beside ONNX Runtime and Paddle Inference; skipped without a GPU
 #   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
@@ -34,7 +35,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
 TESTS ?=
 
-.PHONY: test test-gpu demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline bench-threads bench-gpu gpu-models clean
+.PHONY: test test-gpu test-onednn demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline bench-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -74,6 +75,9 @@ bench-threads: $(VENV)/.test $(VENV)/.demo
 test-gpu: $(VENV)/.test $(VENV)/.cuda
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/gpu
 
+test-onednn: $(VENV)/.test $(VENV)/.onednn
+	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal tests/targets/test_cpu_onednn.py
+
 gpu-models: $(VENV)/.bench $(VENV)/.demo $(VENV)/.cuda
 	$(PY) -m benchmarks.gpu --compile-only
 
@@ -90,7 +94,7 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp for each set of extras: a second run installs nothing until pyproject.toml changes.
-$(VENV)/.test $(VENV)/.dev $(VENV)/.cuda: $(VENV)/.%: $(PY) pyproject.toml
+$(VENV)/.test $(VENV)/.dev $(VENV)/.cuda $(VENV)/.onednn: $(VENV)/.%: $(PY) pyproject.toml
 	$(PIP) -e '.[$*]'
 	@touch $@
 

@@ -132,6 +132,11 @@ def compile_command(
     for kind, specs in (("input", artifact.signature.inputs), ("output", artifact.signature.outputs)):
         for spec in specs:
             out.print(f"  {kind:6} {escape(str(spec))}")
+    for name in artifact.runtime.get("libraries", []):
+        from .runtime.libraries import KNOWN
+
+        library = KNOWN[name]
+        out.print(escape(f"  needs  {library.title} where it runs (pip install '{library.extra}'); --option libraries=none does without"))
 
 
 @main.command()

@@ -31,6 +31,8 @@ SHOWN = 40  # rows of the table of workloads
 @click.command()
 @model_argument
 @click.option("--minutes", default=3.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Time to spend, about.")
+@click.option("--search", is_flag=True, help="Let MetaSchedule look for schedules of the kernels that lose the most, in half of the time.")
+@click.option("--search-trials", type=click.IntRange(1), metavar="N", help="--search with N trials a kernel (default: 64).")
 @compile_options
 @click.option("--at", multiple=True, metavar="NAME=DIMS", help="Sizes of an input to measure at, where its dims are dynamic.")
 @npz_option
@@ -40,6 +42,8 @@ SHOWN = 40  # rows of the table of workloads
 def tune(
     model: Path,
     minutes: float,
+    search: bool,
+    search_trials: int | None,
     target: str,
     shapes: tuple[str, ...],
     threads: int | None,
@@ -68,6 +72,7 @@ def tune(
                 parse_shapes(shapes),
                 threads,
                 minutes=minutes,
+                search=search_trials or search,
                 options=parse_options(options),
                 inputs=npz_inputs(npz) if npz else None,
                 at=parse_shapes(at) or None,
@@ -96,6 +101,11 @@ def _show(summary: Summary) -> None:
     out.print(table)
     if len(summary.rows) > SHOWN:
         out.print(f"… and {len(summary.rows) - SHOWN} smaller ones")
+    for searched in summary.searched:
+        before, best = (f"{s * 1e6:.1f} µs" if s else "nothing" for s in (searched.base_s, searched.best_s))
+        failed = f", {searched.failed} failed" if searched.failed else ""
+        stopped = f" ({escape(searched.stopped)})" if searched.stopped else ""
+        out.print(f"searched {escape(searched.workload)}: {searched.trials} trials{failed}{stopped}; alone {before} before, {best} found")
     for workload, candidate, reason in summary.failed:
         out.print(f"[red]failed:[/] {escape(workload)}: {escape(candidate)}: {escape(reason)}")
     ratio = f"{summary.tuned_s / summary.default_s:.3f}×"
@@ -124,7 +134,8 @@ def show(file: Path | None, as_json: bool) -> None:
         return
     table = Table("target", "workload", "candidate", "µs", "turns", "date")
     for row in sorted(rows, key=lambda r: (r["target"], r["workload"], r.get("seconds", float("inf")))):
-        time = f"{row['seconds'] * 1e6:.1f}" if "seconds" in row else f"[red]{escape(row['failed'])}[/]"
+        untimed = f"[red]{escape(row['failed'])}[/]" if "failed" in row else "not timed yet"
+        time = f"{row['seconds'] * 1e6:.1f}" if "seconds" in row else untimed
         table.add_row(
             *(escape(str(row[k])) for k in ("target", "workload", "candidate")), time, str(row.get("count", "")), row.get("date", "")
         )

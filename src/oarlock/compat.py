@@ -93,11 +93,11 @@ def build_vm(mod: tvm.IRModule, target: tvm.target.Target, announce: str = "") -
     # AttachGlobalSymbol gives every function a symbol of its own, and with one it would be called as a packed function
     mod = mod.clone()
     mod.update(tvm.IRModule({gv: f.without_attr("global_symbol") for gv, f in mod.functions.items() if _is_direct(f)}))
-    return relax.build(mod, target=target, relax_pipeline=None, tir_pipeline=_tir_pipeline(announce))
+    return relax.build(mod, target=target, relax_pipeline=None, tir_pipeline=tir_pipeline(announce))
 
 
 @functools.cache
-def _tir_pipeline(announce: str) -> str:
+def tir_pipeline(announce: str = "") -> str:
     """The name of TVM's pipeline for kernels, with the device told to private functions (see direct_callee).
 
     Where a kernel gets its work space from, a packed function learns from its arguments; a function of pointers must be told,
@@ -446,8 +446,12 @@ def direct_callee(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
 
 def direct_call(callee: tvm.ir.GlobalVar, arguments: list[tvm.ir.Expr]) -> tvm.tirx.Stmt:
     """Call a direct_callee; the caller fails with its error."""
+    return checked(tvm.ir.Call(callee, arguments, ret_ty=tvm.ir.PrimType("int32")))
+
+
+def checked(status: tvm.ir.Expr) -> tvm.tirx.Stmt:
+    """Evaluate a call that gives 0, or something else with TVM's error set: then the caller fails with it."""
     t = tvm.tirx
-    status = tvm.ir.Call(callee, arguments, ret_ty=tvm.ir.PrimType("int32"))
     fail = t.Evaluate(t.call_intrin("void", "tirx.tvm_throw_last_error"))
     return t.IfThenElse(status != t.const(0, "int32"), fail, None)
 

@@ -18,6 +18,7 @@ from .errors import InternalError, TargetError
 from .importer import import_program
 from .kernels import Choices, Records
 from .kernels.records import chooser as records_chooser
+from .kernels.records import searched as records_searched
 from .kernels.records import shipped, user_path
 from .model import Program, load_model
 from .runtime.artifact import Artifact
@@ -56,7 +57,8 @@ def compile(
     """
     program = model if isinstance(model, Program) else load_model(model)
     chosen = make_target(target, threads, options)
-    choices = Choices(None if records is False else records_chooser(databases(records), *chosen.record_key))
+    known = [] if records is False else databases(records)
+    choices = Choices(records_chooser(known, *chosen.record_key), records_searched(known, *chosen.record_key))
     return compile_program(program, chosen, shapes, choices, progress=progress, dump=dump)
 
 
@@ -80,13 +82,14 @@ def compile_program(
     module = import_program(program, shapes, lambda done, total: report("import", done, total))
     signature = signature_of(module, program)
     built = pipeline.build(module, target, choices=choices, dump=dump, progress=report)
+    called = target.libraries_of({kernel["schedule"] for kernel in built.kernels.values() if "schedule" in kernel})
     report("done", 1, 1)
     manifest = {
         **_versions(),
         "created": _now(),
         "target": target.name,
         "options": dict(target.options),
-        "runtime": dict(target.runtime),
+        "runtime": {**target.runtime, **({"libraries": called} if called else {})},
         "source": {key: value for key, value in program.source.items() if isinstance(value, str | int | float | bool)},
         "notes": built.notes,
         "kernels": built.kernels,

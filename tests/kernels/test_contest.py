@@ -199,3 +199,4 @@ def test_commands(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     result = run(main, ["tune", str(HERE), "--records", str(tmp_path / "bad.json")])
     assert result.exit_code == 3
+    assert run(main, ["tune", str(HERE), "--search-trials", "0"]).exit_code == 2

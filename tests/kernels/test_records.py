@@ -10,7 +10,8 @@ import pytest
 
 from oarlock import OarlockError
 from oarlock.kernels import Choices, Records
-from oarlock.kernels.records import chooser, shipped, user_path
+from oarlock.kernels.choice import Found
+from oarlock.kernels.records import chooser, searched, shipped, user_path
 
 KEY, FAMILY, WORK = "cpu znver4 threads=1", "cpu 512 bits", "product float32 8x8 o8"
 
@@ -93,6 +94,66 @@ def test_merge_keeps_failures() -> None:
     assert ours.entries(KEY, WORK)["a"]["failed"] == "crashed"
 
 
+# ---- what searches found ---------------------------------------------------------------------------------------------
+
+TRACE = [[["GetSBlock", [], ["acc", "main"], ["b0"]]], [[0, 1.5]]]
+
+
+def searched_records(name: str, alone: float, trials: int) -> Records:
+    made = records(a=1.0)
+    made.put_search(KEY, FAMILY, WORK, name, Found("a", TRACE), trials, alone)
+    return made
+
+
+def test_a_search_is_a_candidate_once_it_was_timed() -> None:
+    found = searched_records("search 1", 0.1, 8)
+    places = [found], KEY, FAMILY
+    choices = Choices(chooser(*places), searched(*places))
+    assert choices.pick(WORK, {"a": 1, "b": 2}) == 1 and choices.picked[WORK] == "a" and choices.found(WORK) is None
+    found.put(KEY, FAMILY, WORK, "search 1", 0.5, 9)
+    assert choices.pick(WORK, {"a": 1, "b": 2}) == 1 and choices.picked[WORK] == "search 1" and choices.found(WORK) == Found("a", TRACE)
+    assert choices.asked[WORK] == ("a", "b", "search 1")
+    assert choices.pick(WORK, {"b": 2}) == 2  # the candidate that it starts from is not on offer
+    relative = chooser([found], "cpu znver5", FAMILY), searched([found], "cpu znver5", FAMILY)
+    assert Choices(*relative).pick(WORK, {"a": 1}) == 1 and Choices(*relative).found("other") is None
+
+
+def test_only_the_last_search_waits_to_be_timed(tmp_path: Path) -> None:
+    found = searched_records("search 1", 0.2, 8)
+    found.add_to(tmp_path / "records.json")
+    again = searched_records("search 1a", 0.3, 8)  # the best was lucky: timed again, another is better
+    again.add_to(tmp_path / "records.json")
+    assert list(Records.load(tmp_path / "records.json").searched(KEY, WORK)) == ["search 1a"]
+    found.put_search(KEY, FAMILY, WORK, "search 2", Found("a", TRACE), 16, 0.1)
+    assert set(found.entries(KEY, WORK)) == {"a", "search 2"}
+    found.put(KEY, FAMILY, WORK, "search 2", 0.5, 9)
+    found.put_search(KEY, FAMILY, WORK, "search 3", Found("a", TRACE), 24, 0.05)
+    assert list(found.searched(KEY, WORK)) == ["search 3", "search 2"]
+
+
+def test_traces_are_stored_and_merged(tmp_path: Path) -> None:
+    ours, theirs = searched_records("search 1", 0.1, 8), searched_records("search 1", 0.2, 16)
+    theirs.put(KEY, FAMILY, WORK, "search 1", 0.5, 9)
+    other = searched_records("search 2", 0.3, 32)
+    for order in ([ours, theirs, other], [other, theirs, ours]):
+        joined = Records()
+        for file in order:
+            joined.merge(file)
+        joined.save(tmp_path / "records.json")
+        entries = Records.load(tmp_path / "records.json").entries(KEY, WORK)
+        assert entries["search 1"]["trace"] == TRACE and entries["search 1"]["seconds"] == 0.5 and entries["search 1"]["base"] == "a"
+        assert entries["search 2"]["trace"] == TRACE and "seconds" not in entries["search 2"]
+    theirs.add_to(tmp_path / "more.json")
+    ours.add_to(tmp_path / "more.json")
+    assert Records.load(tmp_path / "more.json").entries(KEY, WORK)["search 1"]["seconds"] == 0.5
+
+
+def test_a_failed_search_keeps_its_trials() -> None:
+    found = searched_records("search 1", 0.1, 8)
+    found.fail(KEY, FAMILY, WORK, "search 1", "wrong numbers")
+    assert found.searched(KEY, WORK) == {} and found.entries(KEY, WORK)["search 1"]["trials"] == 8
+
+
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -158,6 +219,8 @@ def _document(kernels: object, version: object = 1) -> str:
         (_document({WORK: {"a": {"seconds": float("nan"), "count": 1}}}), "damaged"),
         (_document({WORK: {"a": {"seconds": 1.0}}}), "damaged"),
         (_document({WORK: {"a": 1.0}}), "damaged"),
+        (_document({WORK: {"a": {"trace": "x", "base": "a", "trials": 1, "alone": 1.0}}}), "damaged"),
+        (_document({WORK: {"a": {"trace": [], "trials": 1, "alone": 1.0}}}), "damaged"),
     ],
 )
 def test_bad_files_are_refused_with_their_path(tmp_path: Path, text: str, said: str) -> None:

@@ -26,12 +26,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checking.compare import compare
-from ..errors import InternalError, OarlockError
+from ..errors import InternalError, OarlockError, TargetError
 from ..inputs import random_inputs, save_npz
 from ..model import Program, load_model
 from ..ops import registry
 from ..runtime.artifact import Artifact
-from .records import Records, user_path
+from .choice import Found
+from .records import Records, is_timed, user_path
+from .search import TRIALS, Searched, Searches, Task, losing, peaks_of
 from .trials import Processes, Runner, TrialError, Variant, build
 
 if TYPE_CHECKING:
@@ -75,13 +77,15 @@ class Summary:
     failed: list[tuple[str, str, str]] = field(default_factory=list)  # workload, candidate, reason
     trials: int = 0
     left: int = 0  # candidates that there was no time for
+    searched: list[Searched] = field(default_factory=list)
     default_s: float = 0.0
     tuned_s: float = 0.0
     artifact: Artifact | None = None
 
     def to_json(self) -> dict[str, Any]:
-        facts = {k: v for k, v in vars(self).items() if k not in ("artifact", "rows")}
-        return facts | {"rows": [asdict(row) | {"gain": row.gain} for row in self.rows]}
+        facts = {k: v for k, v in vars(self).items() if k not in ("artifact", "rows", "searched")}
+        rows = [asdict(row) | {"gain": row.gain} for row in self.rows]
+        return facts | {"rows": rows, "searched": [searched.to_json() for searched in self.searched]}
 
 
 def tune(
@@ -91,6 +95,7 @@ def tune(
     threads: int | None = None,
     *,
     minutes: float = 3.0,
+    search: bool | int = False,
     options: Mapping[str, Any] | None = None,
     inputs: Mapping[str, np.ndarray] | None = None,
     at: Shapes | None = None,
@@ -101,30 +106,37 @@ def tune(
 ) -> Summary:
     """Measure candidates for the kernels of a model for about ``minutes``; results go into the database of records.
 
-    model, target, shapes, threads, options: as in compile.  ``inputs``: arrays to run it on (default: seeded random ones, where
+    model, target, shapes, threads, options: as in compile.  ``search``: TVM's MetaSchedule looks for schedules of the kernels that lose
+    the most time, up to this many trials a kernel (True: 64), in the second half of the time; what it finds are candidates like others.
+    ``inputs``: arrays to run it on (default: seeded random ones, where
     dynamic dims take the sizes of ``at``, else 1 or usual ones).  ``records``: the database's file (default: the user's own, which
     compile looks into).  It is written after every trial: a tuning that was stopped goes on where it was.
     ``progress``: called with (what is done, trials done, trials in all).  ``build_limit_s``, ``run_limit_s``: after these seconds
     a compiler or a run has hung.
 
-    Raises what compile raises for the model, and OarlockError when the default build itself does not run.
+    Raises what compile raises for the model, OarlockError when the default build itself does not run, and TargetError for a search where
+    the target has none.
     """
     from ..compiler import make_target
 
     program = model if isinstance(model, Program) else load_model(model)
     chosen = make_target(target, threads, options)
+    if search and chosen.search is None:
+        raise TargetError("kernels of this target are not searched for", where=f"target {chosen.name}", todo="tune without the search")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oarlock-tune-")))
         processes = Processes()
         stack.callback(processes.end_all)
         contest = _Contest(program, chosen, shapes, Path(records or user_path()), folder, processes, minutes, progress)
         contest.build_limit_s, contest.run_limit_s = build_limit_s, run_limit_s
+        contest.search_trials = TRIALS if search is True else int(search)
         return contest.run(inputs, at)
 
 
 class _Contest:
     build_limit_s: float
     run_limit_s: float
+    search_trials: int
 
     def __init__(
         self,
@@ -141,7 +153,8 @@ class _Contest:
         self.key, self.family = target.record_key
         self.threads = int(target.runtime.get("threads", 1))
         self.records = Records.load(database, missing_ok=True)
-        self.end = time.monotonic() + 60 * minutes
+        self.begin, self.minutes = time.monotonic(), minutes
+        self.end = self.begin + 60 * minutes
         self.report: Report = progress or (lambda what, done, total: None)
         self.summary = Summary(self.key, str(database))
         self.numbers = itertools.count()
@@ -156,18 +169,31 @@ class _Contest:
             "shapes": shapes,
             "imports": sorted(users - {"__main__"}),
         }
+        self.job["searched"] = self.searched = {}  # of workloads, what searches found: builds replay it
+        for key, workload, _, _ in self.records:
+            if key == self.key and (found := self.records.searched(key, workload)):
+                self.searched[workload] = found
         self.final_job = {**self.job, "options": dict(target.options)}
         self.input_shapes = shapes
 
     def run(self, inputs: Mapping[str, np.ndarray] | None, at: Shapes | None) -> Summary:
         self.report("compiling the default", 0, 0)
         self.reference = self._reference()
+        self.asked = dict(self.reference.asked)  # and what searches find
         signature = Artifact.load(self.reference.artifact).signature
         self.inputs = self.folder / "inputs.npz"
         save_npz(self.inputs, inputs if inputs is not None else random_inputs(signature.inputs, at or self.input_shapes))
         with self._runner(self.reference) as runner:
             self._check_reference(runner)
+            if self.search_trials:
+                self.end = self.begin + 30 * self.minutes
             self._trials()
+            if self.search_trials:
+                self.end = self.begin + 60 * self.minutes
+                self._search()
+                # there must be time for one trial of all that was found
+                self.end = max(self.end, time.monotonic() + 1.1 * self._trial_s()) if self.summary.searched else self.end
+                self._trials()
         self._finish()
         return self.summary
 
@@ -186,18 +212,25 @@ class _Contest:
             self.runs = max(2, min(50, int(ROUND_S / max(once, 1e-6))))
             self.limit_s = self.run_limit_s + 20 * once * self.runs
             found = runner.kernels(3 * self.runs, self.limit_s)
-            self.base = self._by_workload(self.reference, found)
+            self.measured = self._by_workload(self.reference, found)
         except TrialError as error:
             raise OarlockError(f"the model does not run on these inputs: {error}", where=self.key) from error
         workloads = self.reference.workloads
         if workloads and not workloads.keys() & found.keys():
             raise InternalError("none of the kernels of the default build was seen running")
-        self.calls = {w: sum(found[name][1] for name in found if workloads.get(name) == w) for w in self.base}
-        for workload, seconds in self.base.items():
-            default = self.reference.asked[workload][0]
-            if "seconds" not in self.records.entries(self.key, workload).get(default, {}):
-                self._record(workload, default, seconds)
+        self.calls = {w: sum(found[name][1] for name in found if workloads.get(name) == w) for w in self.measured}
+        self.base: dict[str, float] = {}
+        for workload in self.measured:
+            if len(self.asked[workload]) > 1:
+                self._admit(workload)
         self._store()
+
+    def _admit(self, workload: str) -> None:
+        """Put a workload that has several candidates into the contest."""
+        default = self.asked[workload][0]
+        self.base[workload] = self.measured[workload]
+        if "seconds" not in self.records.entries(self.key, workload).get(default, {}):
+            self._record(workload, default, self.base[workload])
 
     # ---- trials ----------------------------------------------------------------------------------------------------
 
@@ -216,8 +249,10 @@ class _Contest:
 
     def _open(self, workload: str) -> list[str]:
         """The candidates of a workload that nothing is known of, the most promising first."""
-        known, names = self.records.entries(self.key, workload), self.reference.asked[workload]
-        unknown = [name for name in names if name not in known and (workload, name) not in self.tried]
+        known, names = self.records.entries(self.key, workload), self.asked[workload]
+        unknown = [name for name in names if not is_timed(known.get(name)) and (workload, name) not in self.tried]
+        if found := [name for name in unknown if name in self.searched.get(workload, ())]:
+            return found  # the best of many already
         if early := [name for name in unknown if name in names[:FIRST_ROUND]]:
             return early
         best = self.records.best(self.key, workload, names) or names[0]
@@ -262,22 +297,31 @@ class _Contest:
             items = list(plan.items())
             return [dict(items[: len(items) // 2]), dict(items[len(items) // 2 :])]
         for workload, name in plan.items():
-            self.tried.add((workload, name))
-            self.records.fail(self.key, self.family, workload, name, reason)
-            self.summary.failed.append((workload, name, reason))
+            self._fail(workload, name, reason)
         return []
+
+    def _fail(self, workload: str, name: str, reason: str, trials: int | None = None) -> None:
+        self.tried.add((workload, name))
+        self.records.fail(self.key, self.family, workload, name, reason, trials)
+        self.summary.failed.append((workload, name, reason))
 
     def _time(self, variant: Variant) -> None:
         """Compare with the reference and time in turns with it."""
+        plan = dict(variant.plan)
+        for workload, candidate in variant.plan.items():
+            made = {variant.made[name] for name, of in variant.workloads.items() if of == workload}
+            if made and candidate in self.searched.get(workload, ()) and candidate not in made:
+                # of another version of Oarlock or TVM: a search may find better, so its trials do not count
+                self._fail(workload, plan.pop(workload), "the schedule does not apply any more", trials=0)
         with self._runner(self.reference) as reference, self._runner(variant) as runner:
             self._same(runner.outputs(self.limit_s))
             base, mine = [], []
             for _ in range(ROUNDS):
                 base.append(self._by_workload(self.reference, reference.kernels(self.runs, self.limit_s)))
                 mine.append(self._by_workload(variant, runner.kernels(self.runs, self.limit_s)))
-        for workload, candidate in variant.plan.items():
+        for workload, candidate in plan.items():
             if workload in mine[0] and workload in base[0]:
-                default = self.reference.asked[workload][0]
+                default = self.asked[workload][0]
                 anchor = self.records.entries(self.key, workload)[default]["seconds"]
                 ratio = _quiet(turn[workload] for turn in mine) / _quiet(turn[workload] for turn in base)
                 self._record(workload, candidate, anchor * ratio)
@@ -291,6 +335,53 @@ class _Contest:
                     continue
             if not found.ok:
                 raise TrialError(f"wrong numbers in {name}: {found.why}")
+
+    # ---- search ----------------------------------------------------------------------------------------------------
+
+    def _search(self) -> None:
+        """Search for schedules of the kernels that lose the most; each becomes one more candidate of its workload."""
+        end = self.end - self._trial_s()
+        if time.monotonic() >= end:
+            return
+        plan = self._winners()
+        starts_file = self.folder / "starts"
+        self.report("looking for kernels that lose time", 0, 0)
+        variant = self._build(plan, {**self.job, "starts": str(starts_file)})
+        with self._runner(variant) as runner:
+            times = runner.kernels(3 * self.runs, self.limit_s)
+        kernels = Artifact.load(variant.artifact).manifest["kernels"]
+        peaks = peaks_of(str(self.job["target"]), self.threads, end - time.monotonic(), self.report)
+        starts = pickle.loads(starts_file.read_bytes()) if starts_file.exists() else {}
+        searches = Searches(self.processes, self.job, self.folder, self.report)
+        for workload in losing(kernels, times, peaks):
+            if workload not in starts or time.monotonic() >= end:
+                continue
+            base, start, made = starts[workload]
+            entries = self.records.entries(self.key, workload)
+            done = max((int(entry.get("trials", 0)) for entry in entries.values()), default=0)
+            if done < self.search_trials:
+                known = [(entry["trace"], entry["alone"]) for entry in entries.values() if "trace" in entry]
+                task = Task(workload, base, start, made, self.search_trials, done, known)
+                self.summary.searched.append(searches.run(task, end, self._found))
+
+    def _found(self, searched: Searched) -> None:
+        """Record the best schedule so far of a search."""
+        workload = searched.workload
+        if searched.best is not None and searched.best_s is not None:
+            from ..compat_search import trace_name
+
+            found = Found(searched.base, searched.best)
+            name = trace_name(searched.best)
+            self.records.put_search(self.key, self.family, workload, name, found, max(searched.trials, searched.done), searched.best_s)
+            self.searched[workload] = self.records.searched(self.key, workload)
+            names = [n for n in self.asked[workload] if not n.startswith("search ") or n in self.searched[workload]]
+            self.asked[workload] = tuple(dict.fromkeys((*names, name)))
+            if workload in self.measured:
+                self._admit(workload)
+        elif searched.trials:
+            reason = f"none of {searched.trials} schedules could be built and run"
+            self.records.fail(self.key, self.family, workload, "search", reason, searched.trials)
+        self._store()
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
@@ -317,7 +408,7 @@ class _Contest:
         self.summary.artifact = Artifact.load(tuned.artifact)
         self.summary.artifact.path = ""  # its file goes with the folder
         for workload in sorted(self.base, key=lambda w: -self.base[w] * self.calls[w]):
-            entries, default = self.records.entries(self.key, workload), self.reference.asked[workload][0]
+            entries, default = self.records.entries(self.key, workload), self.asked[workload][0]
             winner = plan.get(workload, default)
             tried = sum("seconds" in entry for entry in entries.values())
             times = [entries[name]["seconds"] * self.calls[workload] for name in (default, winner)]
@@ -327,7 +418,7 @@ class _Contest:
         """The best candidate of each workload where it is not the default."""
         plan = {}
         for workload in self.base:
-            names = self.reference.asked[workload]
+            names = self.asked[workload]
             best = self.records.best(self.key, workload, names)
             if best is not None and best != names[0]:
                 plan[workload] = best
@@ -354,7 +445,7 @@ class _Contest:
         """Seconds of a call by workload, the mean over all its calls in a run."""
         sums: dict[str, tuple[float, int]] = {}
         for name, workload in variant.workloads.items():
-            if name in times and len(self.reference.asked.get(workload, ())) > 1:
+            if name in times:
                 seconds, calls = sums.get(workload, (0.0, 0))
                 sums[workload] = seconds + times[name][0], calls + times[name][1]
         return {workload: seconds / calls for workload, (seconds, calls) in sums.items()}

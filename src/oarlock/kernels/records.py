@@ -5,9 +5,11 @@
         "family": "cpu 512x32 serial",
         "kernels": {"product float32 3136x64 o256": {
             "14x32/16 rows": {"seconds": 9.1e-4, "count": 5, "date": "2026-11-22", "oarlock": "0.1.0"},
-            "28x16/16 rows": {"failed": "wrong numbers", …}}}}}}
+            "28x16/16 rows": {"failed": "wrong numbers", …},
+            "search 8d1f03c2aa": {"base": "14x32/16 rows", "trace": […], "trials": 64, "alone": 8.1e-4, "seconds": …}}}}}}
 
-A family joins machines that are alike: what was measured on one is a good guess for the others.
+A family joins machines that are alike: what was measured on one is a good guess for the others.  What a search found is a candidate like
+others once it was timed in its place (``seconds``); before, only what it takes alone is known, which says little.
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ from typing import Any
 from .._version import __version__
 from ..cachefile import cache_path, replace_text
 from ..errors import OarlockError
-from .choice import Chooser
+from .choice import Chooser, Found, Searched
 
 FORMAT, VERSION = "oarlock records", 1
 ENV_PATH = "OARLOCK_RECORDS"
+_SEARCH = ("base", "trace", "trials", "alone")  # what an entry has of a search
 NOISE, DOUBT = 0.02, 0.2  # parts of the default's time: see _margin
 
 Entry = dict[str, Any]
@@ -126,18 +129,38 @@ class Records:
             stored = Records.load(path, missing_ok=True)
             for key, target in self._targets.items():
                 for workload, entries in target["kernels"].items():
-                    stored._kernel(key, target["family"], workload).update(entries)
+                    known = stored._kernel(key, target["family"], workload)
+                    for name, entry in entries.items():
+                        known[name] = entry if is_timed(entry) else known.get(name, {}) | entry
+                    _prune(known, next(filter(lambda name: _waits(entries[name]), entries), ""))
             stored.save(path)
 
     # ---- contents --------------------------------------------------------------------------------------------------
 
     def put(self, key: str, family: str, workload: str, candidate: str, seconds: float, count: int) -> None:
         """Record a time, in place of an earlier one."""
-        self._kernel(key, family, workload)[candidate] = {"seconds": float(f"{seconds:.4g}"), "count": count, **_stamp()}
+        entries = self._kernel(key, family, workload)
+        timed = {"seconds": float(f"{seconds:.4g}"), "count": count, **_stamp()}
+        entries[candidate] = {name: entries.get(candidate, {})[name] for name in _SEARCH if name in entries.get(candidate, {})} | timed
 
-    def fail(self, key: str, family: str, workload: str, candidate: str, reason: str) -> None:
-        """Record that a candidate must not be used."""
-        self._kernel(key, family, workload)[candidate] = {"failed": reason, **_stamp()}
+    def fail(self, key: str, family: str, workload: str, candidate: str, reason: str, trials: int | None = None) -> None:
+        """Record that a candidate must not be used; ``trials``: of the search that found it (None: as recorded), or found nothing."""
+        entries = self._kernel(key, family, workload)
+        trials = entries.get(candidate, {}).get("trials") if trials is None else trials
+        entries[candidate] = {"failed": reason, **({"trials": trials} if trials else {}), **_stamp()}
+
+    def put_search(self, key: str, family: str, workload: str, candidate: str, found: Found, trials: int, alone_s: float) -> None:
+        """Record the best of a search's ``trials``: a candidate that is not timed in its place yet, instead of earlier such ones."""
+        entries = self._kernel(key, family, workload)
+        facts = {"base": found.base, "trace": found.trace, "trials": trials, "alone": float(f"{alone_s:.4g}"), **_stamp()}
+        entries[candidate] = entries.get(candidate, {}) | facts
+        _prune(entries, candidate)
+
+    def searched(self, key: str, workload: str) -> dict[str, Found]:
+        """What searches found for a workload, by candidate, the fastest alone first."""
+        entries = self.entries(key, workload)
+        names = sorted((n for n, e in entries.items() if "trace" in e), key=lambda n: float(entries[n].get("alone", math.inf)))
+        return {name: Found(entries[name]["base"], entries[name]["trace"]) for name in names}
 
     def entries(self, key: str, workload: str) -> dict[str, Entry]:
         """What is known of a workload, by candidate."""
@@ -183,6 +206,7 @@ class Records:
                 scale = statistics.median(ours[name]["seconds"] / theirs[name]["seconds"] for name in both) if both else 1.0
                 for name, entry in theirs.items():
                     ours[name] = _joined(ours.get(name), entry, scale)
+                _prune(ours)
 
     def _kernel(self, key: str, family: str, workload: str) -> dict[str, Entry]:
         target = self._targets.setdefault(key, {"family": family, "kernels": {}})
@@ -191,14 +215,33 @@ class Records:
 
 def chooser(databases: Sequence[Records], key: str, family: str) -> Chooser:
     """How a compilation chooses: the first database that knows the workload on this target, else on one of its family, decides."""
-    places = [(records, key) for records in databases]
-    places += [(records, relative) for records in databases for relative in records.relatives(key, family)]
+    places = _places(databases, key, family)
 
     def choose(workload: str, candidates: Sequence[str]) -> str | None:
         found = (records.best(at, workload, candidates) for records, at in places)
         return next((name for name in found if name is not None), None)
 
     return choose
+
+
+def searched(databases: Sequence[Records], key: str, family: str) -> Searched:
+    """What searches found, wherever the chooser looks."""
+    places = _places(databases, key, family)
+
+    def found(workload: str) -> dict[str, Found]:
+        return {name: found for records, at in reversed(places) for name, found in records.searched(at, workload).items()}
+
+    return found
+
+
+def _places(databases: Sequence[Records], key: str, family: str) -> list[tuple[Records, str]]:
+    own = [(records, key) for records in databases]
+    return own + [(records, relative) for records in databases for relative in records.relatives(key, family)]
+
+
+def is_timed(entry: Entry | None) -> bool:
+    """Whether a candidate was measured in its place, or failed; False for what a search has just found, too."""
+    return entry is not None and ("seconds" in entry or "failed" in entry)
 
 
 def _margin(count: int) -> float:
@@ -211,13 +254,17 @@ def _json(value: Any) -> str:
 
 
 def _joined(ours: Entry | None, theirs: Entry, scale: float) -> Entry:
+    if "seconds" in theirs:
+        theirs = theirs | {"seconds": theirs["seconds"] * scale}
     if ours is None:
-        return copy.copy(theirs) if "failed" in theirs else theirs | {"seconds": theirs["seconds"] * scale}
+        return copy.copy(theirs)
     for entry in (ours, theirs):
         if "failed" in entry:
             return copy.copy(entry)
+    if "seconds" not in ours or "seconds" not in theirs:  # one of them was only searched
+        return (ours | theirs) if "seconds" in theirs else (theirs | ours)
     count = ours["count"] + theirs["count"]
-    seconds = (ours["seconds"] * ours["count"] + theirs["seconds"] * scale * theirs["count"]) / count
+    seconds = (ours["seconds"] * ours["count"] + theirs["seconds"] * theirs["count"]) / count
     newer = max(ours, theirs, key=lambda entry: str(entry.get("date", "")))
     return newer | {"seconds": seconds, "count": count}
 
@@ -235,11 +282,28 @@ def _good_target(target: Any) -> bool:
 
 def _good_entry(entry: Any) -> bool:
     match entry:
+        case {"trace": trace} if not isinstance(trace, list) or not isinstance(entry.get("base"), str):
+            return False
         case {"failed": str()}:
             return True
         case {"seconds": float(seconds), "count": int(count)}:
             return math.isfinite(seconds) and seconds > 0 and count > 0
+        case {"trace": list(), "trials": int(), "alone": float()}:
+            return True
     return False
+
+
+def _prune(entries: dict[str, Entry], latest: str = "") -> None:
+    """Of what searches found and nobody timed yet, the last is kept: it stands for the most trials, and ``latest`` for as many."""
+    waiting = [name for name, entry in entries.items() if _waits(entry)]
+    last = max(waiting, key=lambda name: (entries[name]["trials"], name == latest), default="")
+    for name in waiting:
+        if name != last:
+            del entries[name]
+
+
+def _waits(entry: Entry) -> bool:
+    return "trace" in entry and not is_timed(entry)
 
 
 @contextlib.contextmanager

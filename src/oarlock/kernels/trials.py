@@ -30,13 +30,14 @@ class TrialError(Exception):
 @dataclass(frozen=True)
 class Variant:
     """A build of the model: its plan (workload → candidate), the artifact's file, what was asked for it (workload → candidates),
-    and the workload of each function.
+    the workload of each function, and the candidate that each was made by.
     """
 
     plan: Mapping[str, str]
     artifact: Path
     asked: Mapping[str, tuple[str, ...]]
     workloads: Mapping[str, str]
+    made: Mapping[str, str]
 
 
 class Processes:
@@ -91,7 +92,7 @@ def build(processes: Processes, job: Mapping[str, Any], plan: Mapping[str, str],
     if "error" in reply:
         raise TrialError(reply["error"])
     asked = {workload: tuple(names) for workload, names in reply["asked"].items()}
-    return Variant(plan, artifact, asked, reply["workloads"])
+    return Variant(plan, artifact, asked, reply["workloads"], reply["made"])
 
 
 class Runner:
@@ -102,6 +103,8 @@ class Runner:
         self._errors = self._folder / "stderr"
         arguments = ["time", str(artifact), str(inputs), str(threads)]
         self._process = processes.start(arguments, self._errors, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        assert self._process.stdout is not None
+        self._lines = Lines(self._process.stdout)
 
     def outputs(self, limit_s: float) -> dict[str, np.ndarray]:
         """What the model gives."""
@@ -127,13 +130,13 @@ class Runner:
         self.close()
 
     def _ask(self, request: dict[str, Any], limit_s: float) -> Any:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+        stdin = self._process.stdin
+        assert stdin is not None
         try:
             stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
             raise TrialError(_end(self._process, self._errors, "the model")) from None
-        line = _read_line(stdout, limit_s)
+        line = self._lines.next(limit_s)
         if line is None:
             raise TrialError(f"the model hung (over {limit_s:.0f} s)")
         if not line.endswith(b"\n"):
@@ -141,18 +144,26 @@ class Runner:
         return json.loads(line)
 
 
-def _read_line(pipe: IO[bytes], limit_s: float) -> bytes | None:
-    """The next line, without its end where the pipe ended; None when it took too long."""
-    end, line = time.monotonic() + limit_s, b""
-    while not line.endswith(b"\n"):
-        ready, _, _ = select.select([pipe], [], [], max(0.0, end - time.monotonic()))
-        if not ready:
-            return None
-        part = os.read(pipe.fileno(), 1 << 16)
-        if not part:
-            break
-        line += part
-    return line
+class Lines:
+    """The lines that a process writes."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe, self._rest = pipe, b""
+
+    def next(self, limit_s: float) -> bytes | None:
+        """The next line, without its end where the pipe ended; None when it took too long."""
+        end = time.monotonic() + limit_s
+        while b"\n" not in self._rest:
+            ready, _, _ = select.select([self._pipe], [], [], max(0.0, end - time.monotonic()))
+            if not ready:
+                return None
+            part = os.read(self._pipe.fileno(), 1 << 16)
+            if not part:
+                break
+            self._rest += part
+        line, found, rest = self._rest.partition(b"\n")
+        self._rest = rest
+        return line + found
 
 
 def _end(process: subprocess.Popen[bytes], errors: Path, what: str) -> str:

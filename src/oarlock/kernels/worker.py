@@ -1,9 +1,10 @@
-"""One trial of the contest in a process of its own, which may crash or hang: python -m oarlock.kernels.worker build|time …
+"""One trial of the contest in a process of its own, which may crash or hang: python -m oarlock.kernels.worker build|time|search …
 
 ``build JOB RESULT``: compile the pickled job's program with its plan; RESULT gets JSON: what was asked and is there, or the error.
 ``time ARTIFACT INPUTS.npz THREADS``: answer requests, one JSON document a line on stdin, by one on stdout each:
 {"outputs": path} runs once and saves the outputs; {"runs": n} gives the least time of a run; {"profile": n} those of functions and how
 often each is called.
+``search JOB``: see searcher.py.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import pickle
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InternalError, OarlockError
+
+if TYPE_CHECKING:
+    from .choice import Start
 
 
 def build(job_file: str, result_file: str) -> None:
@@ -30,16 +34,29 @@ def build(job_file: str, result_file: str) -> None:
     for module in job["imports"]:  # they register operators
         importlib.import_module(module)
     program = pickle.loads(Path(job["program"]).read_bytes())
-    choices = Choices.of_plan(job["plan"])
+    choices = Choices.of_plan(job["plan"], job.get("searched"))
+    if job.get("starts"):
+        choices.starts = {}
     try:
         target = targets.get(job["target"], **job["options"])
         artifact = compile_program(program, target, job["shapes"], choices)
         artifact.save(job["artifact"])
-        workloads = {name: kernel["workload"] for name, kernel in artifact.manifest["kernels"].items() if "workload" in kernel}
-        result: dict[str, Any] = {"asked": choices.asked, "workloads": workloads}
+        kernels = {name: kernel for name, kernel in artifact.manifest["kernels"].items() if "workload" in kernel}
+        workloads = {name: kernel["workload"] for name, kernel in kernels.items()}
+        made = {name: kernel["candidate"] for name, kernel in kernels.items()}
+        result: dict[str, Any] = {"asked": choices.asked, "workloads": workloads, "made": made}
+        if choices.starts:
+            Path(job["starts"]).write_bytes(pickle.dumps({w: _as_text(start) for w, start in choices.starts.items()}))
     except (OarlockError, InternalError) as error:
         result = {"error": str(error)}
     Path(result_file).write_text(json.dumps(result), encoding="utf-8")
+
+
+def _as_text(start: Start) -> tuple[str, str, str]:
+    """(the candidate, what a search starts from, what the candidate makes of it)"""
+    from ..compat_search import function_text
+
+    return start.base, function_text(start.function), function_text(start.made)
 
 
 def serve(artifact: str, inputs_file: str, threads: str) -> None:
@@ -82,5 +99,9 @@ if __name__ == "__main__":
     command, *rest = sys.argv[1:]
     if command == "build":
         build(*rest)
+    elif command == "search":
+        from .searcher import search
+
+        search(*rest)
     else:
         serve(*rest)

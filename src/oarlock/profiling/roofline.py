@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -164,9 +164,7 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
     notes = _notes(found, works, kernels)
     if peaks is None:
         notes.append("the machine was not measured: there are no rooflines")
-    # what a run touches: all weights, and what the largest kernel works on
-    touched = sum(w.get("weights") or 0 for w in works.values())
-    touched += max((w["read"] - w["weights"] + w["written"] for w in works.values() if _has_bytes(w)), default=0)
+    touched = _touched(works.values())
     everything = sum(t.seconds for t in found)
     rows = tuple(_row(t, works[t.name], kernels[t.name], everything, touched, peaks) for t in found)
     if fast := sum(1 for row in rows if row.reached is not None and row.reached > FASTER):
@@ -187,6 +185,30 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
         peaks=peaks,
         notes=tuple(notes),
     )
+
+
+def lost_seconds(kernels: Mapping[str, Mapping[str, Any]], times: Mapping[str, tuple[float, int]], peaks: Peaks | None) -> dict[str, float]:
+    """Kernel → the seconds of all its calls in a run over their roofline.
+
+    ``kernels``: of a manifest.  ``times``: (seconds, calls) of each in a run.  Where the roofline is not known (no peaks, dynamic dims),
+    all of a kernel's time counts.
+    """
+    found = {name: KernelTime(name, calls, seconds, seconds) for name, (seconds, calls) in times.items() if name in kernels}
+    works = {name: {} if (w := kernels[name].get("work", {})).get("symbols") else _work_of(t, w) for name, t in found.items()}
+    touched = _touched(works.values())
+    lost = {}
+    for name, kernel in found.items():
+        known = peaks is not None and _has_bytes(works[name])
+        least = _roofline(works[name], kernel.calls, touched, peaks)[0] if known and peaks else 0.0
+        lost[name] = max(kernel.seconds - least, 0.0)
+    return lost
+
+
+def _touched(works: Iterable[Mapping[str, Any]]) -> int:
+    """The bytes that a run touches: all weights, and what the largest kernel works on."""
+    works = list(works)
+    most = max((w["read"] - w["weights"] + w["written"] for w in works if _has_bytes(w)), default=0)
+    return most + sum(w.get("weights") or 0 for w in works)
 
 
 def _placed(session: Session, name: str, array: Any) -> Any:

@@ -76,7 +76,7 @@ class Artifact:
 
     @property
     def runtime(self) -> dict[str, Any]:
-        """How the library wants to be loaded: device (DLPack's name), machine, threads."""
+        """How the library wants to be loaded: device (DLPack's name), machine, threads, and the kernel libraries that it calls, if any."""
         return self.manifest.get("runtime", {})
 
     @property
@@ -247,9 +247,10 @@ def _check_manifest(manifest: Any) -> dict[str, Any]:
     runtime = manifest.get("runtime", {})
     if not isinstance(manifest.get("target", "cpu"), str) or not isinstance(runtime, dict):
         raise ArtifactError("the manifest is damaged: the target is not a name, or its runtime options are no table")
-    features = runtime.get("features", [])
-    if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
-        raise ArtifactError("the manifest is damaged: the CPU features are no list of names")
+    for key, what in (("features", "CPU features"), ("libraries", "kernel libraries")):
+        names = runtime.get(key, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ArtifactError(f"the manifest is damaged: the {what} are no list of names")
     return manifest
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ArtifactError, InputError, OarlockError, TargetError
-from . import dtypes, ffi, pool, tvm_runtime
+from . import dtypes, ffi, libraries, pool, tvm_runtime
 from .artifact import ALIGNMENT, Artifact
 from .machine import allow_tile_registers, cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
@@ -68,6 +68,8 @@ class Session:
         self._gpu = _gpu(artifact)
         # From here on self.artifact keeps the weights' memory alive for the VM.
         module = tvm_runtime.load_module(artifact.library, artifact.path or "the artifact's library")
+        for name in artifact.runtime.get("libraries", []):
+            libraries.open_for(module, name, artifact.path)
         try:
             self._vm: ffi.Object | None = ffi.module_function(module, "vm_load_executable")()
             on_gpu = (ffi.CUDA, self._gpu.device.number, _POOLED_ALLOCATOR) if self._gpu else ()

@@ -7,9 +7,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import TargetError
-from .base import Notes, Refusal, Stage, Target
+from .base import Notes, Refusal, Search, Stage, Target
 
-__all__ = ["Notes", "Refusal", "Stage", "Target", "get", "names"]
+__all__ = ["Notes", "Refusal", "Search", "Stage", "Target", "get", "names"]
 
 ENTRY_POINTS = "oarlock.targets"
 _BUILT_IN = {"cpu": "oarlock.targets.cpu:CpuTarget", "cuda": "oarlock.targets.cuda:CudaTarget"}

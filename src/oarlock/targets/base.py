@@ -7,7 +7,7 @@ A target is one folder here, or a package of its own that names a ``Target`` sub
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +17,7 @@ from ..kernels import Choices
 
 if TYPE_CHECKING:
     import tvm
+    from tvm import s_tir, tirx
 
     from ..rules.weights import Weights
 
@@ -45,6 +46,22 @@ class Stage:
 
     name: str
     run: Callable[[tvm.IRModule, Notes], tvm.IRModule]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How MetaSchedule looks for schedules of a target's kernels: ``lanes`` of its vectors (float32), ``threads`` (1: no parallel loops).
+
+    ``finish``: what becomes of a scheduled kernel before it is compiled.
+    ``spaces``: schedules of a kernel whose numbers are sampled, to search among; where there are none, MetaSchedule's own rules make them.
+    ``fits``: whether such a schedule, with its numbers, is worth a trial.
+    """
+
+    lanes: int
+    threads: int
+    finish: Callable[[tirx.PrimFunc], tirx.PrimFunc]
+    spaces: Callable[[s_tir.Schedule], list[s_tir.Schedule]]
+    fits: Callable[[s_tir.Schedule], bool]
 
 
 class Target(ABC):
@@ -95,6 +112,14 @@ class Target(ABC):
         which its time in a model is known for a record.
         """
 
+    @property
+    def search(self) -> Search | None:
+        """How kernels are searched for on this machine; None (the default): they are not.
+
+        A target that has this puts into ``choices.starts`` what a search of each workload starts from, and replays what was found.
+        """
+        return None
+
     def program_stages(self, weights: Weights) -> list[Stage]:
         """Rewrites of the whole program, when kernels are final and ``main`` takes (inputs…, weights…): none by default.
 
@@ -117,6 +142,10 @@ class Target(ABC):
 
         Raises TargetError when a tool that the target needs is missing or fails.
         """
+
+    def libraries_of(self, schedules: Collection[str]) -> list[str]:
+        """The kernel libraries (runtime/libraries.py) that kernels of these schedules call: none by default."""
+        return []
 
     @property
     @abstractmethod

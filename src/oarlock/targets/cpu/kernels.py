@@ -88,6 +88,7 @@ def _note(kind: str, tile: Tile, workload: str) -> dict[str, Any]:
     return {ATTRIBUTE: tile.annotation(kind), WORKLOAD: workload, CANDIDATE: tile.name}
 
 
+GEOMETRY = "oarlock.window"  # block annotation: kernel, strides, padding and dilation
 SHORT, LONG = 256, 1024  # a sum of LONG products and more is made of sums of about SHORT: its rounding errors add up less
 
 
@@ -186,6 +187,16 @@ class Window:
         ):
             sizes.append(_simple((size + (before + after - (k - 1) * d - 1)) // s + 1))
         return sizes[0], sizes[1]
+
+    def annotation(self) -> list[int]:
+        """The window as a block annotation; ``read`` is its inverse."""
+        return [*self.kernel, *self.strides, *self.padding, *self.dilation]
+
+    @staticmethod
+    def read(annotation: Sequence[Any]) -> Window:
+        """The window of an annotation."""
+        kh, kw, sh, sw, top, left, bottom, right, dh, dw = map(int, annotation)
+        return Window((kh, kw), (sh, sw), (top, left, bottom, right), (dh, dw))
 
     @property
     def joined(self) -> bool:
@@ -324,6 +335,8 @@ def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window,
     oh, ow = window.out(h, w)
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
     channels = weights.shape[2]
+    if tile.direct:
+        return _depthwise_direct(x, weights, multiplier, window, tile, workload)
     # rows of input as long as whole tiles need: then neighbouring places read neighbours, and share what they read
     padded = _padded(x, window, wide=True, width=(_tiles(ow, tile.rows) * tile.rows - 1) * sw + ((kw - 1) * dw + 1))
     r, s = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, kw), name="s")
@@ -341,6 +354,35 @@ def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window,
         ),
         name="tile_acc",
         attrs=_note("depthwise", tile, workload),
+    )
+    return te.compute(
+        (n, oh, ow, channels),
+        lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
+        name="tile_out",
+    )
+
+
+def _depthwise_direct(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
+    """``depthwise`` without a copy of ``x`` that has its padding: schedule/borders.py decides its tests of lines and of places."""
+    n, h, w, _ = x.shape
+    oh, ow = window.out(h, w)
+    (kh, kw), (sh, sw), (dh, dw), (top, left, _, _) = window.kernel, window.strides, window.dilation, window.padding
+    channels = weights.shape[2]
+    r, s = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, kw), name="s")
+
+    def term(b: Dim, i: Dim, wt: Dim, ot: Dim, wi: Dim, oi: Dim) -> Dim:
+        o = ot * tile.columns + oi
+        line, place = i * sh + r * dh - top, (wt * tile.rows + wi) * sw + s * dw - left
+        value = dots.wide(x(b, line, place, o // multiplier))
+        zero = tirx.const(0, str(value.ty))
+        inside = te.all(line >= 0, line < h, place >= 0, place < w)
+        return te.sum(te.if_then_else(inside, value, zero) * weights[r, s, o], axis=[r, s])
+
+    acc = te.compute(
+        (n, oh, _tiles(ow, tile.rows), _tiles(channels, tile.columns), tile.rows, tile.columns),
+        term,
+        name="tile_acc",
+        attrs=_note("depthwise", tile, workload) | {GEOMETRY: window.annotation()},
     )
     return te.compute(
         (n, oh, ow, channels),

@@ -18,7 +18,7 @@ from ... import compat
 from ...kernels import Choices
 from ...rules.rewriting import rewrite_functions
 from ...runtime.dtypes import numpy_dtype
-from . import amx, dots, kernels, workloads
+from . import amx, dots, kernels, onednn, winograd, workloads
 from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
 from .kernels import Window
 from .machine import Machine
@@ -160,7 +160,8 @@ class _Rules:
         x = self._operand(f, value, "nhwc", operand)
         data, dtype = known_dims(x), _sums(weights)
         rows = width if isinstance(width, int) else UNKNOWN_ROWS
-        macs = workloads.work(*window.out(data[1], data[2]), data[0], kh, kw, i, o)
+        out = window.out(data[1], data[2])
+        macs = workloads.work(*out, data[0], kh, kw, i, o)
         stride = data[3] * window.strides[1]
         group = dots.GROUP.get(operand, 1)
         if extra := -i % group:
@@ -173,17 +174,33 @@ class _Rules:
         if groups > 1:
             tiles = [t for t in tiles if not t.ragged] or [_tile_of(o // groups, width, self.machine, dtype, group)]
         workload = workloads.convolution("conv2d", operand, data, o, window, groups)
-        strips = amx.strips(weights, kw if window.joined else 1, group, padded)
-        if groups == 1:
-            tiles = self._strip_tiles(operand, (data[0], *window.out(data[1], data[2])), o, strips.shape, macs) + tiles
-        tile = self.choices.pick(workload, by_name(tiles))
-        if tile.strip:
-            packed = self._pack(strips, tile, operand)
-            made = f.te(lambda x_, w_: kernels.strip_convolution(x_, w_, o, window, tile, workload), x, packed, name="conv2d")
+        if groups == 1 and group > 1:
+            strips = amx.strips(weights, kw if window.joined else 1, group, padded)
+            tiles = self._strip_tiles(operand, (data[0], *out), o, strips.shape, macs) + tiles
+        ways = self._ways(tiles, winograd.Job(data[0], *out, i, o), operand, groups, window)
+        way = self.choices.pick(workload, onednn.among(ways, self.machine, operand, (*data, *out)))
+        if isinstance(way, onednn.Call):
+            return {"nhwc": self._by_onednn(f, x, weights, groups, window, way, workload)}
+        if isinstance(way, winograd.Winograd):
+            packed = self._pack(winograd.transformed(weights, way.m), way.tile, operand)
+            return {"nhwc": f.te(lambda x_, w_: winograd.convolution(x_, w_, o, window, way, workload), x, packed, name="conv2d")}
+        if way.strip:
+            packed = self._pack(strips, way, operand)
+            made = f.te(lambda x_, w_: kernels.strip_convolution(x_, w_, o, window, way, workload), x, packed, name="conv2d")
         else:
-            packed = self._pack(weights, tile, operand)
-            made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, tile, workload), x, packed, name="conv2d")
+            packed = self._pack(weights, way, operand)
+            made = f.te(lambda x_, w_: kernels.convolution(x_, w_, o, groups, window, way, workload), x, packed, name="conv2d")
         return {"rows1" if len(known_dims(made)) == 2 else "nhwc": self._unbiased(f, made, weights, operand)}
+
+    def _ways(self, tiles: list[Tile], job: winograd.Job, operand: str, groups: int, window: Window) -> dict[str, Tile | winograd.Winograd]:
+        """Candidates: the direct kernel in ``tiles``, and Winograd's."""
+        direct: list[Tile | winograd.Winograd] = [*tiles]
+        if not winograd.applies(operand, job, groups, window):
+            return {way.name: way for way in direct}
+        others, better = winograd.candidates(job, self.machine)
+        # the best of both, then some of the others: the first few are tried before the rest
+        heads = [others[0], direct[0]] if better else [direct[0], others[0]]
+        return {way.name: way for way in (*heads, *others[1:3], *direct[1:], *others[3:])}
 
     def _depthwise(self, f: Forms, data: relax.Expr, w: np.ndarray, multiplier: int, window: Window, out: list) -> dict | None:
         channels, dtype = w.shape[0], str(w.dtype)
@@ -194,9 +211,19 @@ class _Rules:
         whole = workloads.work(*known_dims(x)) * w.itemsize <= L2_BYTES or 2 * window.kernel[0] >= 5 * window.strides[0]
         tiles = depthwise_tiles(width, channels, self.machine, dtype, macs, any(window.padding), whole)
         workload = workloads.convolution("depthwise", str(x.ty.dtype), known_dims(x), channels, window, channels // multiplier)
-        tile = self.choices.pick(workload, by_name(tiles))
-        packed = compat.constant(np.ascontiguousarray(w[:, 0].transpose(1, 2, 0)))
+        weights, operand = np.ascontiguousarray(w[:, 0].transpose(1, 2, 0)), str(x.ty.dtype)
+        tile = self.choices.pick(workload, onednn.among(by_name(tiles), self.machine, operand, (*known_dims(x), *out)))
+        if isinstance(tile, onednn.Call):
+            return {"nhwc": self._by_onednn(f, x, weights[:, :, None], channels // multiplier, window, tile, workload)}
+        packed = compat.constant(weights)
         return {"nhwc": f.te(lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile, workload), x, packed, name="depthwise")}
+
+    def _by_onednn(
+        self, f: Forms, x: relax.Expr, weights: np.ndarray, groups: int, window: Window, call: onednn.Call, workload: str
+    ) -> relax.Var:
+        """``x`` in NHWC by weights [KH, KW, I/groups, O]."""
+        plain = compat.constant(weights)
+        return f.te(lambda x_, w_: onednn.convolution(x_, w_, groups, window, call, workload), x, plain, name="conv2d")
 
     def conv2d_transpose(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """As one convolution that makes the stride × stride results of a place as channels, and a shuffle that spreads them."""
@@ -259,10 +286,11 @@ class _Rules:
         rows_, macs = m if isinstance(m, int) else likely, workloads.work(m, depth, columns)
         tiles = product_tiles(rows_, columns, self.machine, dtype, depth, depth=(depth,), macs=macs, group=dots.GROUP.get(operand, 1))
         workload = workloads.product(operand, m, depth, columns)
-        group = dots.GROUP.get(operand, 1)
         tiles = self._strip_tiles(operand, (m,), columns, (depth, columns), macs) + tiles
-        tile = self.choices.pick(workload, by_name(tiles))
-        packed = self._pack(amx.deep(weights, group) if tile.strip else weights, tile, operand)
+        tile = self.choices.pick(workload, onednn.among(by_name(tiles), self.machine, operand, (m, depth, columns)))
+        if isinstance(tile, onednn.Call):
+            return f.te(lambda a, w: onednn.product(a, w, tile, workload), rows, compat.constant(weights), name="product")
+        packed = self._pack(amx.deep(weights, dots.GROUP.get(operand, 1)) if tile.strip else weights, tile, operand)
         made = f.te(lambda a, w: kernels.product(a, w, columns, tile, workload), rows, packed, name="product")
         return self._unbiased(f, made, weights, operand)
 

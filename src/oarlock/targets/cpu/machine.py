@@ -20,6 +20,7 @@ class Machine:
     ``halves``: whether it works on a vector of full width in two halves, so that one of half the width takes half the time.
     ``flushes``: whether it computes with denormal numbers slowly, and can take them as 0 (state.py).
     ``tile_registers``: the narrow operands that it has tile registers for (amx.py).
+    ``libraries``: the kernel libraries that may be candidates.
     """
 
     vector_bits: int
@@ -29,6 +30,7 @@ class Machine:
     tile_registers: frozenset[str] = frozenset()
     flushes: bool = False
     halves: bool = False
+    libraries: tuple[str, ...] = ()
 
     @staticmethod
     def of(target: tvm.target.Target, threads: int, precision: str, without: frozenset[str] = frozenset()) -> Machine:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ from ... import compat
 from ...errors import TargetError
 from ...kernels import Choices
 from ...rules.weights import Weights
+from ...runtime.libraries import KNOWN
 from ...runtime.machine import cpu_features, default_threads
-from ..base import Notes, Refusal, Stage, Target
-from . import dots
+from ..base import Notes, Refusal, Search, Stage, Target
+from . import dots, onednn
 from .aot import Dynamic, NotStatic, compile_ahead
 from .layout import rewrite_layouts
 from .machine import Machine
 from .rows import rewrite_rows
-from .schedule import schedule_module
+from .schedule import finish_searched, schedule_module, space
 
 ANNOUNCE = "oarlock_loop"  # the function of threads.c that parallel loops call first
 _THREADS = Path(__file__).with_name("threads.c")
@@ -69,6 +71,8 @@ class CpuTarget(Target):
     ``precision``: "float32"; "bfloat16" for products and convolutions of float32 tensors on operands rounded to bfloat16, summed in
     float32 (faster, less exact; needs AVX512-BF16); "int8" for those of quantised models on their integers (needs AVX-VNNI), which
     "float32" computes as Paddle does, on floats that hold integers.  Both use AMX where the CPU has it.
+    ``libraries``: names of the kernel libraries whose kernels may be chosen where measurements say so, and the library is installed:
+    "onednn", or "none"; a model that got such a kernel needs the library where it runs.
     ``executor``: "aot" makes one native function of a model whose sizes follow from its inputs' (others stay VM programs), "vm" never, so
     that a profile sees each kernel.  ``cxx``: the compiler driver that links the shared library; default: $CXX, then the first found
     in PATH.
@@ -84,6 +88,7 @@ class CpuTarget(Target):
         mtriple: str = "",
         mattr: tuple[str, ...] | str = (),
         precision: str = "float32",
+        libraries: Sequence[str] | str = ("onednn",),
         executor: str = "aot",
         cxx: str = "",
     ) -> None:
@@ -96,7 +101,7 @@ class CpuTarget(Target):
         if precision not in dots.PRECISIONS:
             known = ", ".join(f'"{p}"' for p in dots.PRECISIONS)
             raise TargetError(f"precision must be one of {known}, not {precision!r}", where="target cpu")
-        self.threads, self.executor, self.precision = threads, executor, precision
+        self.threads, self.executor, self.precision, self.libraries = threads, executor, precision, _names(libraries)
         triple = mtriple or compat.llvm_host_triple()
         cpu = compat.llvm_host_cpu() if mcpu == "native" else mcpu
         if not compat.llvm_knows_cpu(cpu, triple):
@@ -118,7 +123,11 @@ class CpuTarget(Target):
         # LLVM tells what the CPU has; what the system lets programs use may be less
         here = cpu_features() if mcpu == "native" and not mtriple else frozenset(_TILE_NAMES.values())
         missing = frozenset(feature for feature, name in _TILE_NAMES.items() if name not in here)
-        self.machine = Machine.of(self._tvm_target, threads, precision, missing)
+        machine = Machine.of(self._tvm_target, threads, precision, missing)
+        # where another machine's code is made, its libraries are not here
+        wanted = triple == compat.llvm_host_triple() and "onednn" in self.libraries
+        self._onednn = onednn.headers() if wanted else None
+        self.machine = replace(machine, libraries=("onednn",)) if self._onednn else machine
         narrow = self.machine.narrow
         if narrow and not set(narrow.features) & compat.llvm_features(self._tvm_target):
             raise TargetError(
@@ -135,6 +144,7 @@ class CpuTarget(Target):
             "mtriple": self.mtriple,
             "mattr": list(self.mattr),
             "precision": self.precision,
+            "libraries": list(self.libraries),
             "executor": self.executor,
         }
 
@@ -157,6 +167,9 @@ class CpuTarget(Target):
         machine = (self.mtriple or compat.llvm_host_triple()).split("-")[0]
         return {"device": "cpu", "machine": machine, "threads": self.threads, "features": features}
 
+    def libraries_of(self, schedules: Collection[str]) -> list[str]:
+        return [name for name in self.machine.libraries if name in schedules]
+
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         return []  # everything that Relax can say compiles for a CPU; packed functions are checked by the pipeline
 
@@ -164,7 +177,8 @@ class CpuTarget(Target):
     def record_key(self) -> tuple[str, str]:
         features = "".join(f" {feature}" for feature in self.mattr)
         machine, way = self.machine, "serial" if self.threads == 1 else "parallel"
-        family = f"{self.name} {machine.vector_bits} bits x {machine.registers} {way}"
+        halves = " in halves" if machine.halves else ""
+        family = f"{self.name} {machine.vector_bits} bits{halves} x {machine.registers} {way}"
         return f"{self.name} {self.mcpu}{features} threads={self.threads}", family
 
     @property
@@ -187,6 +201,17 @@ class CpuTarget(Target):
 
         return [Stage("cpu-schedule", schedule)]
 
+    @property
+    def search(self) -> Search:
+        machine = self.machine
+        return Search(
+            lanes=machine.lanes("float32"),
+            threads=self.threads,
+            finish=lambda function: finish_searched(function, machine),
+            spaces=lambda schedule: space.schedules(schedule, machine),
+            fits=lambda schedule: space.fits(schedule, machine),
+        )
+
     def program_stages(self, weights: Weights) -> list[Stage]:
         def ahead_of_time(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
             try:
@@ -208,7 +233,7 @@ class CpuTarget(Target):
         compiler = self.compiler()
         path = directory / "library.so"
         try:
-            executable.export_library(str(path), fcompile=_linker(compiler))
+            executable.export_library(str(path), fcompile=_linker(compiler, self._onednn))
         except subprocess.CalledProcessError as e:
             text = e.output.decode(errors="replace") if isinstance(e.output, bytes) else str(e.output)
             raise TargetError(f"{compiler} failed to link the library:\n{text.strip()}", where="target cpu") from e
@@ -227,14 +252,36 @@ class CpuTarget(Target):
         )
 
 
-def _linker(compiler: str) -> Any:
-    """What export_library calls with (output, object files, …): links without TVM's own search for a compiler."""
+def _linker(compiler: str, headers: Path | None) -> Any:
+    """What export_library calls with (output, object files, …): links without TVM's own search for a compiler.
+
+    ``headers``: oneDNN's, for the binding of kernels that call it.
+    """
 
     def link(output: str, objects: list[str], **_: Any) -> None:
-        command = [compiler, "-shared", "-fPIC", "-O2", "-o", output, *objects]
-        if any(ANNOUNCE.encode() in Path(name).read_bytes() for name in objects):
+        more: list[str] = []
+        if headers and any(onednn.SYMBOL.encode() in Path(o).read_bytes() for o in objects):
+            binding = f"{output}.onednn.o"
+            _run(onednn.compile_command(compiler, headers, binding))
+            more = [binding, "-ldl", "-lpthread"]  # these were no part of the C library before glibc 2.34
+        if any(ANNOUNCE.encode() in Path(o).read_bytes() for o in objects):
             # last: -x, for drivers that would take it for C++, holds for all that follows
-            command += ["-pthread", "-std=gnu11", "-x", "c", str(_THREADS)]
-        subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            more += ["-pthread", "-std=gnu11", "-x", "c", str(_THREADS)]
+        _run([compiler, "-shared", "-fPIC", "-O2", "-o", output, *objects, *more])
 
     return link
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _names(libraries: Sequence[str] | str) -> tuple[str, ...]:
+    """The kernel libraries that an option names."""
+    names = tuple(filter(None, libraries.split(","))) if isinstance(libraries, str) else tuple(libraries)
+    if names == ("none",):
+        return ()
+    if unknown := [name for name in names if name not in KNOWN]:
+        what = f'libraries must be "none" or of {", ".join(KNOWN)}, not {", ".join(map(str, unknown))}'
+        raise TargetError(what, where="target cpu, option libraries")
+    return names

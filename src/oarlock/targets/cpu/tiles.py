@@ -42,6 +42,7 @@ class Tile:
     ``unroll``: steps of the innermost reduction loop that are written out.
     ``parallel``: the outer loops run on all threads.
     ``whole``: a padded input is padded as a whole first, not row by row as its rows are needed (panels need it anyway).
+    ``direct``: a padded input is not copied at all: what lies outside is left out (schedule/borders.py); for depthwise convolutions.
     ``group``: elements of the depth that one step of the sum takes (dots.py).
     ``strip``: rows of a tile register (amx.py); 0: sums are in vector registers.
     """
@@ -56,6 +57,7 @@ class Tile:
     whole: bool = False
     group: int = 1
     strip: int = 0
+    direct: bool = False
 
     @property
     def name(self) -> str:
@@ -64,20 +66,22 @@ class Tile:
         words = [f"amx {size}/{self.strip}" if self.strip else f"{size}/{self.lanes}", "panels" if self.panels else "rows"]
         words += [f"unroll{self.unroll}"] if self.unroll > 1 else []
         words += ["whole"] if self.whole and not self.strip else []
+        words += ["direct"] if self.direct else []
         words += ["parallel"] if self.parallel else []
         return " ".join(words)
 
     def annotation(self, kind: str) -> list[str | int]:
         """The tile as a block annotation; ``read`` is its inverse."""
         flags = (self.ragged, self.panels, self.unroll, self.parallel, self.whole)
-        return [kind, self.rows, self.columns, self.lanes, *map(int, flags), self.group, self.strip]
+        return [kind, self.rows, self.columns, self.lanes, *map(int, flags), self.group, self.strip, int(self.direct)]
 
     @staticmethod
     def read(annotation: Sequence[Any]) -> tuple[str, Tile]:
         """The kernel's kind and tile."""
         kind, *numbers = annotation
-        rows, columns, lanes, ragged, panels, unroll, parallel, whole, group, strip = map(int, numbers)
-        return str(kind), Tile(rows, columns, lanes, bool(ragged), bool(panels), unroll, bool(parallel), bool(whole), group, strip)
+        rows, columns, lanes, ragged, panels, unroll, parallel, whole, group, strip, direct = map(int, numbers)
+        flags = bool(ragged), bool(panels), unroll, bool(parallel), bool(whole), group, strip, bool(direct)
+        return str(kind), Tile(rows, columns, lanes, *flags)
 
 
 def by_name(tiles: Iterable[Tile]) -> dict[str, Tile]:
@@ -214,10 +218,11 @@ def depthwise_tiles(
     full = machine.lanes(dtype)
     lanes = next((n for n in (full, full // 2, full // 4, full // 8) if n > 1 and channels % n == 0), 1)
     vectors = [v for v in (2, 1, 4) if channels % (lanes * v) == 0]
-    best, *others = _depthwise_rows(UNKNOWN_ROWS if width is None else (width,))
+    best, *others = _depthwise_rows(UNKNOWN_ROWS if width is None else (width,), vectors[0] if vectors else 1, machine)
     parallel = machine.threads > 1 and macs >= PARALLEL_DEPTHWISE
     first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel, whole=padded and whole) for v in vectors]
-    out = [first]
+    out = [replace(first, whole=False, direct=True)] if padded else []
+    out += [first]
     out += [replace(first, parallel=not parallel)] if machine.threads > 1 else []
     # by panels: the rows of input that one panel of channels needs stay in the first-level cache
     panels = [replace(t, panels=True, whole=padded) for t in (first, *wider)] if channels > first.columns else []
@@ -229,8 +234,14 @@ def depthwise_tiles(
     return [t for t in dict.fromkeys(out) if t.rows * (t.columns // t.lanes) + t.columns // t.lanes < machine.registers]
 
 
-def _depthwise_rows(widths: tuple[int, ...]) -> list[int]:
-    def cost(rows: int) -> float:
-        return sum(-(-w // rows) * rows * (1 + 1 / rows) / max(w, 1) for w in widths)
+def _depthwise_rows(widths: tuple[int, ...], vectors: int, machine: Machine) -> list[int]:
+    """Rows of a tile of ``vectors``, the cheapest first."""
+    most = 8 if machine.halves or machine.registers < 32 else 20 // vectors if vectors > 1 else 16
+    # each sum waits 4 cycles for the one before it, and two are begun in a cycle: fewer than 12 in all leave gaps
+    sums = 1 if machine.halves else 12
 
-    return sorted(range(1, min(max(*widths, 1), 8) + 1), key=lambda r: (cost(r), -r))
+    def cost(rows: int) -> float:
+        gaps = max(1.0, sums / (rows * vectors))
+        return sum(-(-w // rows) * rows * (gaps + 1 / rows) / max(w, 1) for w in widths)
+
+    return sorted(range(1, min(max(*widths, 1), most) + 1), key=lambda r: (cost(r), -r))

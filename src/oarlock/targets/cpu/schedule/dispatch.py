@@ -15,13 +15,16 @@ from ...base import Notes
 from .. import dots
 from ..elementary import expand
 from ..machine import Machine
-from . import columns, generic, rows, tiled
+from ..onednn import schedule as onednn
+from . import columns, generic, rows, searched, tiled, winograd
 
 Schedule = Callable[[tirx.PrimFunc, Machine], tirx.PrimFunc | None]
 
 # the most special first; a schedule gives None for a kernel that is not its kind
 _LIBRARY: list[tuple[str, Schedule]] = [
+    ("onednn", onednn.schedule),
     ("tiled", tiled.schedule),
+    ("winograd", winograd.schedule),
     ("rows", rows.schedule),
     ("columns", columns.schedule),
     ("generic", generic.schedule),
@@ -43,15 +46,27 @@ def schedule_module(mod: tvm.IRModule, machine: Machine, choices: Choices, notes
 def _schedule(name: str, function: tirx.PrimFunc, machine: Machine, choices: Choices, notes: Notes) -> tirx.PrimFunc:
     kind, scheduled = _first(name, function, machine, notes)
     scheduled = _finish(scheduled, machine).with_attr(SCHEDULE, kind)
-    if WORKLOAD in scheduled.attrs or kind == "none":
-        return scheduled  # chosen already, as the layout of its weights was
+    if kind == "none":
+        return scheduled
+    if WORKLOAD not in scheduled.attrs:  # else it is chosen already, as the layout of its weights was
+        scheduled = _choose(name, function, kind, scheduled, machine, choices)
+    return searched.replace(name, function, scheduled, machine, choices, lambda found: finish_searched(found, machine), notes)
+
+
+def _choose(name: str, function: tirx.PrimFunc, kind: str, scheduled: tirx.PrimFunc, machine: Machine, choices: Choices) -> tirx.PrimFunc:
     candidates = {"rule": scheduled}
     if machine.threads > 1 and compat.has_parallel_loops(scheduled):
         alone = _first(name, function, replace(machine, threads=1), Notes())[1]
         candidates["serial"] = _finish(alone, machine).with_attr(SCHEDULE, kind)
     workload = f"{kind} {compat.structural_name(function)}"
     chosen = choices.pick(workload, candidates)
-    return chosen.with_attrs({WORKLOAD: workload, CANDIDATE: choices.picked[workload]})
+    base = next(candidate for candidate, made in candidates.items() if made is chosen)
+    return chosen.with_attrs({WORKLOAD: workload, CANDIDATE: base})
+
+
+def finish_searched(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
+    """What becomes of a kernel that a search scheduled, before it is compiled."""
+    return _finish(searched.registers(function), machine)
 
 
 def _finish(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:

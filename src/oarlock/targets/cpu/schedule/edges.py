@@ -43,9 +43,9 @@ def _stored(row: tirx.For, tile: Tile, columns: int | None) -> tirx.Stmt:
     result = loops[-1].body
     if not isinstance(result, s_tir.SBlockRealize) or isinstance(result.predicate, tirx.IntImm):
         return row
-    tests = _conjuncts(result.predicate)
+    tests = conjuncts(result.predicate)
     if columns is None:
-        return tirx.IfThenElse(_last(tests, loops), _nest(loops, _always(result)), _fresh(row))
+        return tirx.IfThenElse(_last(tests, loops), _nest(loops, _always(result)), fresh(row))
     column, index = loops[1], str(loops[1].loop_var.ty.dtype)
     vector, lane = tirx.Var("vector", index), tirx.Var("lane", index)
     zero, lanes = tirx.const(0, index), tirx.const(tile.lanes, index)
@@ -57,19 +57,19 @@ def _stored(row: tirx.For, tile: Tile, columns: int | None) -> tirx.Stmt:
     across = [_with(t, place) for t in tests if blocks.uses(t, column.loop_var)]
     line = _nest([together], whole)
     if across:
-        line = tirx.IfThenElse(_last(across, [together]), line, _fresh(_end(whole, across, together, tail_lanes(columns, tile.lanes))))
+        line = tirx.IfThenElse(_last(across, [together]), line, fresh(_end(whole, across, together, tail_lanes(columns, tile.lanes))))
     line = _nest([vectors], line)
     inside, ends = _nest([row, vectors, together], whole), _nest([row], line)
     if down:
-        some = _nest([_serial(row)], tirx.IfThenElse(_all(down), line, None))
-        ends = tirx.IfThenElse(_last(down, [row]), ends, _fresh(some)) if across else some
-    return tirx.IfThenElse(_last(tests, [row, column]), inside, _fresh(ends))
+        some = _nest([_serial(row)], tirx.IfThenElse(all_of(down), line, None))
+        ends = tirx.IfThenElse(_last(down, [row]), ends, fresh(some)) if across else some
+    return tirx.IfThenElse(_last(tests, [row, column]), inside, fresh(ends))
 
 
 def _end(whole: s_tir.SBlockRealize, tests: list[Any], lanes: tirx.For, narrow: int) -> tirx.Stmt:
     """A vector of results that the tests let in a part of: in vectors of ``narrow`` lanes, each of which is in or out."""
     if narrow == 1:
-        return _nest([_serial(lanes)], s_tir.SBlockRealize(whole.iter_values, _all(tests), whole.block))
+        return _nest([_serial(lanes)], s_tir.SBlockRealize(whole.iter_values, all_of(tests), whole.block))
     index = str(lanes.loop_var.ty.dtype)
     part, lane, count = tirx.Var("part", index), tirx.Var("lane", index), tirx.const(narrow, index)
     parts = tirx.For(part, lanes.min, tirx.const(int(lanes.extent) // narrow, index), tirx.ForKind.UNROLLED, lanes)
@@ -79,11 +79,13 @@ def _end(whole: s_tir.SBlockRealize, tests: list[Any], lanes: tirx.For, narrow: 
     return _nest([parts], tirx.IfThenElse(_last(tests, [few]), _nest([few], _with(whole, place)), None))
 
 
-def _conjuncts(test: Any) -> list[Any]:
-    return [*_conjuncts(test.a), *_conjuncts(test.b)] if isinstance(test, tirx.And) else [test]
+def conjuncts(test: Any) -> list[Any]:
+    """What all must hold for ``test`` to hold."""
+    return [*conjuncts(test.a), *conjuncts(test.b)] if isinstance(test, tirx.And) else [test]
 
 
-def _all(tests: list[Any]) -> Any:
+def all_of(tests: list[Any]) -> Any:
+    """Whether all tests (at least one) hold."""
     first, *others = tests
     for test in others:
         first = tirx.And(first, test)
@@ -92,7 +94,7 @@ def _all(tests: list[Any]) -> Any:
 
 def _last(tests: list[Any], loops: list[tirx.For]) -> Any:
     """The tests in the last iteration: they say that an index is below an end, so they then hold in all."""
-    return _all([_with(t, {loop.loop_var: loop.extent - 1 for loop in loops}) for t in tests])
+    return all_of([_with(t, {loop.loop_var: loop.extent - 1 for loop in loops}) for t in tests])
 
 
 def _with(node: Any, values: Mapping[ir.Var, Any]) -> Any:
@@ -113,7 +115,7 @@ def _serial(loop: tirx.For) -> tirx.For:
     return tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.SERIAL, loop.body)
 
 
-def _fresh(statement: tirx.Stmt) -> tirx.Stmt:
+def fresh(statement: tirx.Stmt) -> tirx.Stmt:
     """A copy whose variables are its own."""
     bound: list[ir.Var] = []
     found = [

@@ -8,10 +8,11 @@ from tvm import s_tir, tirx
 
 from ....kernels.choice import CANDIDATE, WORKLOAD
 from .. import amx, dots
+from ..kernels import GEOMETRY, Window
 from ..machine import Machine
 from ..state import flush_denormals
 from ..tiles import ATTRIBUTE, Tile
-from . import blocks, edges
+from . import blocks, borders, edges
 
 _REDUCES = {"product": 1, "batch_product": 1, "convolution": 3, "strips": 3, "depthwise": 2}  # kind → loops of a sum, groups aside
 
@@ -27,6 +28,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     acc = accumulators[0]
     position = [sch.get(b).name_hint for b in leaves].index(sch.get(acc).name_hint)
     kind, tile = Tile.read(sch.get(acc).annotations[ATTRIBUTE])
+    geometry = sch.get(acc).annotations.get(GEOMETRY)
     named = {key: str(sch.get(acc).annotations[key]) for key in (WORKLOAD, CANDIDATE)}
     before, after = leaves[:position], leaves[position + 1 :]
     total = after.pop(0) if sch.get(after[0]).name_hint == "tile_sum" else None
@@ -59,6 +61,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     else:
         lane = _inner(sch, acc, kind, tile)
         sch.unroll(row_in)
+        taps = sch.get(sch.get_loops(acc)[len(sch.get_loops(acc)) - 5]).loop_var
     if not ragged:
         column_vector, column_lane = sch.split(column_in, [None, tile.lanes])
         sch.unroll(column_vector)
@@ -69,6 +72,11 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     if tile.group > 1 and not tile.strip:  # last: the block is another one afterwards
         sch.tensorize(lane, dots.intrinsic(tile.lanes, *operands))
     made = edges.store(sch.mod["main"], sch.get(row_in).loop_var, tile, columns if ragged else None)
+    if tile.direct:
+        (x, *_) = [region.source for region in sch.get(acc).reads if len(region.source.ty.shape) == 4]
+        made = borders.split(
+            made, taps, *borders.of_window(x.ty.shape, Window.read(geometry)), tile.rows, sch.get(acc).writes[0].source.ty.shape[2]
+        )
     if tile.strip:
         made = amx.lower(made, first, tile, _REDUCES[kind])
     return (flush_denormals(made) if machine.flushes else made).with_attrs(named)
