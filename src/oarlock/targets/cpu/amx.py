@@ -35,7 +35,7 @@ PRODUCT = 16  # cycles from the beginning of one product to that of the next; wi
 NEAR, FAR = 0.5, 1.3  # cycles to load a row of a register from the first-level cache, and from the second
 AHEAD = 8  # steps by which weights that come from far away are asked for early
 L1_BYTES = 24 * 1024  # what may count on staying in the first-level cache
-_FASTER = 8  # times as fast as vectors, or nearly: by that much more work must be there for threads
+_FASTER = 3  # times as fast as vectors, with what comes after the sums: by that much more work must be there for threads
 
 Dim = Any
 
