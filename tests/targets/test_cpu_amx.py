@@ -124,7 +124,7 @@ def test_every_candidate_of_a_product(size: tuple[int, int, int], dtype: str, th
 @pytest.mark.parametrize(
     "case",
     [(1, 16, 14, 14, 32, 3, 1, 1), (2, 8, 7, 7, 40, 3, 1, 1), (1, 3, 33, 33, 16, 7, 2, 3), (1, 10, 17, 17, 24, 3, 1, 1),
-     (1, 12, 20, 20, 16, 1, 2, 0), (1, 8, 19, 23, 8, 3, 1, 2, 2), (1, 4, 5, 3, 16, 2, 1, 0)],
+     (1, 12, 20, 20, 16, 1, 2, 0), (1, 8, 19, 23, 8, 3, 1, 2, 2), (1, 4, 5, 3, 16, 2, 1, 0), (1, 8, 14, 14, 16, 1, 2, 0, 2)],
     ids=str,
 )  # fmt: skip
 def test_every_candidate_of_a_convolution(case: tuple) -> None:

@@ -200,8 +200,8 @@ class Window:
 
     @property
     def joined(self) -> bool:
-        """Whether the places of one row of the kernel are neighbours."""
-        return self.dilation[1] == 1
+        """Whether the places of one row of the kernel are neighbours, or it has one place."""
+        return self.dilation[1] == 1 or self.kernel[1] == 1
 
     @property
     def pointwise(self) -> bool:
