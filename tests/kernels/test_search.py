@@ -184,9 +184,8 @@ def test_what_is_proposed_computes_the_same(case: tuple, kind: str, threads: int
 
 
 def _result(function: tirx.PrimFunc) -> np.ndarray:
-    module = tirx.build(
-        tvm.IRModule({"main": function.with_attr("global_symbol", "main")}), target=targets.get("cpu", threads=1).tvm_target
-    )
+    module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+    module = tirx.build(module, target=targets.get("cpu", threads=1).tvm_target, pipeline=compat.tir_pipeline())
     rng = np.random.default_rng(1)
     arguments = [tvm.runtime.tensor(rng.standard_normal([int(d) for d in p.ty.shape]).astype(str(p.ty.dtype))) for p in function.params]
     tvm.runtime.Executable(module).jit()["main"](*arguments)
