@@ -100,6 +100,15 @@ def test_a_convolution_is_searched_and_replayed(processes: Processes, tmp_path: 
     assert np.allclose(*results, rtol=1e-4, atol=1e-4)
 
 
+def test_what_is_found_takes_denormal_numbers_as_zero() -> None:
+    """As a template's sums do."""
+    target = targets.get("cpu", threads=1)
+    assert target.search is not None
+    (start,) = [start for workload, start in starts(import_program(tiny_convolution(2), None)).items() if "conv2d" in workload]
+    finished = target.search.finish(start.function)
+    assert ("oarlock_flush_denormals" in finished.script()) == target.machine.flushes
+
+
 def test_winograd_is_not_searched_for() -> None:
     """MetaSchedule would get its definition, which is no way to run it."""
     assert not [workload for workload in starts(import_program(tiny_convolution(1), None)) if "conv2d" in workload]
