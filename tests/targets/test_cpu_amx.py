@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from runner import Program, module, var
@@ -161,5 +163,9 @@ def test_a_system_that_refuses_tile_registers(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(session, "cpu_features", lambda: frozenset({"amx_tile"}))
     monkeypatch.setattr(session, "allow_tile_registers", lambda: False)
     artifact = Artifact(b"", [], Signature((), ()), {"runtime": {"device": "cpu", "features": ["amx_tile"]}})
-    with pytest.raises(errors.ArtifactError, match="does not let the process use its tile registers"):
+    with pytest.raises(errors.ArtifactError, match="does not let the process use its tile registers") as raised:
         session.Session(artifact)
+    (cpu,) = re.findall("mcpu='(.+)'", str(raised.value))
+    for precision in ("bfloat16", "int8"):  # what it says can be done
+        named = targets.get("cpu", threads=1, precision=precision, mcpu=cpu, mtriple=SERVER["mtriple"])
+        assert "amx_tile" not in named.runtime["features"]
