@@ -59,11 +59,6 @@ def _tiles(extent: Dim, tile: int) -> Dim:
     return (extent + (tile - 1)) // tile
 
 
-def _whole(extent: Dim, tile: int) -> Dim:
-    """``extent``, or the next multiple of ``tile``."""
-    return extent if isinstance(extent, (int, tirx.IntImm)) and int(extent) % tile == 0 else _tiles(extent, tile) * tile
-
-
 def _strips_of(m: Dim, tile: Tile) -> Dim:
     """``m``, or as many rows as strips need that lie in memory as they are."""
     return m if isinstance(m, (int, tirx.IntImm)) and int(m) % tile.strip == 0 else _tiles(m, tile.rows) * tile.rows

@@ -295,4 +295,4 @@ class _Kernel:
             return value if node.source.same_as(self.tile) else node
 
         body = tvm_ffi.structural_map(self.out.body, (ir.TensorLoad, load))
-        return tvm_ffi.structural_map(body, (ir.Var, lambda var: place.get(var, var)))
+        return compat.substitute(body, place)
