@@ -17,7 +17,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from oarlock import pipeline, targets
+from oarlock import compat, pipeline, targets
 
 op = relax.op
 
@@ -161,7 +161,8 @@ def kernel_times(text_mod: tvm.IRModule, target: targets.Target) -> list[tuple[f
     for gv, f in text_mod.functions.items():
         if not isinstance(f, tvm.tirx.PrimFunc) or gv.name_hint not in calls:
             continue
-        lib = tvm.tirx.build(tvm.IRModule({"main": f.with_attr("global_symbol", "main")}), target=target.tvm_target)
+        module = tvm.IRModule({"main": f.with_attr("global_symbol", "main")})
+        lib = tvm.tirx.build(module, target=target.tvm_target, pipeline=compat.tir_pipeline())
         args = [tvm.runtime.tensor(np.random.rand(*[int(d) for d in b.shape]).astype(str(b.dtype))) for b in f.params]
         ms = min(lib.time_evaluator("main", tvm.cpu(), number=1, repeat=5, min_repeat_ms=2)(*args).results) * 1e3
         rows.append(

@@ -341,11 +341,11 @@ def inner_block(bb: relax.BlockBuilder, blocks: list[relax.BindingBlock]) -> Ite
         blocks.append(bb._end_block())
 
 
-def substitute(dim: object, mapping: Mapping[tvm.tirx.Var, object]) -> object:
-    """A dim (an int, or an expression) with other symbolic variables."""
-    if isinstance(dim, int):
-        return dim
-    return tvm_ffi.structural_map(dim, (tvm.ir.Var, lambda var: mapping.get(var, var)))
+def substitute(node: Any, values: Mapping[tvm.ir.Var, Any]) -> Any:
+    """An expression, a statement or a block with values in place of variables; an int (a dim) is itself."""
+    if isinstance(node, int):
+        return node
+    return tvm_ffi.structural_map(node, (tvm.ir.Var, lambda var: values.get(var, var)))
 
 
 def map_calls(function: tvm.tirx.PrimFunc, replace: Callable[[tvm.ir.Call], object]) -> tvm.tirx.PrimFunc:
@@ -405,9 +405,9 @@ def buffer_pointer(buffer: tvm.ir.Var, offset: int | tvm.ir.Expr, dtype: str) ->
     return tvm.tirx.call_intrin(_pointer(dtype), "tirx.reinterpret", place)
 
 
-def whole(region: tvm.ir.TensorRegion) -> tvm.ir.TensorRegion:
-    """All of the buffer that a block reads or writes a region of."""
-    return tvm.ir.TensorRegion(region.source, [tvm.ir.Range(0, dim) for dim in region.source.ty.shape], region.ty)
+def whole(buffer: tvm.ir.Var) -> tvm.tirx.BufferRegion:
+    """All of a buffer, as what a block reads or writes."""
+    return tvm.tirx.BufferRegion(buffer, [tvm.ir.Range(0, dim) for dim in buffer.ty.shape])
 
 
 def bits(buffer: tvm.ir.Var) -> int:

@@ -176,11 +176,6 @@ def sized_allocations(stmt: tvm.tirx.Stmt) -> list[tuple[str, bool]]:
     return found
 
 
-def substitute(stmt: tvm.tirx.Stmt, mapping: dict[tvm.tirx.Var, Any]) -> tvm.tirx.Stmt:
-    """A statement with variables replaced by expressions."""
-    return tvm_ffi.structural_map(stmt, (tvm.ir.Var, lambda var: mapping.get(var, var)))
-
-
 def reduction_length(function: tvm.tirx.PrimFunc) -> int | None:
     """How many terms the longest reduction of a kernel has: 1 for none, None where only run time knows."""
     longest: list[int | None] = [1]

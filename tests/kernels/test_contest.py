@@ -138,14 +138,15 @@ def _environment(path: Path) -> str:
 # ---- the CPU target itself -------------------------------------------------------------------------------------------
 
 
-def tiny_convolution() -> Program:
+def tiny_convolution(stride: int = 1) -> Program:
+    """With a stride of 1, Winograd's kernel is the default."""
     rng = np.random.default_rng(0)
     x = Value("x", TensorType("float32", (1, 16, 24, 24)))
     w = Value("w", TensorType("float32", (48, 16, 3, 3)))
-    y = Value("y", TensorType("float32", (1, 48, 24, 24)))
+    y = Value("y", TensorType("float32", (1, 48, 24 // stride, 24 // stride)))
     parameter = Parameter("w", TensorType("float32", (48, 16, 3, 3)), rng.standard_normal((48, 16, 3, 3)).astype("float32"))
     attributes = {
-        "strides": [1, 1],
+        "strides": [stride, stride],
         "paddings": [1, 1],
         "padding_algorithm": "EXPLICIT",
         "dilations": [1, 1],

@@ -61,7 +61,7 @@ def processes() -> Iterator[Processes]:
 
 def task(workload_has: str, trials: int) -> Task:
     """The search for a kernel of the convolution."""
-    found = starts(import_program(tiny_convolution(), None))
+    found = starts(import_program(tiny_convolution(2), None))
     (workload,) = [w for w in found if workload_has in w]
     start = found[workload]
     return Task(workload, start.base, compat_search.function_text(start.function), compat_search.function_text(start.made), trials)
@@ -93,18 +93,32 @@ def test_a_convolution_is_searched_and_replayed(processes: Processes, tmp_path: 
     records.save(tmp_path / "timed.json")
     results = []
     for file, candidate in (("waiting", wanted.base), ("timed", name)):  # only what was timed in its place is taken
-        artifact = oarlock.compile(tiny_convolution(), threads=1, records=tmp_path / f"{file}.json")
+        artifact = oarlock.compile(tiny_convolution(2), threads=1, records=tmp_path / f"{file}.json")
         assert candidate in {kernel.get("candidate") for kernel in artifact.manifest["kernels"].values()}
         assert not artifact.manifest["notes"]
         results.append(oarlock.Session(artifact).run({"x": X})["y"])
     assert np.allclose(*results, rtol=1e-4, atol=1e-4)
 
 
+def test_what_is_found_takes_denormal_numbers_as_zero() -> None:
+    """As a template's sums do."""
+    target = targets.get("cpu", threads=1)
+    assert target.search is not None
+    (start,) = [start for workload, start in starts(import_program(tiny_convolution(2), None)).items() if "conv2d" in workload]
+    finished = target.search.finish(start.function)
+    assert ("oarlock_flush_denormals" in finished.script()) == target.machine.flushes
+
+
+def test_winograd_is_not_searched_for() -> None:
+    """MetaSchedule would get its definition, which is no way to run it."""
+    assert not [workload for workload in starts(import_program(tiny_convolution(1), None)) if "conv2d" in workload]
+
+
 @pytest.mark.parametrize("trace", [[[["GetSBlock", [], ["no such block", "main"], ["b0"]]], []], [[["NoSuchStep", [], [], []]], []], ["?"]])
 def test_a_trace_that_does_not_apply_is_noted(tmp_path: Path, trace: list) -> None:
     key, family = targets.get("cpu", threads=1).record_key
     choices = Choices()
-    plain = compile_program(tiny_convolution(), targets.get("cpu", threads=1), None, choices)
+    plain = compile_program(tiny_convolution(2), targets.get("cpu", threads=1), None, choices)
     (workload,) = [w for w in choices.asked if "conv2d" in w]
     base = choices.asked[workload][0]
     records = Records()
@@ -112,7 +126,7 @@ def test_a_trace_that_does_not_apply_is_noted(tmp_path: Path, trace: list) -> No
     records.put_search(key, family, workload, "search 0", Found(base, trace), 1, 1e-3)
     records.put(key, family, workload, "search 0", 1e-3, 9)
     records.save(tmp_path / "records.json")
-    artifact = oarlock.compile(tiny_convolution(), threads=1, records=tmp_path / "records.json")
+    artifact = oarlock.compile(tiny_convolution(2), threads=1, records=tmp_path / "records.json")
     assert [note for note in artifact.manifest["notes"] if "search 0 does not apply" in note]
     assert artifact.manifest["kernels"] == plain.manifest["kernels"]
     assert np.array_equal(*(oarlock.Session(a).run({"x": X})["y"] for a in (artifact, plain)))
@@ -184,9 +198,8 @@ def test_what_is_proposed_computes_the_same(case: tuple, kind: str, threads: int
 
 
 def _result(function: tirx.PrimFunc) -> np.ndarray:
-    module = tirx.build(
-        tvm.IRModule({"main": function.with_attr("global_symbol", "main")}), target=targets.get("cpu", threads=1).tvm_target
-    )
+    module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+    module = tirx.build(module, target=targets.get("cpu", threads=1).tvm_target, pipeline=compat.tir_pipeline())
     rng = np.random.default_rng(1)
     arguments = [tvm.runtime.tensor(rng.standard_normal([int(d) for d in p.ty.shape]).astype(str(p.ty.dtype))) for p in function.params]
     tvm.runtime.Executable(module).jit()["main"](*arguments)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from runner import Program, module, var
@@ -124,7 +126,7 @@ def test_every_candidate_of_a_product(size: tuple[int, int, int], dtype: str, th
 @pytest.mark.parametrize(
     "case",
     [(1, 16, 14, 14, 32, 3, 1, 1), (2, 8, 7, 7, 40, 3, 1, 1), (1, 3, 33, 33, 16, 7, 2, 3), (1, 10, 17, 17, 24, 3, 1, 1),
-     (1, 12, 20, 20, 16, 1, 2, 0), (1, 8, 19, 23, 8, 3, 1, 2, 2), (1, 4, 5, 3, 16, 2, 1, 0)],
+     (1, 12, 20, 20, 16, 1, 2, 0), (1, 8, 19, 23, 8, 3, 1, 2, 2), (1, 4, 5, 3, 16, 2, 1, 0), (1, 8, 14, 14, 16, 1, 2, 0, 2)],
     ids=str,
 )  # fmt: skip
 def test_every_candidate_of_a_convolution(case: tuple) -> None:
@@ -161,5 +163,9 @@ def test_a_system_that_refuses_tile_registers(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(session, "cpu_features", lambda: frozenset({"amx_tile"}))
     monkeypatch.setattr(session, "allow_tile_registers", lambda: False)
     artifact = Artifact(b"", [], Signature((), ()), {"runtime": {"device": "cpu", "features": ["amx_tile"]}})
-    with pytest.raises(errors.ArtifactError, match="does not let the process use its tile registers"):
+    with pytest.raises(errors.ArtifactError, match="does not let the process use its tile registers") as raised:
         session.Session(artifact)
+    (cpu,) = re.findall("mcpu='(.+)'", str(raised.value))
+    for precision in ("bfloat16", "int8"):  # what it says can be done
+        named = targets.get("cpu", threads=1, precision=precision, mcpu=cpu, mtriple=SERVER["mtriple"])
+        assert "amx_tile" not in named.runtime["features"]

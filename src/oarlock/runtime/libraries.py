@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Library:
     extra: str
 
 
+_lock = threading.Lock()
 KNOWN = {"onednn": Library("onednn", "oneDNN", "libdnnl.so.3", "onednn-cpu-gomp", "onednn-devel-cpu-gomp", "oarlock[onednn]")}
 
 
@@ -75,7 +77,8 @@ def open_for(module: ffi.Object, name: str, where: str) -> None:
     except OSError as error:
         raise OarlockError(f"the kernel library {library.title} does not load: {error}", where=str(path)) from error
     try:
-        ffi.module_function(module, f"oarlock_{name}_open")(handle)
+        with _lock:  # a binding may change what all share: onednn/binding.c hides the library's name, in memory that it opens for writing
+            ffi.module_function(module, f"oarlock_{name}_open")(handle)
     except Exception as error:
         raise ArtifactError(
             f"the kernel library {library.title} does not fit: {tvm_runtime.first_line(error)}",

@@ -300,7 +300,7 @@ def _check_machine(artifact: Artifact) -> None:
         raise ArtifactError(
             "the artifact uses AMX, and this system does not let the process use its tile registers",
             where=artifact.path,
-            todo="compile the model for a CPU without AMX (mcpu='icelake-server')",
+            todo="compile the model for a CPU without AMX (mcpu='cooperlake')",
         )
 
 

@@ -354,10 +354,13 @@ def _registers(row: tirx.For, tile: Tile, reduces: int) -> tuple[tirx.Stmt, _Reg
     strips = tile.rows // tile.strip
     last = tirx.Var("step", index)
 
-    def at(load: Any, row_at: int, kk: int = 0) -> list[Any]:
-        places = {row.loop_var: row_at, column.loop_var: 0, inner.loop_var: kk, over[-1].loop_var: last * step}
+    def placed(index: Any, places: dict[Any, Any]) -> Any:
+        return compat.substitute(compat.substitute(index, bound), places)
+
+    def at(load: Any, row_at: int) -> list[Any]:
+        places = {row.loop_var: row_at, column.loop_var: 0, inner.loop_var: 0, over[-1].loop_var: last * step}
         places = {v: tirx.const(p, index) if isinstance(p, int) else p for v, p in places.items()}
-        return [_with(_with(i, bound), places) for i in load.indices]
+        return [placed(i, places) for i in load.indices]
 
     def address(load: Any, row_at: int) -> Any:
         return tirx.address_of(tirx.BufferLoad(load.source, at(load, row_at)))
@@ -369,10 +372,10 @@ def _registers(row: tirx.For, tile: Tile, reduces: int) -> tuple[tirx.Stmt, _Reg
     body = tirx.For(last, tirx.const(0, index), tirx.const(groups // step, index), tirx.ForKind.SERIAL, body)
     for loop in reversed(over[:-1]):
         body = tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.SERIAL, body)
-    start = tirx.address_of(tirx.BufferLoad(sums, [_with(_with(i, bound), _zeros(row, column)) for i in block.body.indices]))
+    start = tirx.address_of(tirx.BufferLoad(sums, [placed(i, _zeros(row, column)) for i in block.body.indices]))
     body = tirx.SeqStmt([_call(registers, "zero"), body, _call(registers, "store", start, width)])
-    reads = [compat.whole(r) for r in block.reads if not r.source.same_as(sums)]
-    return s_tir.SBlockRealize([], True, s_tir.SBlock([], reads, [compat.whole(block.writes[0])], "tile_registers", body)), registers
+    reads = [compat.whole(r.source) for r in block.reads if not r.source.same_as(sums)]
+    return s_tir.SBlockRealize([], True, s_tir.SBlock([], reads, [compat.whole(sums)], "tile_registers", body)), registers
 
 
 def _operand(dtype: str) -> str:
@@ -387,10 +390,6 @@ def _loads(value: Any) -> list[Any]:
     found: list[Any] = []
     tvm_ffi.structural_walk(value, (ir.TensorLoad, found.append))
     return found
-
-
-def _with(node: Any, values: dict[Any, Any]) -> Any:
-    return tvm_ffi.structural_map(node, (ir.Var, lambda var: values.get(var, var)))
 
 
 def _distance(buffer: Any, a: Sequence[Any], b: Sequence[Any]) -> Any:

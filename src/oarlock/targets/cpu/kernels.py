@@ -59,11 +59,6 @@ def _tiles(extent: Dim, tile: int) -> Dim:
     return (extent + (tile - 1)) // tile
 
 
-def _whole(extent: Dim, tile: int) -> Dim:
-    """``extent``, or the next multiple of ``tile``."""
-    return extent if isinstance(extent, (int, tirx.IntImm)) and int(extent) % tile == 0 else _tiles(extent, tile) * tile
-
-
 def _strips_of(m: Dim, tile: Tile) -> Dim:
     """``m``, or as many rows as strips need that lie in memory as they are."""
     return m if isinstance(m, (int, tirx.IntImm)) and int(m) % tile.strip == 0 else _tiles(m, tile.rows) * tile.rows
@@ -200,8 +195,8 @@ class Window:
 
     @property
     def joined(self) -> bool:
-        """Whether the places of one row of the kernel are neighbours."""
-        return self.dilation[1] == 1
+        """Whether the places of one row of the kernel are neighbours, or it has one place."""
+        return self.dilation[1] == 1 or self.kernel[1] == 1
 
     @property
     def pointwise(self) -> bool:
@@ -241,6 +236,13 @@ def _padded(
     return te.compute((n, h + (top + bottom), places, channels if more else c), element, name="tile_pad")
 
 
+def _image(acc: te.Tensor, shape: Sequence[Dim], tile: Tile) -> te.Tensor:
+    """The results of ``shape`` (N, OH, OW, O) that are in the tiles ``acc``."""
+    return te.compute(
+        shape, lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns], name="tile_out"
+    )
+
+
 def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
     """x [N, H, W, C] * packed [O/columns, KH, KW, C/groups, columns] → [N, OH, OW, O]; a tile of columns lies in one group.
 
@@ -268,11 +270,7 @@ def convolution(x: te.Tensor, packed: te.Tensor, channels: int, groups: int, win
         name="tile_acc",
         attrs=_note("convolution", tile, workload),
     )
-    return te.compute(
-        (n, oh, ow, channels),
-        lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
-        name="tile_out",
-    )
+    return _image(acc, (n, oh, ow, channels), tile)
 
 
 def strip_convolution(x: te.Tensor, packed: te.Tensor, channels: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
@@ -317,11 +315,7 @@ def strip_convolution(x: te.Tensor, packed: te.Tensor, channels: int, window: Wi
         name="tile_acc",
         attrs=_note("convolution", tile, workload),
     )
-    return te.compute(
-        (n, oh, ow, channels),
-        lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
-        name="tile_out",
-    )
+    return _image(acc, (n, oh, ow, channels), tile)
 
 
 def strips_fit(shape: Sequence[Dim], tile: Tile) -> bool:
@@ -355,11 +349,7 @@ def depthwise(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window,
         name="tile_acc",
         attrs=_note("depthwise", tile, workload),
     )
-    return te.compute(
-        (n, oh, ow, channels),
-        lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
-        name="tile_out",
-    )
+    return _image(acc, (n, oh, ow, channels), tile)
 
 
 def _depthwise_direct(x: te.Tensor, weights: te.Tensor, multiplier: int, window: Window, tile: Tile, workload: str) -> te.Tensor:
@@ -384,8 +374,4 @@ def _depthwise_direct(x: te.Tensor, weights: te.Tensor, multiplier: int, window:
         name="tile_acc",
         attrs=_note("depthwise", tile, workload) | {GEOMETRY: window.annotation()},
     )
-    return te.compute(
-        (n, oh, ow, channels),
-        lambda b, i, j, o: acc[b, i, j // tile.rows, o // tile.columns, j % tile.rows, o % tile.columns],
-        name="tile_out",
-    )
+    return _image(acc, (n, oh, ow, channels), tile)

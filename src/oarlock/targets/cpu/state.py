@@ -13,7 +13,7 @@ from tvm import s_tir, tirx
 
 from ... import compat
 
-SUMS = ("tile_acc", "tile_registers")  # how the names of the blocks begin that compute sums
+SUMS = ("tile_acc", "tile_registers", "plain_sums")  # how the names of the blocks begin that compute sums
 
 _FLUSH = """
 declare void @llvm.x86.sse.stmxcsr(ptr)
@@ -38,16 +38,22 @@ define linkonce_odr i32 @oarlock_keep_denormals(i32 %before) alwaysinline {
 
 def flush_denormals(function: tirx.PrimFunc) -> tirx.PrimFunc:
     """A kernel on x86 whose sums take denormal numbers as 0."""
+    return with_flushing(around_sums(function, flushing))
 
-    def flushing(body: tirx.Stmt) -> tirx.Stmt:
-        before = tirx.Var("before", "int32")
-        return tirx.SeqStmt([
-            tirx.Bind(before, tirx.call_extern("int32", "oarlock_flush_denormals")),
-            body,
-            tirx.Evaluate(tirx.call_extern("int32", "oarlock_keep_denormals", before)),
-        ])  # fmt: skip
 
-    return compat.add_llvm_ir(around_sums(function, flushing), _FLUSH)
+def flushing(body: tirx.Stmt) -> tirx.Stmt:
+    """Statements of one thread that take denormal numbers as 0, in a kernel made by ``with_flushing``."""
+    before = tirx.Var("before", "int32")
+    return tirx.SeqStmt([
+        tirx.Bind(before, tirx.call_extern("int32", "oarlock_flush_denormals")),
+        body,
+        tirx.Evaluate(tirx.call_extern("int32", "oarlock_keep_denormals", before)),
+    ])  # fmt: skip
+
+
+def with_flushing(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """The kernel with the functions that ``flushing`` calls."""
+    return compat.add_llvm_ir(function, _FLUSH)
 
 
 def around_sums(function: tirx.PrimFunc, wrap: Callable[[tirx.Stmt], tirx.Stmt]) -> tirx.PrimFunc:

@@ -41,7 +41,7 @@
 
 enum {
   LOOPS = 32,   /* that run at a time; more run on their callers alone */
-  SHARES = 64,  /* of a loop: threads beyond share the shares */
+  SHARES = 64,  /* of a loop, one a thread: no more threads work on it */
   PARTS = 16,   /* of a share: what a thread that comes late can take over, in steps */
   WORKERS = 1023,
   SPIN_US = 50, /* docs/threads.md has what was measured */

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tvm import tirx
 
-from ... import compat_cuda
+from ... import compat, compat_cuda
 
 THREADS = 64  # of a block: turns are long and differ, so blocks are small
 
@@ -47,6 +47,6 @@ def _one_thread_a_turn(loop: tirx.For) -> tirx.Stmt:
 
     def turn(block: tirx.Var, thread: tirx.Var) -> tirx.Stmt:
         number = block * THREADS + thread
-        return tirx.IfThenElse(number < loop.extent, compat_cuda.substitute(body, {loop.loop_var: number + loop.min}), None)
+        return tirx.IfThenElse(number < loop.extent, compat.substitute(body, {loop.loop_var: number + loop.min}), None)
 
     return compat_cuda.thread_loop("blockIdx.x", blocks, lambda b: compat_cuda.thread_loop("threadIdx.x", THREADS, lambda t: turn(b, t)))

@@ -94,7 +94,7 @@ def _call(parts: list[tuple[str, int, int]], joined: After, operands: list[tirx.
         for number, call in reversed(list(enumerate(others))):
             body = tirx.IfThenElse(part == tirx.const(number, "int32"), call, body)
         body = tirx.For(part, tirx.const(0, "int32"), tirx.const(len(calls), "int32"), tirx.ForKind.PARALLEL, body)
-    reads, writes = ([_whole(b) for b in buffers] for buffers in ([*operands, *joined.operands], [result]))
+    reads, writes = ([compat.whole(b) for b in buffers] for buffers in ([*operands, *joined.operands], [result]))
     return s_tir.SBlockRealize([], True, s_tir.SBlock([], reads, writes, "onednn", body))
 
 
@@ -111,10 +111,6 @@ def _place(buffer: tirx.Buffer, offset: int) -> Any:
 
 def _shape(buffer: tirx.Buffer) -> list[int]:
     return [int(d) for d in buffer.ty.shape]
-
-
-def _whole(buffer: tirx.Buffer) -> Any:
-    return tirx.BufferRegion(buffer, [ir.Range(0, d) for d in buffer.ty.shape])
 
 
 def _replaced(function: tirx.PrimFunc, name: str, call: Any, drop: str, unused: tirx.Buffer | None) -> tirx.PrimFunc:

@@ -16,6 +16,7 @@ from .. import dots
 from ..elementary import expand
 from ..machine import Machine
 from ..onednn import schedule as onednn
+from ..state import flush_denormals
 from . import columns, generic, rows, searched, tiled, winograd
 
 Schedule = Callable[[tirx.PrimFunc, Machine], tirx.PrimFunc | None]
@@ -66,7 +67,8 @@ def _choose(name: str, function: tirx.PrimFunc, kind: str, scheduled: tirx.PrimF
 
 def finish_searched(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
     """What becomes of a kernel that a search scheduled, before it is compiled."""
-    return _finish(searched.registers(function), machine)
+    function = searched.registers(function)
+    return _finish(flush_denormals(function) if machine.flushes else function, machine)
 
 
 def _finish(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:

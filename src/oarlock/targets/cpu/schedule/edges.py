@@ -14,12 +14,12 @@ read, and no sum hides another's latency.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import tvm_ffi
 from tvm import ir, s_tir, tirx
 
+from .... import compat
 from ..tiles import Tile, tail_lanes
 from . import blocks
 
@@ -52,9 +52,9 @@ def _stored(row: tirx.For, tile: Tile, columns: int | None) -> tirx.Stmt:
     vectors = tirx.For(vector, zero, tirx.const(tile.columns // tile.lanes, index), tirx.ForKind.UNROLLED, row)
     together = tirx.For(lane, zero, lanes, tirx.ForKind.VECTORIZED, row)
     place = {column.loop_var: vector * lanes + lane}
-    whole = _with(_always(result), place)
+    whole = compat.substitute(_always(result), place)
     down = [t for t in tests if not blocks.uses(t, column.loop_var)]
-    across = [_with(t, place) for t in tests if blocks.uses(t, column.loop_var)]
+    across = [compat.substitute(t, place) for t in tests if blocks.uses(t, column.loop_var)]
     line = _nest([together], whole)
     if across:
         line = tirx.IfThenElse(_last(across, [together]), line, fresh(_end(whole, across, together, tail_lanes(columns, tile.lanes))))
@@ -75,8 +75,8 @@ def _end(whole: s_tir.SBlockRealize, tests: list[Any], lanes: tirx.For, narrow: 
     parts = tirx.For(part, lanes.min, tirx.const(int(lanes.extent) // narrow, index), tirx.ForKind.UNROLLED, lanes)
     few = tirx.For(lane, lanes.min, count, tirx.ForKind.VECTORIZED, lanes)
     place = {lanes.loop_var: part * count + lane}
-    tests = [_with(t, place) for t in tests]
-    return _nest([parts], tirx.IfThenElse(_last(tests, [few]), _nest([few], _with(whole, place)), None))
+    tests = [compat.substitute(t, place) for t in tests]
+    return _nest([parts], tirx.IfThenElse(_last(tests, [few]), _nest([few], compat.substitute(whole, place)), None))
 
 
 def conjuncts(test: Any) -> list[Any]:
@@ -94,11 +94,7 @@ def all_of(tests: list[Any]) -> Any:
 
 def _last(tests: list[Any], loops: list[tirx.For]) -> Any:
     """The tests in the last iteration: they say that an index is below an end, so they then hold in all."""
-    return all_of([_with(t, {loop.loop_var: loop.extent - 1 for loop in loops}) for t in tests])
-
-
-def _with(node: Any, values: Mapping[ir.Var, Any]) -> Any:
-    return tvm_ffi.structural_map(node, (ir.Var, lambda var: values.get(var, var)))
+    return all_of([compat.substitute(t, {loop.loop_var: loop.extent - 1 for loop in loops}) for t in tests])
 
 
 def _always(result: s_tir.SBlockRealize) -> s_tir.SBlockRealize:
@@ -124,4 +120,4 @@ def fresh(statement: tirx.Stmt) -> tirx.Stmt:
         (tirx.Let, lambda let: bound.append(let.var)),
     ]
     tvm_ffi.structural_walk(statement, found)
-    return _with(statement, {var: tirx.Var(var.name, str(var.ty.dtype)) for var in bound})
+    return compat.substitute(statement, {var: tirx.Var(var.name, str(var.ty.dtype)) for var in bound})

@@ -56,10 +56,10 @@ def _untiled(function: tirx.PrimFunc, acc: Any, out: Any) -> tirx.PrimFunc:
     for i in [*mine, *reduce]:
         analyzer.bind(i.var, i.dom)
     to = {i.var: j.var for i, j in zip(out.iter_vars, mine, strict=True)}
-    where = {i.var: _with(index, to) for i, index in zip(spatial, read.indices, strict=True)}
+    where = {i.var: compat.substitute(index, to) for i, index in zip(spatial, read.indices, strict=True)}
 
     def moved(node: Any) -> Any:
-        return _with(node, where)
+        return compat.substitute(node, where)
 
     def load(node: ir.TensorLoad) -> Any:
         if node.source.same_as(tile):
@@ -101,12 +101,8 @@ def _point(index: Any) -> Any:
 
 
 def _region(region: Any, where: dict, analyzer: sym.Analyzer) -> Any:
-    ranges = [ir.Range.from_min_extent(analyzer.simplify(_with(r.min, where)), r.extent) for r in region.region]
+    ranges = [ir.Range.from_min_extent(analyzer.simplify(compat.substitute(r.min, where)), r.extent) for r in region.region]
     return tirx.BufferRegion(region.source, ranges)
-
-
-def _with(node: Any, values: dict) -> Any:
-    return tvm_ffi.structural_map(node, (ir.Var, lambda var: values.get(var, var)))
 
 
 def _replaced(function: tirx.PrimFunc, swap: dict[str, Any], old: Any, new: Any) -> tirx.PrimFunc:

@@ -13,6 +13,7 @@ from typing import Any
 from tvm import s_tir, tirx
 
 from .... import compat
+from .. import onednn, winograd
 from ..machine import Machine
 from . import blocks, plain
 
@@ -44,10 +45,14 @@ def schedules(sch: s_tir.Schedule, machine: Machine) -> list[s_tir.Schedule]:
 
 
 def has_any(start: tirx.PrimFunc, machine: Machine) -> bool:
-    """Whether a search can find anything good: a kernel of ours needs spaces of ours, MetaSchedule's are worse than a template."""
+    """Whether a search can find anything good: a kernel of ours needs spaces of ours, MetaSchedule's are worse than a template.
+
+    For Winograd's kernels and oneDNN's there are none.
+    """
     sch = s_tir.Schedule(compat.copy_primfunc(start), error_render_level="none")
-    if plain.SUMS not in [sch.get(b).name_hint for b in blocks.leaf_blocks(sch)]:
-        return True
+    found = [sch.get(b) for b in blocks.leaf_blocks(sch)]
+    if plain.SUMS not in [block.name_hint for block in found]:
+        return not any(attribute in block.annotations for block in found for attribute in (onednn.ATTRIBUTE, winograd.ATTRIBUTE))
     try:
         return bool(schedules(sch, machine))
     except (RuntimeError, ValueError, TypeError, IndexError):

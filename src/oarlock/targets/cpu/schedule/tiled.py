@@ -61,7 +61,6 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     else:
         lane = _inner(sch, acc, kind, tile)
         sch.unroll(row_in)
-        taps = sch.get(sch.get_loops(acc)[len(sch.get_loops(acc)) - 5]).loop_var
     if not ragged:
         column_vector, column_lane = sch.split(column_in, [None, tile.lanes])
         sch.unroll(column_vector)
@@ -73,6 +72,7 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         sch.tensorize(lane, dots.intrinsic(tile.lanes, *operands))
     made = edges.store(sch.mod["main"], sch.get(row_in).loop_var, tile, columns if ragged else None)
     if tile.direct:
+        taps = sch.get(sch.get_loops(acc)[-5]).loop_var  # lines of the kernel; then its places, row, vector, lane
         (x, *_) = [region.source for region in sch.get(acc).reads if len(region.source.ty.shape) == 4]
         made = borders.split(
             made, taps, *borders.of_window(x.ty.shape, Window.read(geometry)), tile.rows, sch.get(acc).writes[0].source.ty.shape[2]

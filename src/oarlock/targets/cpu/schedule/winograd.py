@@ -25,6 +25,7 @@ from tvm import ir, s_tir, tirx
 from .... import compat
 from ....kernels.choice import CANDIDATE, WORKLOAD
 from ..machine import Machine
+from ..state import flushing, with_flushing
 from ..winograd import ATTRIBUTE, DTYPE, POINTS, Winograd, from_tile, tiles_of, to_tile
 from . import blocks
 
@@ -53,14 +54,18 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     if not isinstance(out.body, tirx.BufferStore) or len(out.iter_vars) != 4:
         raise ValueError("the results are not stored element by element")
     code = _Kernel(how, (top, left), x, packed, tile, out, machine)
-    return function.with_body(s_tir.SBlockRealize([], True, s_tir.SBlock([], [], [], "root", code.whole()))).with_attrs(named)
+    made = function.with_body(s_tir.SBlockRealize([], True, s_tir.SBlock([], [], [], "root", code.whole()))).with_attrs(named)
+    return with_flushing(made) if machine.flushes else made
 
 
 class _Writer:
-    """Statements, one after the other; loops and conditions are ``with`` blocks."""
+    """Statements, one after the other; loops and conditions are ``with`` blocks.
 
-    def __init__(self, index: str) -> None:
-        self.index = index  # the type of indices
+    ``index``: the type of indices.  ``on_thread``: what becomes of the statements that one thread runs.
+    """
+
+    def __init__(self, index: str, on_thread: Callable[[tirx.Stmt], tirx.Stmt]) -> None:
+        self.index, self.on_thread = index, on_thread
         self._open: list[list[tirx.Stmt]] = [[]]
 
     def add(self, statement: tirx.Stmt) -> None:
@@ -84,7 +89,7 @@ class _Writer:
         var = tirx.Var(name, self.index)
         self._open.append([])
         yield var
-        body = self.take()
+        body = self.on_thread(self.take()) if kind == tirx.ForKind.PARALLEL else self.take()
         self.add(tirx.For(var, self.number(0), self.number(extent), kind, body))
 
     def branches(self, condition: Any, yes: Callable[[], None], no: Callable[[], None]) -> None:
@@ -150,7 +155,8 @@ class _Kernel:
         _, self.oh, self.ow, _ = map(compat.static, out.body.buffer.ty.shape)
         self.depth, self.channels = int(x.ty.shape[-1]), int(out.body.buffer.ty.shape[-1])
         self.panels = int(packed.ty.shape[0])
-        self.w = _Writer(str(out.iter_vars[0].var.ty))
+        # weights of denormal numbers would make it fifty times slower: see state.py
+        self.w = _Writer(str(out.iter_vars[0].var.ty), flushing if machine.flushes else lambda body: body)
         self.machine = machine
 
     def whole(self) -> tirx.Stmt:
@@ -180,7 +186,7 @@ class _Kernel:
                     self._products(data, into, panel, point, stack * how.rows)
                 with w.loop("tile", here) as k:
                     self._back(into, panel, first + k, k)
-        return w.take()
+        return w.on_thread(w.take()) if how.way == "serial" else w.take()
 
     def _left(self, first: Any) -> Any:
         """How many tiles the block has."""
@@ -289,4 +295,4 @@ class _Kernel:
             return value if node.source.same_as(self.tile) else node
 
         body = tvm_ffi.structural_map(self.out.body, (ir.TensorLoad, load))
-        return tvm_ffi.structural_map(body, (ir.Var, lambda var: place.get(var, var)))
+        return compat.substitute(body, place)
