@@ -37,7 +37,7 @@ def invoke(*arguments: object) -> Result:
 
 def artifact(folder: Path, executor: str, **options: Any) -> Path:
     path = folder / f"{executor}.oar"
-    oarlock.compile(tiny_convolution(), threads=1, options={"executor": executor}, **options).save(path)
+    oarlock.compile(tiny_convolution(2), threads=1, options={"executor": executor}, **options).save(path)
     return path
 
 
@@ -92,7 +92,7 @@ def test_a_page_that_cannot_be_written(file: Path, tmp_path: Path) -> None:
 
 def test_a_model_is_compiled_for_it(machine: dict) -> None:
     """Static dims would make it one function."""
-    report = oarlock.profile(tiny_convolution(), threads=1, runs=2)
+    report = oarlock.profile(tiny_convolution(2), threads=1, runs=2)
     assert report.options["executor"] == "vm" and any("conv2d" in row.workload for row in report.rows)
 
 
@@ -100,7 +100,7 @@ def test_a_model_is_compiled_for_it(machine: dict) -> None:
 def test_dynamic_dims_are_those_of_the_inputs(machine: dict, size: int) -> None:
     shapes = {"x": (1, 16, "h", "w")}
     x = np.zeros((1, 16, size, 32), "float32")
-    report = oarlock.profile(tiny_convolution(), shapes=shapes, threads=1, runs=2, inputs={"x": x})
+    report = oarlock.profile(tiny_convolution(2), shapes=shapes, threads=1, runs=2, inputs={"x": x})
     (row,) = [row for row in report.rows if "conv2d" in row.workload]
     assert row.operations == 2 * size * 32 * 48 * 9 * 16
     assert row.bytes == (size * 32 * (16 + 48)) * 4 + WEIGHTS
