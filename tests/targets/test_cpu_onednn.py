@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from runner import Make, dim, module, var
+from test_contest import tiny_convolution
 from test_cpu_convolutions import CASES, convolve
 from tvm import relax
 
@@ -19,7 +20,6 @@ from oarlock import pipeline, targets, tune
 from oarlock.errors import ArtifactError, OarlockError, TargetError
 from oarlock.kernels import Choices, Records
 from oarlock.kernels.records import chooser
-from oarlock.model import Block, Op, Parameter, Program, TensorType, Value
 from oarlock.runtime import libraries
 from oarlock.runtime.artifact import Artifact
 from oarlock.runtime.session import Session
@@ -323,25 +323,6 @@ def test_a_contest_tries_it(tmp_path: Path) -> None:
     found = tune(tiny_convolution(), threads=1, minutes=1, records=tmp_path / "records.json")
     tried = {candidate: entry for _, workload, candidate, entry in Records.load(tmp_path / "records.json") if workload.startswith("conv2d")}
     assert "seconds" in tried["onednn"] and not found.failed
-
-
-def tiny_convolution() -> Program:
-    x, w, y = (Value(n, TensorType("float32", s)) for n, s in (("x", (1, 16, 24, 24)), ("w", (48, 16, 3, 3)), ("y", (1, 48, 24, 24))))
-    attributes = {
-        "strides": [1, 1],
-        "paddings": [1, 1],
-        "padding_algorithm": "EXPLICIT",
-        "dilations": [1, 1],
-        "groups": 1,
-        "data_format": "NCHW",
-    }
-    ops = [
-        Op("pd_op.data", {}, {"name": "x"}, [x], ["out"]),
-        Op("builtin.parameter", {}, {"parameter_name": "w"}, [w], ["out"]),
-        Op("pd_op.conv2d", {"input": x, "filter": w}, attributes, [y], ["out"]),
-    ]
-    weights = Parameter("w", TensorType("float32", (48, 16, 3, 3)), numbers(48, 16, 3, 3))
-    return Program(Block([], ops), [x], {"y": y}, {"w": weights}, {"path": "by hand"})
 
 
 @installed

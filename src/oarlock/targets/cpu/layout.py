@@ -249,9 +249,9 @@ class _Rules:
             spread = f.reshape(rows, (x[0], x[2], x[3], channels))
         else:
             window = Window((th, tw), (1, 1), (th - 1, tw - 1, th - 1, tw - 1), (1, 1))
-            _, places = window.out(x[2], x[3])
-            (made,) = self._convolution(f, data, taps, 1, window, places).values()
-            spread = f.reshape(made, (x[0], *window.out(x[2], x[3]), channels))
+            places = window.out(x[2], x[3])
+            (made,) = self._convolution(f, data, taps, 1, window, places[1]).values()
+            spread = f.reshape(made, (x[0], *places, channels))
         n, _, oh, ow = out
 
         def shuffle(z: te.Tensor) -> te.Tensor:
