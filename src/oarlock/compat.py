@@ -195,6 +195,10 @@ def vector_op(name: str) -> str:
     return name
 
 
+# TVM 0.27 keeps loops over nearbyint scalar, though LLVM has it for vectors: LLVM's own guess at such loops was eight times as slow.
+tvm.ir.register_op_attr("tirx.nearbyint", "TVectorizable", True)
+
+
 def _is_direct(function: object) -> bool:
     return isinstance(function, tvm.tirx.PrimFunc) and _DIRECT in (function.attrs or {})
 
@@ -255,6 +259,13 @@ def has_root_block(function: tvm.tirx.PrimFunc) -> bool:
     """Whether a kernel is made of blocks that a schedule can work on."""
     body = function.body
     return isinstance(body, s_tir.SBlockRealize) and body.block.name_hint == "root"
+
+
+def has_annotation(function: tvm.tirx.PrimFunc, key: str) -> bool:
+    """Whether a block of a kernel has the annotation ``key``."""
+    found: list[bool] = []
+    tvm_ffi.structural_walk(function.body, (s_tir.SBlock, lambda block: found.append(key in block.annotations)))
+    return any(found)
 
 
 def has_parallel_loops(function: tvm.tirx.PrimFunc) -> bool:

@@ -64,6 +64,8 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels)
         _passes("fold-constants", t.FoldConstant()),
         # dataflow blocks: dead code goes better inside them, and FuseOps works nowhere else
         Stage("convert-to-dataflow", lambda mod, notes: t.DeadCodeElimination()(dataflow_blocks(mod))),
+        # what a model computes twice (a tensor quantised for each of its readers, alike) is computed once
+        _passes("share", t.EliminateCommonSubexpr()),
         # a bias reshaped to (1, channels, 1, 1) and weights that are integers times a scale must be constants for what follows
         Stage("fold-shapes", lambda mod, notes: fold_moves(mod)),
         # before layouts: the rule reads weights as the model has them
@@ -78,7 +80,9 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels)
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
         # FuseTIR compares shapes as they are written: without this, or with name-sizes here, it fails or leaves sums that no tile divides
         Stage("spell-sizes", lambda mod, notes: simplify_sizes(mod)),
-        _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()),
+        _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps()),
+        *target.fusion_stages(),
+        _passes("make-kernels", t.FuseTIR(), t.DeadCodeElimination()),
         # after fusing, which matches shapes between kernels; before schedules, which reason about extents
         Stage("name-sizes", lambda mod, notes: name_sizes(mod)),
         # what a kernel has to do, before its schedule says how

@@ -107,6 +107,37 @@ def test_what_stays(facts: dict) -> None:
     assert products(integer_products(convolution(**facts), 4, 3)) == ["float32"]
 
 
+def pooled(*, scale: float, also: bool) -> tvm.IRModule:
+    """A convolution of quantised results of max pooling; ``also``: the pooled numbers are another result."""
+    bb = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((1, 8, 9, 8), "float32"))
+    with bb.function("main", [x]):
+        pool = bb.emit(op.nn.max_pool2d(x, (3, 3), (2, 2), (1, 1, 1, 1)))
+        a, s = te.placeholder([1, 8, 5, 4], "float32"), te.placeholder([], "float32")
+        top = tirx.const(127.0, "float32")
+        whole = te.compute(a.shape, lambda *i: tirx.max(tirx.min(tirx.nearbyint(a(*i) * s()), top), -top - 1.0), name="quantize_linear")
+        function = te.create_prim_func([a, s, whole]).without_attr("global_symbol").with_attr(INTEGERS, 127)
+        gv = bb.add_func(function, "quantize_linear")
+        q = bb.emit(relax.call_tir(gv, [pool, relax.const(scale, "float32")], pool.ty))
+        data, w = dequantise(bb, q, 15.875, 127.0), dequantise(bb, compat.constant(WHOLE), 0.7, 127.0)
+        out = bb.emit(op.nn.conv2d(data, w, padding=(1, 1)))
+        bb.emit_func_output(relax.Tuple([out, *[pool] * also]))
+    return bb.get()
+
+
+@pytest.mark.parametrize(("scale", "also", "moves"), [(8.0, False, True), (8.0, True, False), (-8.0, False, False)])
+def test_pooling_of_integers(scale: float, also: bool, moves: bool) -> None:
+    mod = pooled(scale=scale, also=also)
+    new = integer_products(mod, 4, 3)
+    assert products(new) == ["int32"]
+    values = [b.value for block in new["main"].body.blocks for b in block.bindings]
+    pools = [str(v.ty.dtype) for v in values if getattr(v, "op", None) == tvm.ir.Op.get("relax.nn.max_pool2d")]
+    assert ("int8" in pools) == moves
+    x = np.random.default_rng(1).standard_normal((1, 8, 9, 8)).astype("float32") * 8
+    want = run(mod, x)
+    np.testing.assert_allclose(run(new, x), want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+
+
 def test_a_depth_that_fills_no_group() -> None:
     mod = convolution(weight_scale=BY_CHANNEL, weights=WHOLE)
     assert products(integer_products(mod, 16, 3)) == ["int32"]

@@ -41,7 +41,7 @@ def test_steps_fill_the_depth(groups: int) -> None:
 @pytest.mark.parametrize("block", BLOCKS)
 def test_registers_hold_what_products_take(block: tuple[int, int], outer: str) -> None:
     down, across = block
-    loads, products, before = amx._order(down, across, outer)
+    loads, products, before = amx._nested(down, across, outer)
     held: dict[int, tuple[str, int]] = {}
     done, computed = 0, set()
     for (t, u, data, weights), until in zip(products, before, strict=True):

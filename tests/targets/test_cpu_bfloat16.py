@@ -5,12 +5,12 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from runner import build, dim, var
+from runner import Program, build, dim, module, var
 from test_cpu_convolutions import CASES, convolve
 from test_cpu_products import softmax
 from tvm import relax
 
-from oarlock import compat, errors, targets
+from oarlock import compat, errors, pipeline, targets
 from oarlock.runtime.machine import cpu_features
 from oarlock.targets.cpu import dots
 
@@ -121,6 +121,55 @@ def test_a_value_that_products_and_others_read_is_rounded_once() -> None:
     np.testing.assert_allclose(total, want, rtol=1e-5, atol=1e-4)
     windows = np.stack([itself[:, :, i : i + 8, j : j + 10] for i in (0, 1) for j in (0, 1)])
     np.testing.assert_array_equal(pooled, windows.max(0))
+
+
+@runs
+@pytest.mark.usefixtures("registers")
+@pytest.mark.parametrize("channels", [64, 24])
+def test_max_pooling_reads_what_is_rounded(channels: int) -> None:
+    """The largest of rounded numbers is the largest, rounded: nothing changes but the bytes between the two kernels."""
+    x, w, v = normal(1, 16, 13, 10), normal(channels, 16, 3, 3), normal(8, channels, 1, 1)
+
+    def make(bb, a):
+        y = bb.emit(op.nn.relu(bb.emit(op.nn.conv2d(a, relax.const(w), padding=1))))
+        pooled = bb.emit(op.nn.max_pool2d(y, (3, 3), (2, 2), (1, 1, 1, 1), ceil_mode=True))
+        return op.nn.conv2d(pooled, relax.const(v))
+
+    dumped: dict = {}
+    mod = module([var("x", x.shape)], make)
+    pipeline.build(mod, targets.get("cpu", precision="bfloat16"), dump=dumped.__setitem__)
+    stored = [str(p.ty.dtype) for gv, f in dumped["make-kernels"].functions.items() if "conv2d" in gv.name_hint for p in f.params[-1:]]
+    assert stored == ["bfloat16"]
+    program = Program(mod, precision="bfloat16")
+    assert program.built.notes == []
+    y = np.maximum(convolve(rounded(x), rounded(w), (1, 1), (1, 1, 1, 1), (1, 1), 1), 0)
+    padded = np.pad(y, [(0, 0), (0, 0), (1, 2), (1, 2)], constant_values=-np.inf)
+    windows = [padded[:, :, i : i + 13 : 2, j : j + 11 : 2] for i in range(3) for j in range(3)]
+    pooled = rounded(np.max(windows, 0).astype("float32"))
+    want = convolve(pooled, rounded(v), (1, 1), (0, 0, 0, 0), (1, 1), 1)
+    np.testing.assert_allclose(program(x)[0], want, rtol=0.02, atol=0.01 * np.abs(want).max())
+
+
+@runs
+@pytest.mark.usefixtures("registers")
+def test_a_sum_of_two_products_reads_one_of_them_rounded() -> None:
+    """As in a residual block whose shortcut is a convolution."""
+    x, w, v, u = normal(1, 16, 9, 11), normal(32, 16, 1, 1), normal(32, 16, 1, 1) + 1, normal(8, 32, 1, 1)
+
+    def make(bb, a):
+        y, z = (bb.emit(op.nn.conv2d(a, relax.const(k))) for k in (w, v))
+        return op.nn.conv2d(bb.emit(op.nn.relu(bb.emit(op.add(y, z)))), relax.const(u))
+
+    dumped: dict = {}
+    mod = module([var("x", x.shape)], make)
+    pipeline.build(mod, targets.get("cpu", precision="bfloat16"), dump=dumped.__setitem__)
+    kernels = [f for gv, f in dumped["make-kernels"].functions.items() if "product" in gv.name_hint]
+    assert sorted(str(f.params[-1].ty.dtype) for f in kernels) == ["bfloat16", "bfloat16", "float32"], "only the model's result is wide"
+    program = Program(mod, precision="bfloat16")
+    plain = ((1, 1), (0, 0, 0, 0), (1, 1), 1)
+    y, z = (convolve(rounded(x), rounded(k), *plain) for k in (w, v))
+    want = convolve(rounded(np.maximum(y + rounded(z.astype("float32")), 0).astype("float32")), rounded(u), *plain)
+    np.testing.assert_allclose(program(x)[0], want, rtol=0.02, atol=0.01 * np.abs(want).max())
 
 
 @runs

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from runner import build, dim, var
 from test_cpu_convolutions import CASES, convolve
-from tvm import relax
+from tvm import relax, te, tirx
 
 import oarlock
 from oarlock import compat, errors, targets
@@ -136,3 +136,19 @@ def test_a_quantised_model(tmp_path: Path) -> None:
 def test_a_cpu_without_the_instructions() -> None:
     with pytest.raises(errors.TargetError, match="x86-64-v3 has no instructions for int8"):
         targets.get("cpu", mcpu="x86-64-v3", precision="int8")
+
+
+def test_what_is_rounded_in_vectors() -> None:
+    """Rounding to the nearest, ties to even, is exact in every lane and at the ends."""
+    x = np.concatenate([np.arange(-140, 140) / 2, [1e30, -1e30, 0.49999997, -0.5, 8388609.0, -0.0, np.inf, -np.inf]]).astype("float32")
+
+    def make(bb, a):
+        return bb.emit_te(lambda t: te.compute(t.shape, lambda *i: tirx.nearbyint(t(*i)), name="whole"), a)
+
+    np.testing.assert_array_equal(build([var("x", (4, 72))], make)(x.reshape(4, 72))[0], np.round(x).reshape(4, 72))
+
+
+def test_tvm_rounds_one_by_one() -> None:
+    """When this fails, the attribute that compat.py gives to nearbyint can go."""
+    code = "import tvm; print(tvm.ir.Op.get('tirx.nearbyint').get_attr('TVectorizable'))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "None"

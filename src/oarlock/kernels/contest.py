@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checking.compare import TOLERANCE as CHECKED
 from ..checking.compare import compare
 from ..errors import InternalError, OarlockError, TargetError
 from ..inputs import random_inputs, save_npz
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 FIRST_ROUND = 8  # candidates of a workload that are tried before the neighbours of the best
 ROUNDS = 9  # turns of a trial and the reference
 ROUND_S = 0.12  # what a turn should take
-TOLERANCE = 1e-3  # of an output's scale: other orders of summation, but no other kernel
+TOLERANCE = 1e-3  # of an output's scale: other orders of summation, but no other kernel; in fewer bits it is that of a check
 BUILD_LIMIT_S, RUN_LIMIT_S = 300.0, 20.0
 
 Shapes = Mapping[str, Sequence[int | str | None]]
@@ -174,6 +175,7 @@ class _Contest:
             if key == self.key and (found := self.records.searched(key, workload)):
                 self.searched[workload] = found
         self.final_job = {**self.job, "options": dict(target.options)}
+        self.tolerance = max(TOLERANCE, CHECKED.get(str(target.options.get("precision", "float32")), 0.0))
         self.input_shapes = shapes
 
     def run(self, inputs: Mapping[str, np.ndarray] | None, at: Shapes | None) -> Summary:
@@ -328,7 +330,7 @@ class _Contest:
 
     def _same(self, outputs: Mapping[str, np.ndarray]) -> None:
         for name, expected in self.expected.items():
-            found = compare(name, outputs[name], expected, TOLERANCE)
+            found = compare(name, outputs[name], expected, self.tolerance)
             if expected.dtype.kind in "biu" and found.shape == found.expected_shape:
                 # a near tie may fall the other way
                 if np.count_nonzero(outputs[name] != expected) <= expected.size // 100:

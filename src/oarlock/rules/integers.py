@@ -4,11 +4,15 @@ Before: ``conv2d(q(x) · s / n, w · t / m)`` with whole numbers q(x) (a kernel 
 After: ``astype(conv2d(astype(q(x), int8), w as int8) → int32, float32) · (s · t / n / m)``; the same for matmul with constant weights.
 Does not apply to grouped convolutions, to 16-bit numbers, or where the target has no instruction for the depth; t may differ by
 output channel, s may not differ.  The sum of integers is exact; Paddle's own sum of floats is off by its rounding errors.
+
+``q(max_pool2d(x))`` becomes ``max_pool2d(q(x))``, which is the same number and a quarter of the bytes, where x is pooled for q alone:
+rounding keeps the order of numbers.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +21,7 @@ from tvm import relax
 
 from .. import compat
 from ..ops.quant import INTEGERS
+from .pointwise import recognise
 from .rewriting import rewrite_functions
 
 LARGEST = 127
@@ -44,7 +49,9 @@ class _Rewriter(relax.PyExprMutator):
         super().__init__(mod)
         self.group, self.least = group, least
         self.marked = {gv for gv, f in mod.functions.items() if 0 < int((f.attrs or {}).get(INTEGERS, 0)) <= LARGEST}
+        self.kernels = dict(mod.functions.items())
         self.values: dict[relax.Var, relax.Expr] = {}
+        self.readers = _readers(mod)
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         self.values[binding.var] = binding.value
@@ -84,7 +91,9 @@ class _Rewriter(relax.PyExprMutator):
         by_channel = scale[:, 0, 0, 0] if len(spread) == 4 else scale[0]
         if not np.array_equal(scale, np.broadcast_to(by_channel.reshape(spread), w.shape)):
             return None
-        integers = self.builder_.emit(relax.op.astype(self.visit_expr(data.integers), "int8"))
+        integers = self._pooled(data.integers)
+        if integers is None:
+            integers = self.builder_.emit(relax.op.astype(self.visit_expr(data.integers), "int8"))
         narrow = compat.constant(w.astype("int8"))
         if name == "relax.nn.conv2d":
             a = call.attrs
@@ -110,6 +119,23 @@ class _Rewriter(relax.PyExprMutator):
             return None
         return _Quantised(product.args[0], scale.astype("float64") / float(largest.reshape(())))
 
+    def _pooled(self, integers: relax.Expr) -> relax.Var | None:
+        """Quantised results of max pooling (a marked kernel's) as int8, pooled after they are quantised; None for anything else."""
+        quantise = self._value(integers)
+        if len(quantise.args[1].fields) != 2:
+            return None
+        x, scale = quantise.args[1].fields
+        pool, factor, made = self._value(x), self._constant(scale), recognise(self.kernels[quantise.args[0]])
+        if not _calls(pool, "relax.nn.max_pool2d") or factor is None or not (factor > 0).all() or made is None or not made.pointwise:
+            return None
+        if any(reader is None or not _calls(reader, "relax.call_tir") or reader.args[0] not in self.marked for reader in self.readers[x]):
+            return None
+        source, emit = self.visit_expr(pool.args[0]), self.builder_.emit
+        name = "quantize_linear"
+        tensors = source, self.visit_expr(scale)
+        whole = self.builder_.emit_te(lambda *t: made.broadcast(t[0].shape, t, name), *tensors, primfunc_name_hint=name)
+        return emit(relax.Call(pool.op, [emit(relax.op.astype(whole, "int8"))], pool.attrs))
+
     def _is_marked(self, expr: relax.Expr) -> bool:
         value = self._value(expr)
         return _calls(value, "relax.call_tir") and value.args[0] in self.marked
@@ -129,6 +155,25 @@ class _Rewriter(relax.PyExprMutator):
                 return None
             return inner.astype(str(value.ty.dtype)).reshape(shape)
         return None
+
+
+def _readers(mod: tvm.IRModule) -> dict[relax.Var, list[relax.Call | None]]:
+    """The calls that read each variable of the Relax functions; None stands for whatever else reads it."""
+    found: dict[relax.Var, list[relax.Call | None]] = defaultdict(list)
+
+    def read(value: relax.Expr, reader: relax.Call | None) -> None:
+        relax.analysis.post_order_visit(value, lambda e: found[e].append(reader) if isinstance(e, relax.Var) else None)
+
+    for function in mod.functions.values():
+        if isinstance(function, relax.Function) and isinstance(function.body, relax.SeqExpr):
+            for binding in (b for block in function.body.blocks for b in block.bindings):
+                if isinstance(binding.value, relax.Call):
+                    for argument in binding.value.args:
+                        read(argument, binding.value)
+                else:
+                    read(binding.value, None)
+            read(function.body.body, None)
+    return found
 
 
 def _calls(value: relax.Expr, name: str) -> bool:

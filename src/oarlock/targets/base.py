@@ -104,6 +104,10 @@ class Target(ABC):
         Where there are several ways to make a kernel, ``choices.pick`` says which to take.
         """
 
+    def fusion_stages(self) -> list[Stage]:
+        """Changes to what FuseOps put together (functions marked Primitive), each of which becomes one kernel: none by default."""
+        return []
+
     @abstractmethod
     def kernel_stages(self, choices: Choices) -> list[Stage]:
         """Schedules of this target: they run on the fused module and leave only kernels that can be built.

@@ -32,9 +32,11 @@ BLOCKS = ((2, 2), (1, 4), (4, 1), (1, 3), (3, 1), (1, 2), (2, 1), (1, 1))
 CONFIGURE = 250  # cycles to say what the registers are, once a kernel
 LATENCY = 52  # cycles from one product to the next on the same sums
 PRODUCT = 16  # cycles from the beginning of one product to that of the next; with few rows half of it
-NEAR, FAR = 0.5, 1.3  # cycles to load a row of a register from the first-level cache, and from the second
+ISSUE = 2  # cycles that one more instruction of either kind takes
+NEAR, FAR = 0.5, 2.2  # cycles to load a row of a register from the first-level cache, and from the second
 AHEAD = 8  # steps by which weights that come from far away are asked for early
-L1_BYTES = 24 * 1024  # what may count on staying in the first-level cache
+COPY = 1.0  # cycles to copy a group of the data
+L1_BYTES = 36 * 1024  # what may count on staying in the first-level cache
 _FASTER = 3  # times as fast as vectors, with what comes after the sums: by that much more work must be there for threads
 
 Dim = Any
@@ -107,30 +109,35 @@ def _cost(tile: Tile, sizes: Sizes) -> float:
     groups = whole_depth(sizes.depth)
     step = depth_step(groups)
     rows, columns = sizes.rows or 16 * tile.rows, sizes.columns or 16 * tile.columns
-    depth = 4 * groups * sizes.times  # bytes
-    data = NEAR if (rows if tile.panels else tile.rows) * depth <= L1_BYTES * sizes.times else FAR
-    weights = NEAR if tile.columns * depth <= L1_BYTES else FAR
-    loads = _loads_cost(down, across, data * tile.strip, weights * step)
+    # What outer loops repeat stays near if all that is touched in between does.  The lines of a window overlap: they count once.
+    line = 4 * groups
+    panel = tile.columns * line * sizes.times
+    data = NEAR if (rows if tile.panels else tile.rows) * line + panel <= L1_BYTES else FAR
+    weights = NEAR if tile.rows * line + (1 if tile.panels else -(-columns // tile.columns)) * panel <= L1_BYTES else FAR
+    loads = _order(down, across, tile.strip, step)[0]
+    loading = sum(data * tile.strip if kind == "data" else weights * step for kind, _, _ in loads)
     products = down * across * max(tile.strip, PRODUCT // 2)
-    inner = max(products, loads, LATENCY) + 4
+    inner = max(products, loading, LATENCY) + ISSUE * (len(loads) + down * across)
     blocks = -(-rows // tile.rows) * -(-columns // tile.columns)
-    # sums are stored, and read again by what follows
-    after = 3 * tile.rows * across + 20
-    copied = rows * groups / 8 if sizes.unit is None and (sizes.rows is None or rows % tile.strip) or groups != sizes.depth else 0
-    return blocks * (inner * sizes.times * groups / step + after) + copied + CONFIGURE
-
-
-def _loads_cost(down: int, across: int, data: float, weights: float) -> float:
-    return min(sum(data if kind == "data" else weights for kind, _, _ in _order(down, across, outer)[0]) for outer in ("data", "weights"))
+    # sums are stored, and read again by what follows; an odd vector of its result is half a line of the cache
+    after = tile.rows * (3 * across + across % 2 * 2) + 20
+    copies = sizes.unit is None and (sizes.rows is None or rows % tile.strip) or groups != sizes.depth
+    return blocks * (inner * sizes.times * groups / step + after) + (COPY * rows * groups if copies else 0) + CONFIGURE
 
 
 @lru_cache
-def _order(down: int, across: int, outer: str) -> tuple[list[tuple[str, int, int]], list[tuple[int, int, int, int]], list[int]]:
+def _order(down: int, across: int, strip: int, step: int) -> tuple[list[tuple[str, int, int]], list[tuple[int, int, int, int]], list[int]]:
     """How one step of sums is computed with few registers for operands: (loads, products, loads before each product).
 
-    A load is (kind, which, register); a product (strip, vector, register of data, register of weights).  Loops over ``outer`` are outside:
-    each of its operands is loaded once, the others as often as the registers that are left make it necessary.
+    A load is (kind, which, register); a product (strip, vector, register of data, register of weights).  Of the two orders that
+    ``_nested`` gives it is that with the fewer rows to load, a register of data having ``strip`` rows and one of weights ``step``.
     """
+    orders = (_nested(down, across, outer) for outer in ("data", "weights"))
+    return min(orders, key=lambda order: sum(strip if kind == "data" else step for kind, _, _ in order[0]))
+
+
+def _nested(down: int, across: int, outer: str) -> tuple[list[tuple[str, int, int]], list[tuple[int, int, int, int]], list[int]]:
+    """``_order`` with loops over ``outer`` outside: each of its operands is loaded once, the others when they are needed."""
     first = down * across
     inner_count, outer_count = (across, down) if outer == "data" else (down, across)
     stay = min(inner_count, 8 - first - 1)
@@ -259,11 +266,7 @@ class _Registers:
 
     @property
     def order(self) -> tuple[list[tuple[str, int, int]], list[tuple[int, int, int, int]], list[int]]:
-        """``_order`` with the fewer rows to load."""
-        return min(
-            (_order(self.down, self.across, outer) for outer in ("data", "weights")),
-            key=lambda order: sum(self.strip if kind == "data" else self.step for kind, _, _ in order[0]),
-        )
+        return _order(self.down, self.across, self.strip, self.step)
 
     def text(self) -> str:
         """The LLVM IR of the functions that ``lower`` calls."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from tvm import ir, relax, sym, tirx
 
 from ... import compat
 from ...rules.weights import Weights
+from . import inplace
 from .forms import product
 
 ALIGNMENT = 64
@@ -56,11 +57,15 @@ class Value:
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a kernel; ``sizes``: what its scalar parameters and the symbols in its buffers' shapes are."""
+    """One call of a kernel; ``sizes``: what its scalar parameters and the symbols in its buffers' shapes are.
+
+    ``upon``: (operand, result): by the kernel's numbers, an operand that is no argument, for the result lies upon it.
+    """
 
     kernel: tvm.ir.GlobalVar
     arguments: list[Value]
-    sizes: list[Any]
+    sizes: dict[Any, Any]
+    upon: tuple[int, int] | None = None
 
 
 def compile_ahead(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
@@ -71,12 +76,12 @@ def compile_ahead(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
         plan = _Plan(mod, main, weights, symbols)
     except NotStatic as reason:
         raise (Dynamic(str(reason)) if symbols else reason) from reason
-    kernels = {step.kernel: mod[step.kernel] for step in plan.steps}
+    steps = share(plan.steps, plan.arena, {step.kernel: inplace.operands(mod[step.kernel]) for step in plan.steps})
     arena = place_symbolic(plan.arena) if symbols else place(plan.arena)
     offsets = weights.pack(list(plan.constants.values()), ALIGNMENT)
     for value, offset in zip([*plan.weights, *plan.constants], offsets, strict=True):
         value.offset = offset
-    return _assemble(mod, main, plan, kernels, arena, weights)
+    return _assemble(mod, main, plan, steps, arena, weights)
 
 
 # ---- what main does ---------------------------------------------------------------------------------------------------
@@ -113,7 +118,8 @@ class _Plan:
         if isinstance(value, relax.Tuple):
             return [self._bind(f) for f in value.fields]
         if isinstance(value, relax.TupleGetItem):
-            return self._bind(value.tuple_value)[int(value.index)]
+            held = self.values.get(value.tuple_value)
+            return (held if isinstance(held, list) else self._bind(value.tuple_value))[int(value.index)]
         if isinstance(value, relax.Call):
             name = getattr(value.op, "name", getattr(value.op, "name_hint", "a function"))
             if name == "relax.reshape":
@@ -133,7 +139,7 @@ class _Plan:
         tensors = [f for f in fields if _tensor(f)]
         arguments = [self._read(a) for a in tensors]
         sizes = _sizes(kernel.name_hint, self.mod[kernel], [*(a.ty for a in tensors), *types], scalars)
-        if any(not compat.variables(size) <= self.symbols for size in sizes):
+        if any(not compat.variables(size) <= self.symbols for size in sizes.values()):
             raise Dynamic("kernels with sizes that are known only at run time")
         made = [Value(self._bytes(t), first=len(self.steps), last=len(self.steps)) for t in types]
         self.arena += made
@@ -194,7 +200,7 @@ def _tensor(value: relax.Expr) -> bool:
     return isinstance(value.ty, relax.TensorType)
 
 
-def _sizes(name: str, kernel: tirx.PrimFunc, types: list[relax.TensorType], scalars: list[Any]) -> list[Any]:
+def _sizes(name: str, kernel: tirx.PrimFunc, types: list[relax.TensorType], scalars: list[Any]) -> dict[tirx.Var, Any]:
     """The values of ``compat.direct_sizes(kernel)`` in a call with arguments of these types and these scalars.
 
     A kernel that the VM calls checks its arguments' shapes, one that is called directly does not: raises Dynamic unless they fit for sure.
@@ -215,7 +221,7 @@ def _sizes(name: str, kernel: tirx.PrimFunc, types: list[relax.TensorType], scal
         for dim, value in zip(buffer.ty.shape, ty.shape.values, strict=True):
             if not _equal(compat.substitute(compat.static(dim), known), compat.static(value)):
                 raise Dynamic(f"the kernel {name}, whose arguments may not fit")
-    return [known[size] for size in wanted]
+    return {size: known[size] for size in wanted}
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -247,6 +253,32 @@ def _terms(size: Any, atoms: list[Any]) -> dict[tuple[int, ...], int]:
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------------
+
+
+def share(steps: list[Step], arena: list[Value], operands: dict[Any, list[tuple[int, int]]]) -> list[Step]:
+    """The steps with results upon operands that are read there last, where kernels allow that; ``arena`` loses such results.
+
+    ``operands``: kernel → (argument, result that may lie upon it), by their numbers.
+    """
+    moved: dict[Value, Value] = {}
+    out = []
+    for n, step in enumerate(steps):
+        arguments = [moved.get(value, value) for value in step.arguments]
+        pair = next((p for p in operands[step.kernel] if _free(arguments, *p, n)), None)
+        if pair is not None:
+            under, result = arguments[pair[0]], arguments[pair[1]]
+            arena.remove(result)
+            under.last = result.last
+            moved[result] = arguments[pair[1]] = under
+            del arguments[pair[0]]
+        out.append(replace(step, arguments=arguments, upon=pair))
+    return out
+
+
+def _free(arguments: list[Value], operand: int, result: int, step: int) -> bool:
+    """Whether nobody but one parameter of this step reads the operand any more, and the result is not the caller's."""
+    under = arguments[operand]
+    return under.region == arguments[result].region == "arena" and under.last == step and arguments.count(under) == 1
 
 
 def place(values: list[Value]) -> int:
@@ -312,10 +344,14 @@ def _aligned(size: Size) -> Size:
 # ---- the function -----------------------------------------------------------------------------------------------------
 
 
-def _assemble(
-    mod: tvm.IRModule, main: relax.Function, plan: _Plan, kernels: dict[Any, tirx.PrimFunc], arena: Size, weights: Weights
-) -> tvm.IRModule:
-    inner = {gv: tvm.ir.GlobalVar(gv.name_hint) for gv in kernels}
+def _assemble(mod: tvm.IRModule, main: relax.Function, plan: _Plan, steps: list[Step], arena: Size, weights: Weights) -> tvm.IRModule:
+    kernels: dict[tuple[Any, Any], tuple[tvm.ir.GlobalVar, tirx.PrimFunc]] = {}
+    for step in steps:
+        if (step.kernel, step.upon) not in kernels:
+            name, function = step.kernel.name_hint, mod[step.kernel]
+            if step.upon is not None:
+                name, function = f"{name}_upon_{step.upon[0]}", inplace.upon(function, *step.upon)
+            kernels[step.kernel, step.upon] = tvm.ir.GlobalVar(name), function
     own = {v: tirx.Var(v.name, str(v.ty.dtype)) for v in plan.symbols}  # the function's own symbols
 
     def named(size: Any) -> Any:
@@ -344,18 +380,20 @@ def _assemble(
 
     for dim in plan.dims:
         body.append(compat.assertion(named(dim) >= 0, f"an input is too small: {dim} is a size, and would be below 0"))
-    for step in plan.steps:
-        function = kernels[step.kernel]
+    for step in steps:
+        callee, function = kernels[step.kernel, step.upon]
         buffers = [p for p in function.params if isinstance(p.ty, tirx.BufferType)]
         pointers = [
             compat.buffer_pointer(parameters[v.region], once(v.offset, "offset"), str(p.ty.dtype))
             for v, p in zip(step.arguments, buffers, strict=True)
         ]
-        body.append(compat.direct_call(inner[step.kernel], pointers + [once(size, "size") for size in step.sizes]))
+        sizes = [once(step.sizes[size], "size") for size in compat.direct_sizes(function)]
+        body.append(compat.direct_call(callee, pointers + sizes))
     forward = tirx.PrimFunc(list(parameters.values()), tirx.SeqStmt(body) if len(body) != 1 else body[0])
     forward = forward.with_attrs({"global_symbol": ENTRY, "tirx.noalias": True})
-    new = {inner[gv]: compat.direct_callee(function) for gv, function in kernels.items()}
-    new |= {gv: f for gv, f in mod.functions.items() if gv.name_hint != "main" and gv not in kernels}
+    new = {callee: compat.direct_callee(function) for callee, function in kernels.values()}
+    called = {step.kernel for step in steps}
+    new |= {gv: f for gv, f in mod.functions.items() if gv.name_hint != "main" and gv not in called}
     bb = relax.BlockBuilder(tvm.IRModule(new, attrs=mod.attrs, global_infos=mod.global_infos))
     entry = bb.add_func(forward, ENTRY)
     blob = relax.Var("weights", weights.types[0])

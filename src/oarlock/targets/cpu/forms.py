@@ -23,7 +23,7 @@ from .dots import Narrow
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 Dims = list[Any]
 Handler = Callable[["Forms", relax.Var, relax.Call], "dict[str, relax.Expr] | None"]
-Reads = Callable[[relax.VarBinding], "list[relax.Expr]"]
+Keeps = Callable[[relax.DataflowBlock], "set[relax.Var]"]
 
 
 def dims(expr: relax.Expr) -> Any:
@@ -61,11 +61,12 @@ def product(sizes: Sequence[Any]) -> Any:
 class Forms(relax.PyExprMutator):
     """Rewrites one function with ``handlers`` (operator name → what makes its result in other forms)."""
 
-    def __init__(self, mod: tvm.IRModule, handlers: dict[str, Handler], narrow: Narrow | None, reads: Reads) -> None:
-        """``reads``: which operands of a call its handler asks for by ``narrowed``, if there is a narrow type."""
+    def __init__(self, mod: tvm.IRModule, handlers: dict[str, Handler], narrow: Narrow | None, keeps: Keeps) -> None:
+        """``keeps``: which values of a block are kept as the narrow type, if there is one."""
         super().__init__(mod)
-        self.handlers, self.narrow, self.reads = handlers, narrow, reads
+        self.handlers, self.narrow, self.keeps = handlers, narrow, keeps
         self.kept_narrow: set[relax.Var] = set()
+        self.widened: dict[relax.Var, relax.Expr] = {}  # what ``get`` widened
         self.kernels = dict(mod.functions.items())
         self.forms: dict[relax.Var, dict[str, relax.Expr]] = {}
         self.values: dict[relax.Var, relax.Expr] = {}
@@ -96,7 +97,11 @@ class Forms(relax.PyExprMutator):
         """``value`` (of the old function) in ``form`` as the type that it has in the model."""
         stored = self.stored(value, form)
         # bound anew for each reader, so that it can be fused into each
-        return self.emit(self.narrow.widen(stored)) if self.narrow and self.is_narrow(value) else stored
+        if not self.narrow or not self.is_narrow(value):
+            return stored
+        wide = self.emit(self.narrow.widen(stored))
+        self.widened[wide] = stored
+        return wide
 
     def narrowed(self, value: relax.Expr, form: str) -> relax.Expr:
         """``value`` in ``form`` as the narrow type."""
@@ -206,15 +211,12 @@ class Forms(relax.PyExprMutator):
         self.in_dataflow = True
         compat.begin_dataflow(self.builder_)
         if self.narrow is not None:
-            made = {b.var for b in block.bindings if isinstance(b, relax.VarBinding)}
-            asked = [
-                v for b in block.bindings if isinstance(b, relax.VarBinding) and isinstance(b.value, relax.Call) for v in self.reads(b)
-            ]
-            self.kept_narrow = {v for v in asked if isinstance(v, relax.Var) and v in made}
+            self.kept_narrow = self.keeps(block)
         for binding in block.bindings:
             self.visit_binding(binding)
         self.in_dataflow = False
         self.kept_narrow = set()
+        self.widened.clear()
         self.forms.clear()  # every value that leaves the block was bound in its plain form
         return compat.end_block(self.builder_)
 
@@ -233,7 +235,8 @@ class Forms(relax.PyExprMutator):
                 self.forms[var] = {"plain": self.emit(self.narrow.narrow(self.visit_expr(var)))}
             return None
         if self.narrow and var in self.kept_narrow:
-            made = {form: self.emit(self.narrow.narrow(expr)) for form, expr in made.items()}
+            held = self.narrow.operand
+            made = {form: e if str(e.ty.dtype) == held else self.emit(self.narrow.narrow(e)) for form, e in made.items()}
         self.forms[var] = made
         self.order[var] = len(self.order)
         if not isinstance(var, relax.DataflowVar):

@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax, te, tirx
+from tvm import relax, te, tirx, topi
 
 from ... import compat
 from ...kernels import Choices
+from ...rules.pointwise import recognise
 from ...rules.rewriting import rewrite_functions
 from ...runtime.dtypes import numpy_dtype
 from . import amx, dots, kernels, onednn, winograd, workloads
 from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
 from .kernels import Window
 from .machine import Machine
-from .pointwise import recognise
+from .narrowing import kept_narrow
 from .tiles import L2_BYTES, UNKNOWN_BATCH, UNKNOWN_ROWS, Tile, by_name, depthwise_tiles, product_tiles
 
 DTYPES = ("float32", "float64")  # what our products compute in; other dtypes keep TVM's legalisation
@@ -38,7 +39,7 @@ _REDUCE = "sum mean max min prod".split()
 def rewrite_layouts(mod: tvm.IRModule, machine: Machine, choices: Choices) -> tvm.IRModule:
     """Rewrite all functions of ``mod``."""
     rules = _Rules(machine, choices)
-    forms = Forms(mod, rules.handlers(), machine.narrow, rules.narrow_reads)
+    forms = Forms(mod, rules.handlers(), machine.narrow, lambda block: kept_narrow(block, rules.narrow_reads))
     return relax.transform.DeadCodeElimination()(rewrite_functions(forms, mod))
 
 
@@ -334,8 +335,27 @@ class _Rules:
         for form in f.preferred(whole):
             operands = [f.operand(a, form, out) if tensor else a for a, tensor in zip(call.args, tensors, strict=True)]
             if all(o is not None for o in operands):
-                return {form: f.emit(relax.Call(call.op, operands, call.attrs, call.ty_args))}
+                made = self._widened_add(f, call, operands)
+                return {form: f.emit(relax.Call(call.op, operands, call.attrs, call.ty_args)) if made is None else made}
         return None
+
+    def _widened_add(self, f: Forms, call: relax.Call, operands: list[relax.Expr]) -> relax.Var | None:
+        """The sum of two tensors of a shape, one of which is a widened narrow one, as one operator; None for any other call.
+
+        Two operators may be fused apart: the widening with what makes the narrow tensor, which is then written wide.
+        """
+        if call.op.name != "relax.add" or not all(isinstance(o, relax.Var) for o in operands):
+            return None
+        narrow = [f.widened.get(o) for o in operands]
+        shapes = [known_dims(o) for o in operands]
+        if narrow.count(None) != 1 or len(shapes[0]) != len(shapes[1]) or not all(map(same, *shapes)):
+            return None
+        read = [o if n is None else n for n, o in zip(narrow, operands, strict=True)]
+
+        def add(a: te.Tensor, b: te.Tensor) -> te.Tensor:
+            return te.compute(a.shape, lambda *i: dots.wide(a(*i)) + dots.wide(b(*i)), name="add")
+
+        return f.te(add, *read, name="add", fusable=False)
 
     def kernel(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """Kernels of the importer's: pointwise ones like elementwise operators; others that keep channels apart in NHWC."""
@@ -369,6 +389,8 @@ class _Rules:
         layout = str(call.attrs.layout)
         if layout != "NCHW" or not f.has(data, "nhwc"):
             return None
+        if f.is_narrow(data) and call.op.name == "relax.nn.max_pool2d":
+            return {"nhwc": f.te(lambda x: _max_pool(x, call.attrs), f.stored(data, "nhwc"), name="max_pool2d")}
         attrs = compat.with_attributes(call.attrs, layout="NHWC", out_layout="NHWC")
         return {"nhwc": f.emit(relax.Call(call.op, [f.get(data, "nhwc"), *rest], attrs, call.ty_args))}
 
@@ -402,6 +424,13 @@ class _Rules:
         if len(known_dims(var)) != 4 or axes is None or not f.has(data, "nhwc") or tuple(int(x) % 4 for x in axes) != TO_NHWC:
             return None
         return {"plain": f.get(data, "nhwc")}
+
+
+def _max_pool(x: te.Tensor, attrs: Any) -> te.Tensor:
+    """Max pooling of a tensor [N, H, W, C] of a narrow type: bfloat16 as floats, which fuse with what follows; bytes as they are."""
+    wide = te.compute(x.shape, lambda *i: dots.wide(x(*i)), name="wide") if x.dtype == "bfloat16" else x
+    window = attrs.pool_size, attrs.strides, attrs.dilation, attrs.padding
+    return topi.nn.pool2d(wide, *window, "max", ceil_mode=bool(attrs.ceil_mode), layout="NHWC")
 
 
 def _sums(weights: np.ndarray) -> str:

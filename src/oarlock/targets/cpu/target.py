@@ -21,6 +21,7 @@ from ...runtime.machine import cpu_features, default_threads
 from ..base import Notes, Refusal, Search, Stage, Target
 from . import dots, onednn
 from .aot import Dynamic, NotStatic, compile_ahead
+from .joining import join_readers
 from .layout import rewrite_layouts
 from .machine import Machine
 from .rows import rewrite_rows
@@ -194,6 +195,9 @@ class CpuTarget(Target):
 
         # layouts first: they decide which axes of a reduction are the trailing ones
         return [Stage("cpu-layouts", layouts), Stage("cpu-rows", row_kernels)]
+
+    def fusion_stages(self) -> list[Stage]:
+        return [Stage("cpu-join-readers", lambda mod, notes: join_readers(mod))]
 
     def kernel_stages(self, choices: Choices) -> list[Stage]:
         def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

@@ -32,9 +32,12 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     named = {key: str(sch.get(acc).annotations[key]) for key in (WORKLOAD, CANDIDATE)}
     before, after = leaves[:position], leaves[position + 1 :]
     total = after.pop(0) if sch.get(after[0]).name_hint == "tile_sum" else None
-    for block in after[:-1]:
-        sch.compute_inline(block)
-    out = after[-1]
+    # the first result decides the loops; what is made of it (joining.py) is made tile by tile after it
+    results = [any(sch.get(block).writes[0].source.same_as(p) for p in function.params) for block in after]
+    for block, result in zip(after, results, strict=True):
+        if not result:
+            sch.compute_inline(block)
+    out, *others = [block for block, result in zip(after, results, strict=True) if result]
     columns, dynamic = blocks.extent(sch.get(sch.get_loops(out)[-1]).extent)
     columns = 0 if dynamic else columns
     ragged = dynamic or columns % tile.columns != 0
@@ -49,6 +52,10 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
     # where padding and packing of inputs happens: once an output row when rows come first, else once for the whole input
     by_rows = kind in ("convolution", "depthwise") and not tile.panels and not tile.whole
     at = outer[-1] if by_rows and not (tile.parallel and _few(sch, outer, machine)) else None
+    for other in others:
+        sch.reverse_compute_at(other, order[-1], preserve_unit_loops=True)
+    rows_of = [row_in, *(sch.get_loops(other)[-2] for other in others)]
+    columns_of = [column_in, *(sch.get_loops(other)[-1] for other in others)]
     if total is not None:
         sch.compute_at(total, order[-1], preserve_unit_loops=True)
         sch.set_scope(total, 0, "local")
@@ -60,9 +67,10 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         first = sch.get(sch.get_loops(acc)[-_REDUCES[kind] - 3]).loop_var
     else:
         lane = _inner(sch, acc, kind, tile)
-        sch.unroll(row_in)
-    if not ragged:
-        column_vector, column_lane = sch.split(column_in, [None, tile.lanes])
+        for loop in rows_of:
+            sch.unroll(loop)
+    for loop in () if ragged else columns_of:
+        column_vector, column_lane = sch.split(loop, [None, tile.lanes])
         sch.unroll(column_vector)
         sch.vectorize(column_lane)
     _producers(sch, before, at, tile.lanes, tile.parallel)
@@ -70,7 +78,9 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         _parallel(sch, order[: len(outer)] if at is not None and before else order, machine)
     if tile.group > 1 and not tile.strip:  # last: the block is another one afterwards
         sch.tensorize(lane, dots.intrinsic(tile.lanes, *operands))
-    made = edges.store(sch.mod["main"], sch.get(row_in).loop_var, tile, columns if ragged else None)
+    made = sch.mod["main"]
+    for loop in rows_of:
+        made = edges.store(made, sch.get(loop).loop_var, tile, columns if ragged else None)
     if tile.direct:
         taps = sch.get(sch.get_loops(acc)[-5]).loop_var  # lines of the kernel; then its places, row, vector, lane
         (x, *_) = [region.source for region in sch.get(acc).reads if len(region.source.ty.shape) == 4]

@@ -13,7 +13,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, te, tirx
 
-from ... import compat
+from .. import compat
 
 Expr = Any
 
