@@ -81,7 +81,7 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels)
         # FuseTIR compares shapes as they are written: without this, or with name-sizes here, it fails or leaves sums that no tile divides
         Stage("spell-sizes", lambda mod, notes: simplify_sizes(mod)),
         _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps()),
-        *target.fusion_stages(),
+        *target.fusion_stages(choices),
         _passes("make-kernels", t.FuseTIR(), t.DeadCodeElimination()),
         # after fusing, which matches shapes between kernels; before schedules, which reason about extents
         Stage("name-sizes", lambda mod, notes: name_sizes(mod)),

@@ -10,8 +10,9 @@ import tvm
 from runner import build, dim, var
 from tvm import relax, te, tirx
 
+from oarlock import compat, targets
 from oarlock.kernels.choice import SCHEDULE
-from oarlock.targets.cpu import aot, inplace
+from oarlock.targets.cpu import aot, dots, inplace
 from oarlock.targets.cpu.aot import Step, Value, share
 
 op = relax.op
@@ -121,3 +122,34 @@ def test_same_numbers_as_the_vm(threads: int, dynamic: bool, monkeypatch: pytest
     assert sum(step.upon is not None for step in found) == 2
     for _ in range(3):
         np.testing.assert_array_equal(ahead(x)[0], vm(x)[0])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("registers", ["vectors", "tiles"])
+def test_a_shortcut_of_what_a_product_reads(registers: str, precision: str, groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many tiles of columns read all of each row: the first may not write where the others still read."""
+    if precision != "float32" and not {"avx512bf16", "avx512vnni"} <= compat.llvm_features(targets.get("cpu").tvm_target):
+        pytest.skip("this machine has no AVX512-BF16 or no VNNI")
+    if registers == "vectors":
+        monkeypatch.setattr(dots, "TILE_REGISTERS", {})
+    dtype = "int8" if precision == "int8" else "float32"
+
+    parts = groups if dtype == "float32" else 1
+
+    def numbers(seed: int, *shape: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        return (rng.integers(-9, 9, shape) if dtype == "int8" else rng.standard_normal(shape) / 8).astype(dtype)
+
+    def conv(bb: relax.BlockBuilder, y: relax.Expr, seed: int, groups: int = 1) -> relax.Expr:
+        weights = compat.constant(numbers(seed, 256, 256 // groups, 1, 1))
+        out = bb.emit(op.nn.conv2d(y, weights, groups=groups, out_dtype="int32" if dtype == "int8" else None))
+        return bb.emit(op.astype(out, dtype)) if dtype == "int8" else out
+
+    def make(bb: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
+        y = bb.emit(op.nn.relu(conv(bb, x, 1)))
+        return conv(bb, bb.emit(op.nn.relu(bb.emit(op.add(conv(bb, y, 2, parts), y)))), 3)
+
+    x = numbers(4, 1, 256, 6, 7)
+    ahead, vm = (build([var("x", x.shape, dtype)], make, precision=precision, executor=e) for e in ("aot", "vm"))
+    np.testing.assert_array_equal(ahead(x)[0], vm(x)[0])

@@ -47,6 +47,7 @@ class Choices:
 
     ``searched(workload)``: what searches found, by name: candidates after those of the target.  ``starts``: None, or a dict that a
     target puts into what a search of each workload would start from.
+    ``trial``: the kernels will be timed for the contest.
     ``asked`` and ``picked`` tell afterwards what was on offer and what was taken, by workload.
     """
 
@@ -55,11 +56,14 @@ class Choices:
         self.asked: dict[str, tuple[str, ...]] = {}
         self.picked: dict[str, str] = {}
         self.starts: dict[str, Start] | None = None
+        self.trial = False
 
     @classmethod
     def of_plan(cls, plan: Mapping[str, str], searched: Mapping[str, Mapping[str, Found]] | None = None) -> Choices:
         """For a trial: ``plan`` names the candidate of each workload, ``searched`` has what searches found."""
-        return cls(lambda workload, candidates: plan.get(workload), lambda workload: (searched or {}).get(workload, {}))
+        choices = cls(lambda workload, candidates: plan.get(workload), lambda workload: (searched or {}).get(workload, {}))
+        choices.trial = True
+        return choices
 
     def pick(self, workload: str, candidates: Mapping[str, T]) -> T:
         """The candidate to use.  ``candidates`` (at least one) stand in the order that the target's own model prefers.

@@ -5,8 +5,8 @@ After: ``astype(conv2d(astype(q(x), int8), w as int8) → int32, float32) · (s 
 Does not apply to grouped convolutions, to 16-bit numbers, or where the target has no instruction for the depth; t may differ by
 output channel, s may not differ.  The sum of integers is exact; Paddle's own sum of floats is off by its rounding errors.
 
-``q(max_pool2d(x))`` becomes ``max_pool2d(q(x))``, which is the same number and a quarter of the bytes, where x is pooled for q alone:
-rounding keeps the order of numbers.
+``q(max_pool2d(x))`` becomes ``max_pool2d(q(x))``, which is the same number and a quarter of the bytes, where what is pooled is only
+quantised: rounding keeps the order of numbers.
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ class _Rewriter(relax.PyExprMutator):
             return None
         x, scale = quantise.args[1].fields
         pool, factor, made = self._value(x), self._constant(scale), recognise(self.kernels[quantise.args[0]])
-        if not _calls(pool, "relax.nn.max_pool2d") or factor is None or not (factor > 0).all() or made is None or not made.pointwise:
+        if not _calls(pool, "relax.nn.max_pool2d") or bool(pool.attrs.ceil_mode):  # a window may then lie in padding alone
+            return None
+        if factor is None or not (factor > 0).all() or made is None or not made.pointwise:
             return None
         if any(reader is None or not _calls(reader, "relax.call_tir") or reader.args[0] not in self.marked for reader in self.readers[x]):
             return None

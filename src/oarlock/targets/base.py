@@ -104,7 +104,7 @@ class Target(ABC):
         Where there are several ways to make a kernel, ``choices.pick`` says which to take.
         """
 
-    def fusion_stages(self) -> list[Stage]:
+    def fusion_stages(self, choices: Choices) -> list[Stage]:
         """Changes to what FuseOps put together (functions marked Primitive), each of which becomes one kernel: none by default."""
         return []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import tvm_ffi
-from tvm import ir, tirx
+from tvm import ir, s_tir, tirx
 
 from ... import compat
 from ...kernels.choice import SCHEDULE
@@ -26,7 +26,13 @@ def operands(function: tirx.PrimFunc) -> list[tuple[int, int]]:
         return []
     stores: list[tirx.BufferStore] = []
     loads: list[Any] = []
-    tvm_ffi.structural_walk(function.body, [(tirx.BufferStore, stores.append), (ir.TensorLoad, loads.append)])
+    views: list[Any] = []  # what is read by another name too, such as operands of tensorised sums
+    visits = [
+        (tirx.BufferStore, stores.append),
+        (ir.TensorLoad, loads.append),
+        (s_tir.SBlock, lambda block: views.extend(match.source.source for match in block.match_buffers)),
+    ]
+    tvm_ffi.structural_walk(function.body, visits)
     made = [n for n, buffer in enumerate(buffers) if any(store.buffer.same_as(buffer) for store in stores)]
     pairs = []
     for n in made:
@@ -36,7 +42,9 @@ def operands(function: tirx.PrimFunc) -> list[tuple[int, int]]:
         there = [load for store, within in mine for load in within if _same_place(load, store)]
         for i, buffer in enumerate(buffers):
             reads = sum(load.source.same_as(buffer) for load in loads)
-            if i not in made and _alike(buffer, buffers[n]) and 0 < sum(load.source.same_as(buffer) for load in there) == reads:
+            if i in made or any(buffer.same_as(view) for view in views):
+                continue
+            if _alike(buffer, buffers[n]) and 0 < sum(load.source.same_as(buffer) for load in there) == reads:
                 pairs.append((i, n))
     return pairs
 

@@ -73,8 +73,9 @@ def _joined(mod: tvm.IRModule, out: tvm.IRModule, block: relax.DataflowBlock) ->
         callee = _added(out, name, function)
         arguments = [*maker.arguments, *(a for r in found for a in r.arguments if not a.same_as(maker.var))]
         call = relax.Call(callee, arguments)
-        compat.set_type(call, function.ret_ty)
-        both = relax.DataflowVar("joined", function.ret_ty)
+        types = relax.TupleType([maker.var.ty, *(r.var.ty for r in found)])  # with this function's symbols, not those of the other
+        compat.set_type(call, types)
+        both = relax.DataflowVar("joined", types)
         bindings.append(relax.VarBinding(both, call))
         for i, var in enumerate([maker.var, *(r.var for r in found)]):
             bindings.append(relax.VarBinding(var, relax.TupleGetItem(both, i)))
@@ -90,25 +91,26 @@ def _kernel(mod: tvm.IRModule, binding: relax.Binding) -> _Kernel | None:
     return _Kernel(binding, function) if fused and isinstance(binding.var.ty, relax.TensorType) else None
 
 
-def _calls(function: relax.Function) -> list[relax.Call]:
-    return [b.value for block in function.body.blocks for b in block.bindings]
-
-
-def _kernels(mod: tvm.IRModule, function: relax.Function) -> list[tirx.PrimFunc]:
-    return [mod[call.args[0]] for call in _calls(function) if getattr(call.op, "name", "") == "relax.call_tir"]
+def _kernels(mod: tvm.IRModule, function: relax.Function) -> list[tirx.PrimFunc | None]:
+    """What is called in a fused function; None for whatever else it does."""
+    values = [b.value for block in function.body.blocks for b in block.bindings]
+    calls = [v if isinstance(v, relax.Call) and getattr(v.op, "name", "") == "relax.call_tir" else None for v in values]
+    return [mod[call.args[0]] if call is not None else None for call in calls]
 
 
 def _is_tiled(mod: tvm.IRModule, function: relax.Function) -> bool:
-    return any(compat.has_annotation(kernel, ATTRIBUTE) for kernel in _kernels(mod, function))
+    return any(kernel is not None and compat.has_annotation(kernel, ATTRIBUTE) for kernel in _kernels(mod, function))
 
 
 def _source(mod: tvm.IRModule, kernel: _Kernel) -> relax.Var | None:
-    """The one tensor of its result's shape that an elementwise kernel reads, all else being constants; None for any other kernel."""
-    variables = [a for a in kernel.arguments if isinstance(a, relax.Var)]
-    kernels = _kernels(mod, kernel.function)
-    if len(variables) != 1 or len(kernels) != len(_calls(kernel.function)):
+    """The one tensor of its result's shape that an elementwise kernel reads, all else being constants; None for any other kernel.
+
+    A kernel that takes sizes is another one: they would be the maker's under other names.
+    """
+    variables = [a for a in kernel.arguments if not isinstance(a, compat.Constant)]
+    if len(variables) != 1 or not isinstance(variables[0], relax.Var):
         return None
-    if any(int((k.attrs or {}).get("op_pattern", 8)) > _ELEMENTWISE for k in kernels):
+    if any(k is None or int((k.attrs or {}).get("op_pattern", 8)) > _ELEMENTWISE for k in _kernels(mod, kernel.function)):
         return None
     have, made = dims(variables[0]), dims(kernel.var)
     alike = have is not None and made is not None and len(have) == len(made) and all(map(same, have, made))

@@ -344,7 +344,7 @@ class _Rules:
 
         Two operators may be fused apart: the widening with what makes the narrow tensor, which is then written wide.
         """
-        if call.op.name != "relax.add" or not all(isinstance(o, relax.Var) for o in operands):
+        if call.op.name != "relax.add" or str(call.ty.dtype) != "float32" or not all(isinstance(o, relax.Var) for o in operands):
             return None
         narrow = [f.widened.get(o) for o in operands]
         shapes = [known_dims(o) for o in operands]
@@ -389,7 +389,8 @@ class _Rules:
         layout = str(call.attrs.layout)
         if layout != "NCHW" or not f.has(data, "nhwc"):
             return None
-        if f.is_narrow(data) and call.op.name == "relax.nn.max_pool2d":
+        pooled = f.is_narrow(data) and call.op.name == "relax.nn.max_pool2d"
+        if pooled and (f.is_narrow(var) or str(data.ty.dtype) == "float32"):  # bytes are biased: they stay bytes
             return {"nhwc": f.te(lambda x: _max_pool(x, call.attrs), f.stored(data, "nhwc"), name="max_pool2d")}
         attrs = compat.with_attributes(call.attrs, layout="NHWC", out_layout="NHWC")
         return {"nhwc": f.emit(relax.Call(call.op, [f.get(data, "nhwc"), *rest], attrs, call.ty_args))}

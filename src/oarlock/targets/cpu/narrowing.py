@@ -1,10 +1,8 @@
 """Which values of a block are kept as the target's narrow type alone (dots.py): those that products read, and more by two rules.
 
-Either costs no more than one rounding of a value that is rounded next anyway:
-
-- ``y = max_pool2d(x)`` with y narrow and no other reader of x: the largest of rounded numbers is the largest, rounded.
-- ``y = relu(a + b)`` with y narrow: of two products' results that are read here alone, the one made last, which a kernel of its own
-  writes for the other's to read.
+- ``y = max_pool2d(x)`` with y narrow and no other reader of x: x.  The largest of rounded numbers is the largest, rounded.
+- ``y = relu(a + b)`` with y narrow, a and b being results of products that nobody else reads: the one made last, which a kernel of its
+  own writes for the other's to read.  It is rounded as it would be if a product read it.
 """
 
 from __future__ import annotations
@@ -29,11 +27,16 @@ def kept_narrow(block: relax.DataflowBlock, reads: Callable[[relax.VarBinding], 
     asked = [v for b in block.bindings if isinstance(b, relax.VarBinding) and b.var in calls for v in reads(b)]
     kept = {v for v in asked if isinstance(v, relax.Var) and v in made}
     readers = _readers(block)
+
+    def lone(value: relax.Expr) -> bool:
+        """Whether a value of this block is read once, in this block."""
+        return value in calls and isinstance(value, relax.DataflowVar) and readers[value] == 1
+
     for var in reversed(list(calls)):
         if var not in kept:
             continue
         call = calls[var]
-        while _name(call) in _SHAPED and readers[call.args[0]] == 1 and call.args[0] in calls:
+        while _name(call) in _SHAPED and lone(call.args[0]):
             call = calls[call.args[0]]
         if _name(call) == "relax.nn.max_pool2d":
             more = call.args[0]
@@ -41,7 +44,7 @@ def kept_narrow(block: relax.DataflowBlock, reads: Callable[[relax.VarBinding], 
             more = max(call.args, key=order.__getitem__)
         else:
             continue
-        if more in calls and isinstance(more, relax.DataflowVar) and readers[more] == 1:
+        if lone(more):
             kept.add(more)
     return kept
 

@@ -196,8 +196,9 @@ class CpuTarget(Target):
         # layouts first: they decide which axes of a reduction are the trailing ones
         return [Stage("cpu-layouts", layouts), Stage("cpu-rows", row_kernels)]
 
-    def fusion_stages(self) -> list[Stage]:
-        return [Stage("cpu-join-readers", lambda mod, notes: join_readers(mod))]
+    def fusion_stages(self, choices: Choices) -> list[Stage]:
+        # in trials, kernels of one workload must do one job, whoever makes them
+        return [] if choices.trial else [Stage("cpu-join-readers", lambda mod, notes: join_readers(mod))]
 
     def kernel_stages(self, choices: Choices) -> list[Stage]:
         def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

@@ -22,8 +22,9 @@ REDUCE = 2  # the type of an iterator that is summed over
 
 
 def start(function: tirx.PrimFunc) -> tirx.PrimFunc | None:
-    """The kernel to search a schedule for; None where there is none: sizes known at run time, products in groups or in parts."""
-    if not compat.has_root_block(function) or not _static(function):
+    """The kernel to search a schedule for; None where there is none: sizes known at run time, several results, products in groups or in
+    parts."""
+    if not compat.has_root_block(function) or not _static(function) or _results(function) > 1:
         return None
     sch = s_tir.Schedule(function, enable_check=False, error_render_level="none")
     leaves = blocks.leaf_blocks(sch)
@@ -41,6 +42,11 @@ def start(function: tirx.PrimFunc) -> tirx.PrimFunc | None:
 
 def _static(function: tirx.PrimFunc) -> bool:
     return all(isinstance(p.ty, tirx.BufferType) and all(isinstance(d, int | tirx.IntImm) for d in p.ty.shape) for p in function.params)
+
+
+def _results(function: tirx.PrimFunc) -> int:
+    stored = compat.stored_buffers(function)
+    return sum(any(p.same_as(buffer) for buffer in stored) for p in function.params)
 
 
 def _untiled(function: tirx.PrimFunc, acc: Any, out: Any) -> tirx.PrimFunc:
