@@ -1,7 +1,8 @@
-# Everything runs in a virtual environment of its own (.venv); nothing is installed globally.
+# Everything runs in a virtual environment of its own (.venv), but for a browser that `make test` installs where root runs it.
 #
 #   make test     set up, then all tests but the slow ones
 #   make demo     read the text of a picture with compiled PP-OCR models
+#   make web      bundle the TypeScript runtime of the web target into the package
 #   make lint     ruff, its formatter, and mypy
 #   make zoo      compile and check the model corpus        (slow; writes docs/models.md)
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
@@ -35,13 +36,29 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
 TESTS ?=
 
-.PHONY: test test-gpu test-onednn demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline bench-threads bench-gpu gpu-models clean
+.PHONY: test web test-gpu test-onednn demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline bench-threads bench-gpu gpu-models clean
 
-test: $(VENV)/.test
+test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
 
 demo: $(VENV)/.demo
 	$(PY) examples/ocr/demo.py
+
+web: web/node_modules/.ready
+	cd web && node build.mjs
+
+# Without Node or Chromium the tests that need them are skipped, with that reason.
+web/node_modules/.ready: web/package-lock.json
+	@cd web && npm ci --silent --no-audit --no-fund --fetch-retries=1 --fetch-timeout=60000 </dev/null && touch node_modules/.ready || \
+	echo "npm is not there, or cannot install: the web runtime is not tested" >&2
+
+# The one thing that is installed for the whole machine, where root runs this: Debian's Chromium.
+BROWSERS := chromium chromium-browser google-chrome
+$(VENV)/.browser: web/node_modules/.ready
+	@for b in $(CHROMIUM) $(BROWSERS); do command -v $$b >/dev/null && touch $@ && exit 0; done; \
+	test -e web/node_modules/.ready && test "$$(id -u)" = 0 && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
+	timeout 300 bash -c 'apt-get update && apt-get install -y --no-install-recommends chromium' </dev/null >/dev/null 2>&1 && touch $@ || \
+	echo "there is no Chromium: nothing is tested in a browser" >&2
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -96,14 +96,24 @@ def build_vm(mod: tvm.IRModule, target: tvm.target.Target, announce: str = "") -
     return relax.build(mod, target=target, relax_pipeline=None, tir_pipeline=tir_pipeline(announce))
 
 
+def build_kernels(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:
+    """A module of direct_callees alone, which export their own names, as code of ``target``."""
+    functions = {gv: f.without_attr("global_symbol") for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
+    # of a system library TVM calls the functions of its runtime by their names, of any other through pointers that a loader fills in
+    module = tvm.IRModule(functions).with_attr("system_lib_prefix", "")
+    return tvm.tirx.build(module, target=target, pipeline=tir_pipeline(export=True))
+
+
 @functools.cache
-def tir_pipeline(announce: str = "") -> str:
+def tir_pipeline(announce: str = "", export: bool = False) -> str:
     """The name of TVM's pipeline for kernels, with the device told to private functions (see direct_callee).
+
+    ``export``: those functions can be called by their names from outside of the library.
 
     Where a kernel gets its work space from, a packed function learns from its arguments; a function of pointers must be told,
     and only now: passes move work space out of what is put around a body before.
     """
-    name = f"oarlock {announce}".strip()
+    name = f"oarlock {announce}{' export' * export}".strip()
 
     def make() -> tuple:
         lower, *finish = _compilation_pipeline.get_tir_pipeline("default")
@@ -116,7 +126,10 @@ def tir_pipeline(announce: str = "") -> str:
                 for gv, f in mod.functions.items()
                 if isinstance(f, tvm.tirx.PrimFunc)
             }
-            mod.update(tvm.IRModule({gv: f.with_body(_on_cpu(gv.name_hint, f)) if _is_direct(f) else f for gv, f in new.items()}))
+            new = {gv: f.with_body(_on_cpu(gv.name_hint, f)) if _is_direct(f) else f for gv, f in new.items()}
+            if export:  # only now: a function that has a symbol earlier becomes a packed one
+                new = {gv: f.with_attr("global_symbol", gv.name_hint) if _is_direct(f) else f for gv, f in new.items()}
+            mod.update(tvm.IRModule(new))
             return mod
 
         return run, *finish

@@ -68,8 +68,28 @@ class Step:
     upon: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True)
+class Layout:
+    """``main`` as steps over memory: ``arena`` bytes for what lies there, one block of weights, and the caller's inputs and outputs.
+
+    ``inputs``: parameters.  ``outputs``: the results' types, in order.  ``dims``: expressions of ``symbols`` that must not be below 0.
+    """
+
+    inputs: list[relax.Var]
+    outputs: list[relax.TensorType]
+    steps: list[Step]
+    arena: Size
+    symbols: set[tirx.Var]
+    dims: list[Any]
+
+
 def compile_ahead(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
     """The module with ``main`` as one kernel; ``weights`` becomes one array of bytes.  Raises NotStatic."""
+    return _assemble(mod, lay_out(mod, weights), weights)
+
+
+def lay_out(mod: tvm.IRModule, weights: Weights) -> Layout:
+    """What ``main`` does, and where all that it touches lies; ``weights`` becomes one array of bytes.  Raises NotStatic."""
     main = mod["main"]
     symbols = _symbols(main, len(weights.arrays))
     try:
@@ -81,7 +101,19 @@ def compile_ahead(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
     offsets = weights.pack(list(plan.constants.values()), ALIGNMENT)
     for value, offset in zip([*plan.weights, *plan.constants], offsets, strict=True):
         value.offset = offset
-    return _assemble(mod, main, plan, steps, arena, weights)
+    return Layout(plan.inputs, list(main.ret_ty.fields), steps, arena, symbols, plan.dims)
+
+
+def callees(mod: tvm.IRModule, steps: list[Step]) -> dict[tuple[Any, Any], tuple[tvm.ir.GlobalVar, tirx.PrimFunc]]:
+    """What the steps call, by (kernel, upon): a name of its own, and the kernel, without the operand that its result lies upon."""
+    found: dict[tuple[Any, Any], tuple[tvm.ir.GlobalVar, tirx.PrimFunc]] = {}
+    for step in steps:
+        if (step.kernel, step.upon) not in found:
+            name, function = step.kernel.name_hint, mod[step.kernel]
+            if step.upon is not None:
+                name, function = f"{name}_upon_{step.upon[0]}", inplace.upon(function, *step.upon)
+            found[step.kernel, step.upon] = tvm.ir.GlobalVar(name), function
+    return found
 
 
 # ---- what main does ---------------------------------------------------------------------------------------------------
@@ -344,26 +376,20 @@ def _aligned(size: Size) -> Size:
 # ---- the function -----------------------------------------------------------------------------------------------------
 
 
-def _assemble(mod: tvm.IRModule, main: relax.Function, plan: _Plan, steps: list[Step], arena: Size, weights: Weights) -> tvm.IRModule:
-    kernels: dict[tuple[Any, Any], tuple[tvm.ir.GlobalVar, tirx.PrimFunc]] = {}
-    for step in steps:
-        if (step.kernel, step.upon) not in kernels:
-            name, function = step.kernel.name_hint, mod[step.kernel]
-            if step.upon is not None:
-                name, function = f"{name}_upon_{step.upon[0]}", inplace.upon(function, *step.upon)
-            kernels[step.kernel, step.upon] = tvm.ir.GlobalVar(name), function
-    own = {v: tirx.Var(v.name, str(v.ty.dtype)) for v in plan.symbols}  # the function's own symbols
+def _assemble(mod: tvm.IRModule, layout: Layout, weights: Weights) -> tvm.IRModule:
+    main, kernels = mod["main"], callees(mod, layout.steps)
+    own = {v: tirx.Var(v.name, str(v.ty.dtype)) for v in layout.symbols}  # the function's own symbols
 
     def named(size: Any) -> Any:
         return compat.substitute(size, own)
 
     parameters: dict[str, tirx.Buffer] = {}
-    for p in plan.inputs:
+    for p in layout.inputs:
         parameters[_region(p)] = _buffer(p.name, p.ty, named)
     parameters["weights"] = compat.byte_buffer("weights", weights.arrays[0].nbytes)
-    for i, ty in enumerate(main.ret_ty.fields):
+    for i, ty in enumerate(layout.outputs):
         parameters[f"output {i}"] = _buffer(f"output_{i}", ty, named)
-    parameters["arena"] = compat.byte_buffer("arena", tirx.Var("arena_bytes", "int64") if plan.symbols else arena)
+    parameters["arena"] = compat.byte_buffer("arena", tirx.Var("arena_bytes", "int64") if layout.symbols else layout.arena)
     body: list[tirx.Stmt] = []
     names: list[tuple[Any, tirx.Var]] = []
 
@@ -378,9 +404,9 @@ def _assemble(mod: tvm.IRModule, main: relax.Function, plan: _Plan, steps: list[
         body.append(tirx.Bind(names[-1][1], named(size)))
         return names[-1][1]
 
-    for dim in plan.dims:
+    for dim in layout.dims:
         body.append(compat.assertion(named(dim) >= 0, f"an input is too small: {dim} is a size, and would be below 0"))
-    for step in steps:
+    for step in layout.steps:
         callee, function = kernels[step.kernel, step.upon]
         buffers = [p for p in function.params if isinstance(p.ty, tirx.BufferType)]
         pointers = [
@@ -392,16 +418,16 @@ def _assemble(mod: tvm.IRModule, main: relax.Function, plan: _Plan, steps: list[
     forward = tirx.PrimFunc(list(parameters.values()), tirx.SeqStmt(body) if len(body) != 1 else body[0])
     forward = forward.with_attrs({"global_symbol": ENTRY, "tirx.noalias": True})
     new = {callee: compat.direct_callee(function) for callee, function in kernels.values()}
-    called = {step.kernel for step in steps}
+    called = {step.kernel for step in layout.steps}
     new |= {gv: f for gv, f in mod.functions.items() if gv.name_hint != "main" and gv not in called}
     bb = relax.BlockBuilder(tvm.IRModule(new, attrs=mod.attrs, global_infos=mod.global_infos))
     entry = bb.add_func(forward, ENTRY)
     blob = relax.Var("weights", weights.types[0])
-    with bb.function("main", [*plan.inputs, blob], attrs=dict(main.attrs.items()) if main.attrs else None):
-        types = [*main.ret_ty.fields, relax.TensorType((arena,), "uint8")]
+    with bb.function("main", [*layout.inputs, blob], attrs=dict(main.attrs.items()) if main.attrs else None):
+        types = [*layout.outputs, relax.TensorType((layout.arena,), "uint8")]
         with bb.dataflow():
-            made = bb.emit(relax.call_tir(entry, relax.Tuple([*plan.inputs, blob]), types))
-            results = [bb.emit_output(relax.TupleGetItem(made, i)) for i in range(len(plan.outputs))]
+            made = bb.emit(relax.call_tir(entry, relax.Tuple([*layout.inputs, blob]), types))
+            results = [bb.emit_output(relax.TupleGetItem(made, i)) for i in range(len(layout.outputs))]
         bb.emit_func_output(relax.Tuple(results))
     return bb.get()
 

@@ -1,0 +1,52 @@
+"""The commands of ``oarlock web``: build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich import box
+from rich.table import Table
+
+from .cli_common import echo_json, escape, json_option, model_argument, out, progress, shape_option
+
+_FETCHED = ("oarlock.js", "oarlock-worker.js", "model.json")  # by a page, beside a module and the weights
+
+
+@click.group()
+def web() -> None:
+    """Models in browsers and in Node, as WebAssembly."""
+
+
+@web.command()
+@model_argument
+@shape_option
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The folder to write.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    type=click.Choice(["plain", "simd128", "relaxed-simd"]),
+    help="What engines to build for; the runtime takes the best that runs.  [default: all three]",
+)
+@json_option
+def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[str, ...], as_json: bool) -> None:
+    """Compile a model into a folder that any web server can serve: modules, weights, the runtime and a page."""
+    from .inputs import parse_shapes
+    from .targets.web.site import build_site
+
+    with progress("reading") as step:
+        site = build_site(model, output, shapes=parse_shapes(shapes), **({"variants": variants} if variants else {}), progress=step)
+    if as_json:
+        echo_json({"folder": str(site.folder), "files": [vars(file) for file in site.files]})
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in ("file", "what", "kB", "kB gzipped"):
+        table.add_column(title, justify="right" if "kB" in title else "left")
+    for file in (f for f in site.files if f.kind != "types"):
+        table.add_row(file.name, f"{file.kind} {file.variant}".strip(), f"{file.bytes / 1e3:.1f}", f"{file.gzipped / 1e3:.1f}")
+    out.print(table)
+    best = next(iter(site.artifacts))
+    code = sum(file.gzipped for file in site.files if file.kind == "module" and file.variant == best or file.name in _FETCHED)
+    out.print(f"a browser fetches {code / 1e3:.0f} kB gzipped of code ({best}), and the weights")
+    out.print(f"[dim]serve it: python -m http.server -d {escape(str(site.folder))}[/]")

@@ -1,0 +1,136 @@
+"""WebAssembly modules: linking kernels, what a module imports, custom sections."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ...errors import InternalError, TargetError, UnsupportedError
+
+PAGE = 65536
+INITIAL_BYTES = 4 << 20  # what the runtime's memory has at least: the kernels' constants and their stack
+STACK_BYTES = 1 << 20
+MOST_BYTES = 4 << 30
+_MAGIC = b"\0asm\x01\0\0\0"
+_CUSTOM, _IMPORT = 0, 2
+
+# What web/src/imports.ts has for kernels to import.
+_UNARY = """acos acosh asin asinh atan atanh cbrt ceil cos cosh erf exp exp2 exp10 expm1 fabs floor log log10 log1p log2 nearbyint rint
+round sin sinh sqrt tan tanh trunc""".split()
+_BINARY = "atan2 copysign fmax fmin fmod hypot nextafter pow".split()
+KNOWN = frozenset(
+    [name + end for name in _UNARY + _BINARY for end in ("", "f")]
+    + ["TVMBackendAllocWorkspace", "TVMBackendFreeWorkspace", "TVMFFIErrorSetRaisedFromCStr", "TVMFFIErrorSetRaisedFromCStrParts"]
+    + ["TVMFFIEnvModRegisterSystemLibSymbol"]
+)
+
+
+def link(kernels: Path, exports: Sequence[str]) -> bytes:
+    """The module of an object file's functions ``exports``, on memory that it imports.
+
+    Raises TargetError where there is no linker, InternalError where it fails, UnsupportedError for a function that the runtime has not.
+    """
+    if importlib.util.find_spec("ziglang") is None:
+        raise TargetError("there is no linker for WebAssembly", where="target web", todo="pip install 'oarlock[web]'")
+    out = kernels.with_suffix(".wasm")
+    memory = [f"--initial-memory={INITIAL_BYTES}", f"--max-memory={MOST_BYTES}", "-z", f"stack-size={STACK_BYTES}", "--stack-first"]
+    shape = ["--no-entry", "--import-memory", "--allow-undefined", "--gc-sections", "-s", "-O2", "--export=__heap_base"]
+    # exported, so that it is left to the caller, who leaves it: else every call of a kernel runs it
+    shape.append("--export=__wasm_call_ctors")
+    command = [sys.executable, "-m", "ziglang", "wasm-ld", *shape, *memory, *(f"--export={name}" for name in exports)]
+    done = subprocess.run([*command, "-o", str(out), str(kernels)], capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        raise InternalError(f"wasm-ld failed: {done.stderr.strip()[-400:]}")
+    made = out.read_bytes()
+    if missing := sorted(set(imports(made)) - KNOWN - {"memory"}):
+        what = f"kernels call functions of C that the web runtime does not have: {', '.join(missing)}"
+        raise UnsupportedError(what, where="target web", todo="please report it with the model")
+    return made
+
+
+def imports(module: bytes) -> list[str]:
+    """The names of all that a module imports."""
+    found = []
+    for kind, body in _sections(module):
+        if kind != _IMPORT:
+            continue
+        count, at = _number(body, 0)
+        for _ in range(count):
+            _, at = _text(body, at)
+            name, at = _text(body, at)
+            found.append(name)
+            at = _skip_type(body, at)
+    return found
+
+
+def with_section(module: bytes, name: str, content: bytes) -> bytes:
+    """The module with a custom section at its end."""
+    title = name.encode()
+    body = _encoded(len(title)) + title + content
+    return module + bytes([_CUSTOM]) + _encoded(len(body)) + body
+
+
+def section(module: bytes, name: str) -> bytes | None:
+    """The content of a module's custom section; None where it has none of that name."""
+    for kind, body in _sections(module):
+        if kind == _CUSTOM:
+            title, at = _text(body, 0)
+            if title == name:
+                return body[at:]
+    return None
+
+
+def _sections(module: bytes) -> Iterator[tuple[int, bytes]]:
+    if module[: len(_MAGIC)] != _MAGIC:
+        raise InternalError("not a WebAssembly module")
+    at = len(_MAGIC)
+    while at < len(module):
+        kind = module[at]
+        size, at = _number(module, at + 1)
+        yield kind, module[at : at + size]
+        at += size
+
+
+def _skip_type(body: bytes, at: int) -> int:
+    """Past the kind and type of an import: a function's index, a table, a memory, a global or a tag."""
+    kind = body[at]
+    at += 1
+    if kind == 1:
+        at += 1  # the type of the table's elements
+    if kind in (1, 2):
+        limits, at = body[at], at + 1
+        _, at = _number(body, at)
+        return _number(body, at)[1] if limits & 1 else at
+    if kind == 3:
+        return at + 2
+    if kind == 4:
+        at += 1
+    return _number(body, at)[1]
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """An unsigned LEB128 number, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+
+
+def _encoded(value: int) -> bytes:
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    size, at = _number(data, at)
+    return data[at : at + size].decode(), at + size

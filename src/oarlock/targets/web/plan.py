@@ -1,0 +1,57 @@
+"""The plan: what the runtime calls, in which order, and where in memory all that lies.
+
+JSON, in the module's custom section ``oarlock.plan``; ``web/src/types.ts`` has it as types::
+
+    arena, weights   bytes of each
+    kernels          [{export, name, schedule?, workload?, candidate?}], by number
+    steps            [[kernel, [region, offset, region, offset, …]], …]; a region is one of:
+                     0 the weights, 1 the arena, 2 … the inputs, then the outputs
+
+A region begins at a multiple of 64 bytes; an offset is in bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tvm
+
+from ... import compat
+from ...kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
+from ...rules.weights import Weights
+from ..cpu.aot import Dynamic, NotStatic, Value, callees, lay_out
+
+PLAN = "oarlock.plan"
+VERSION = 1
+_FACTS = {"schedule": SCHEDULE, "workload": WORKLOAD, "candidate": CANDIDATE}
+
+
+def plan_of(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
+    """The kernels of ``main`` as functions of pointers, named as they are exported, with the plan as the module's attribute PLAN.
+
+    ``weights`` becomes one array of bytes.  Raises NotStatic where main is more than calls of kernels on tensors of known sizes.
+    """
+    layout = lay_out(mod, weights)
+    if layout.symbols:
+        raise Dynamic(f"sizes that the inputs decide ({', '.join(sorted(v.name for v in layout.symbols))})")
+    if any(step.sizes for step in layout.steps):
+        raise NotStatic("kernels that take more than tensors")
+    regions = ["weights", "arena", *(f"input {p.name}" for p in layout.inputs), *(f"output {i}" for i in range(len(layout.outputs)))]
+    number = {name: n for n, name in enumerate(regions)}
+
+    def place(value: Value) -> list[int]:
+        return [number[value.region], int(value.offset)]
+
+    exports: dict[Any, int] = {}
+    kernels: list[dict[str, str]] = []
+    functions: dict[tvm.ir.GlobalVar, Any] = {}
+    for key, (callee, function) in callees(mod, layout.steps).items():
+        exports[key] = len(kernels)
+        export = f"k{len(kernels)}"
+        attrs = function.attrs or {}
+        kernels.append({"export": export, "name": callee.name_hint} | {name: str(attrs[a]) for name, a in _FACTS.items() if a in attrs})
+        functions[tvm.ir.GlobalVar(export)] = compat.direct_callee(function)
+    steps = [[exports[step.kernel, step.upon], sum(map(place, step.arguments), [])] for step in layout.steps]
+    plan = {"version": VERSION, "arena": int(layout.arena), "weights": weights.arrays[0].nbytes, "kernels": kernels, "steps": steps}
+    return tvm.IRModule(functions).with_attr(PLAN, json.dumps(plan))

@@ -1,0 +1,18 @@
+/** What this engine has, and what that means for a model, in plain words. */
+import type { Variant } from "./types.js";
+export interface Features {
+    /** Vectors of 128 bits. */
+    simd: boolean;
+    /** Vectors whose multiply-add may be fused. */
+    relaxedSimd: boolean;
+    /** Shared memory between workers: in a browser only on a page that is cross-origin isolated. */
+    threads: boolean;
+    crossOriginIsolated: boolean;
+    webgpu: boolean;
+}
+/** Looks at the engine once. */
+export declare function features(): Features;
+/** Whether an engine can run a variant. */
+export declare function fits(variant: Variant, have: Features): boolean;
+/** Why better variants were passed over, in sentences; nothing where the first fits. */
+export declare function explain(variants: Variant[], taken: Variant, have: Features): string[];

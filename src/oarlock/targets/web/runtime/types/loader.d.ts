@@ -1,0 +1,9 @@
+/** Fetches a model's files: with progress, checked, and kept by the browser. */
+import type { Manifest, Part } from "./types.js";
+/** Told while files arrive: bytes so far of all bytes. */
+export type Progress = (loaded: number, total: number) => void;
+/** The address of a model's manifest: of a folder it is model.json in it.  In Node a path will do. */
+export declare function locate(source: string | URL): Promise<URL>;
+export declare function manifestAt(url: URL): Promise<Manifest>;
+/** The files' contents one after another, checked against the manifest. */
+export declare function parts(base: URL, wanted: Part[], progress: Progress, notes: string[]): Promise<Uint8Array[]>;

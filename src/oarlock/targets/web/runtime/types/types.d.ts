@@ -1,0 +1,55 @@
+/** What `oarlock web build` writes, as types. */
+export type Dtype = "float32" | "float64" | "int8" | "int16" | "int32" | "int64" | "uint8" | "bool";
+export type TypedArray = Float32Array | Float64Array | Int8Array | Int16Array | Int32Array | BigInt64Array | Uint8Array;
+/** One input or output. */
+export interface TensorInfo {
+    name: string;
+    dtype: Dtype;
+    shape: number[];
+}
+/** A tensor: elements in row-major order. */
+export interface Tensor {
+    dtype: Dtype;
+    shape: number[];
+    data: TypedArray;
+}
+/** One function of the module, and what the compiler knows of it. */
+export interface Kernel {
+    export: string;
+    name: string;
+    schedule?: string;
+    workload?: string;
+    candidate?: string;
+}
+/** A call: the kernel's number, then (region, offset in bytes) of each argument.  Regions: weights, arena, inputs, outputs. */
+export type Step = [kernel: number, places: number[]];
+export interface Plan {
+    version: number;
+    arena: number;
+    weights: number;
+    kernels: Kernel[];
+    steps: Step[];
+}
+/** A file beside the manifest. */
+export interface Part {
+    file: string;
+    bytes: number;
+    sha256: string;
+}
+/** A module for engines that have what `needs` names; the first that fits is taken. */
+export interface Variant {
+    name: string;
+    needs: Need[];
+    module: Part;
+    weights: Part[];
+}
+export type Need = "simd" | "relaxed-simd";
+/** model.json, which `load` is given the address of (or of its folder). */
+export interface Manifest {
+    format: "oarlock web";
+    version: 1;
+    oarlock: string;
+    inputs: TensorInfo[];
+    outputs: TensorInfo[];
+    variants: Variant[];
+}

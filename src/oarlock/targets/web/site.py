@@ -1,0 +1,148 @@
+"""``oarlock web build``: a model as a folder for any web server or npm project.
+
+    model.json            what it takes and gives, and its variants, the best first (web/src/types.ts: Manifest)
+    <hash>.wasm           a module of kernels and their plan, one a variant
+    <hash>.bin            the weights, in chunks; variants share those that are alike
+    oarlock.js, oarlock-worker.js, types/    the runtime, and its types for TypeScript
+    index.html            a page that runs the model, and shows what takes how long
+
+Files named by a hash never change: a server may let browsers keep them for ever.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..._version import __version__
+from ...compiler import compile as compile_model
+from ...errors import InputError, UnsupportedError
+from ...model import load_model
+from ...runtime.artifact import Artifact
+from ...runtime.signature import TensorSpec
+from .target import VARIANTS
+
+CHUNK_BYTES = 8 << 20
+DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")  # that JavaScript has arrays of
+_NEEDS = {"plain": [], "simd128": ["simd"], "relaxed-simd": ["simd", "relaxed-simd"]}
+_RUNTIME = Path(__file__).with_name("runtime")  # what web/build.mjs makes
+_HASHED = re.compile(r"[0-9a-f]{20}\.(wasm|bin)")
+_BEST_FIRST = ("relaxed-simd", "simd128", "plain")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that was written: ``kind`` is module, weights, runtime, types or manifest; ``gzipped``: its bytes as a server sends it."""
+
+    name: str
+    kind: str
+    bytes: int
+    gzipped: int
+    variant: str = ""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What was written, and each variant's artifact."""
+
+    folder: Path
+    files: tuple[File, ...]
+    artifacts: Mapping[str, Artifact]
+
+
+def build_site(
+    model: str | Path,
+    folder: str | Path,
+    *,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+    variants: Sequence[str] = _BEST_FIRST,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Site:
+    """Compile a model for the web and write the folder; its files of another build are replaced.
+
+    ``shapes``: as in compile; all sizes must be known.  ``variants``: of VARIANTS.
+    Raises what compile raises, and InputError where the folder cannot be written.
+    """
+    if unknown := [name for name in variants if name not in VARIANTS]:
+        raise InputError(f"there is no variant {', '.join(unknown)}", todo=f"use: {', '.join(VARIANTS)}")
+    if not variants:
+        raise InputError("there is no variant to build", todo=f"use some of: {', '.join(VARIANTS)}")
+    program = load_model(model)
+    folder = Path(folder)
+    _must_be_ours(folder)
+    chosen = [name for name in _BEST_FIRST if name in variants]
+    artifacts = {}
+    for n, name in enumerate(chosen):
+        report = (
+            (lambda stage, done, total, n=n, name=name: progress(f"{name}: {stage}", n * total + done, len(chosen) * total))
+            if progress
+            else None
+        )
+        artifacts[name] = compile_model(program, "web", shapes, options={"variant": name}, progress=report)
+    signature = next(iter(artifacts.values())).signature
+    tensors = {"inputs": [_tensor(spec) for spec in signature.inputs], "outputs": [_tensor(spec) for spec in signature.outputs]}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = _write(folder, artifacts, tensors)
+    except OSError as error:
+        raise InputError(f"the folder cannot be written: {error.strerror}", where=str(folder)) from error
+    return Site(folder, tuple(files), artifacts)
+
+
+def _must_be_ours(folder: Path) -> None:
+    """InputError where files of somebody else would be overwritten."""
+    try:
+        ours = "oarlock web" in (folder / "model.json").read_text(encoding="utf-8", errors="replace")[:1000]
+    except OSError:
+        ours = False
+    taken = [name for name in ("model.json", "index.html") if (folder / name).exists()]
+    if taken and not ours:
+        raise InputError(
+            f"the folder has a {taken[0]} of its own", where=str(folder), todo="name a new folder, or one that this command wrote"
+        )
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    if spec.dtype not in DTYPES:
+        raise UnsupportedError(f"JavaScript has no arrays of {spec.dtype}", where=str(spec), todo="cast it within the model")
+    if spec.shape is None or not all(isinstance(d, int) for d in spec.shape):
+        raise UnsupportedError("its sizes follow from nothing that is known when the model is compiled", where=str(spec))
+    return spec.to_json()
+
+
+def _write(folder: Path, artifacts: Mapping[str, Artifact], tensors: dict[str, Any]) -> list[File]:
+    files: dict[str, File] = {}
+
+    def put(name: str, kind: str, content: bytes, variant: str = "") -> None:
+        (folder / name).write_bytes(content)
+        files.setdefault(name, File(name, kind, len(content), len(gzip.compress(content, 6)), variant))
+
+    def part(kind: str, end: str, content: bytes, variant: str) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        put(f"{digest[:20]}.{end}", kind, content, variant)
+        return {"file": f"{digest[:20]}.{end}", "bytes": len(content), "sha256": digest}
+
+    before = [path for path in folder.iterdir() if _HASHED.fullmatch(path.name)]
+    variants = []
+    for name, artifact in artifacts.items():
+        (weights,) = artifact.weights
+        data = weights.tobytes()
+        chunks = [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)]
+        entry = {"name": name, "needs": _NEEDS[name], "module": part("module", "wasm", artifact.library, name)}
+        variants.append(entry | {"weights": [part("weights", "bin", chunk, name) for chunk in chunks]})
+    manifest = {"format": "oarlock web", "version": 1, "oarlock": __version__, **tensors, "variants": variants}
+    put("model.json", "manifest", json.dumps(manifest, indent=1).encode())
+    (folder / "types").mkdir(exist_ok=True)
+    for path in sorted(_RUNTIME.rglob("*")):
+        if path.is_file():
+            put(str(path.relative_to(_RUNTIME)), "types" if path.suffix == ".ts" else "runtime", path.read_bytes())
+    for path in before:
+        if path.name not in files:
+            path.unlink()
+    return list(files.values())

@@ -1,0 +1,95 @@
+"""WebTarget: the CPU's kernels for WebAssembly, without a VM: a module of kernels, and a plan of what to call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from ... import compat
+from ...errors import TargetError, UnsupportedError
+from ...kernels import Choices
+from ...rules.weights import Weights
+from ..base import Notes, Refusal, Stage, Target
+from ..cpu import CpuTarget
+from ..cpu.aot import Dynamic, NotStatic
+from . import module
+from .plan import PLAN, plan_of
+
+TRIPLE = "wasm32-unknown-unknown"
+VARIANTS = {  # name → LLVM features
+    "plain": (),
+    "simd128": ("+simd128",),
+    "relaxed-simd": ("+simd128", "+relaxed-simd"),
+}
+
+
+class WebTarget(Target):
+    """WebAssembly in browsers and in Node.
+
+    ``variant``: what the engine must have: "plain" (nothing), "simd128" (every browser since 2023) or "relaxed-simd" (fused
+    multiply-add where the machine has it).
+    """
+
+    name = "web"
+
+    def __init__(self, *, variant: str = "simd128") -> None:
+        if variant not in VARIANTS:
+            raise TargetError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}", where="target web")
+        self.variant = variant
+        self._cpu = CpuTarget(threads=1, mcpu="generic", mtriple=TRIPLE, mattr=VARIANTS[variant], libraries="none")
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return {"variant": self.variant}
+
+    @property
+    def tvm_target(self) -> tvm.target.Target:
+        return self._cpu.tvm_target
+
+    @property
+    def runtime(self) -> Mapping[str, Any]:
+        return {"device": "web", "threads": 1}
+
+    @property
+    def record_key(self) -> tuple[str, str]:
+        return f"web {self.variant} threads=1", f"web {self.variant}"
+
+    def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
+        return self._cpu.refusals(mod)
+
+    def graph_stages(self, choices: Choices) -> list[Stage]:
+        return self._cpu.graph_stages(choices)
+
+    def fusion_stages(self, choices: Choices) -> list[Stage]:
+        return self._cpu.fusion_stages(choices)
+
+    def kernel_stages(self, choices: Choices) -> list[Stage]:
+        return self._cpu.kernel_stages(choices)
+
+    def program_stages(self, weights: Weights) -> list[Stage]:
+        def plan(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+            try:
+                return plan_of(mod, weights)
+            except Dynamic as reason:
+                raise UnsupportedError(
+                    f"the web target runs models whose sizes are all known when they are compiled: main has {reason}",
+                    where="target web",
+                    todo="fix the sizes of the inputs (--shape x=1,3,224,224)",
+                ) from reason
+            except NotStatic as reason:
+                raise UnsupportedError(f"the web target cannot run this model yet: main has {reason}", where="target web") from reason
+
+        return [Stage("web-plan", plan)]
+
+    def generate(self, mod: tvm.IRModule) -> Any:
+        return compat.build_kernels(mod, self.tvm_target), json.loads(str(mod.attrs[PLAN]))
+
+    def build(self, executable: Any, directory: Path) -> bytes:
+        kernels, plan = executable
+        path = directory / "kernels.o"
+        kernels.write_to_file(str(path))
+        return module.with_section(module.link(path, [kernel["export"] for kernel in plan["kernels"]]), PLAN, json.dumps(plan).encode())

@@ -1,0 +1,118 @@
+/** Runs a plan: kernels called one by one on memory that they share. */
+
+import { OarlockError } from "./errors.js";
+import { environment, Heap } from "./imports.js";
+import type { Dtype, Plan, TensorInfo, TypedArray } from "./types.js";
+
+const ARRAYS: Record<Dtype, { new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray; BYTES_PER_ELEMENT: number }> = {
+  float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array,
+  uint8: Uint8Array, bool: Uint8Array,
+};
+
+const PLAN = "oarlock.plan";
+const INITIAL_PAGES = 64; // INITIAL_BYTES of oarlock/targets/web/module.py
+const MOST_PAGES = 65536;
+
+/** Elements of a shape. */
+export const count = (shape: number[]): number => shape.reduce((a, b) => a * b, 1);
+
+/** Bytes of a tensor. */
+export const size = (info: TensorInfo): number => count(info.shape) * ARRAYS[info.dtype].BYTES_PER_ELEMENT;
+
+/** The time that one kernel took in a run. */
+export interface KernelTime {
+  name: string;
+  calls: number;
+  ms: number;
+  workload?: string;
+}
+
+type Call = (...pointers: number[]) => number;
+
+/** A module, ready to run. */
+export class Engine {
+  private failure = "";
+  private readonly calls: [Call, number[]][];
+
+  private constructor(
+    readonly plan: Plan,
+    private readonly memory: WebAssembly.Memory,
+    private readonly regions: number[],
+    private readonly inputs: TensorInfo[],
+    private readonly outputs: TensorInfo[],
+    instance: WebAssembly.Instance,
+    failures: { tell: (what: string) => void },
+  ) {
+    failures.tell = (what) => (this.failure = what);
+    this.calls = plan.steps.map(([kernel, places]) => {
+      const pointers: number[] = [];
+      for (let i = 0; i < places.length; i += 2) pointers.push(regions[places[i]!]! + places[i + 1]!);
+      return [instance.exports[plan.kernels[kernel]!.export] as Call, pointers];
+    });
+  }
+
+  /** `weights`: the bytes that the plan's region of weights holds. */
+  static async create(module: WebAssembly.Module, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[]): Promise<Engine> {
+    const [section] = WebAssembly.Module.customSections(module, PLAN);
+    if (!section) throw new OarlockError("the module has no plan", "", "build it again with `oarlock web build`");
+    const plan = JSON.parse(new TextDecoder().decode(section)) as Plan;
+    if (plan.version !== 1) throw new OarlockError(`the module has a plan of version ${plan.version}`, "", "use the runtime that came with it");
+    if (weights.byteLength !== plan.weights) throw new OarlockError(`there are ${weights.byteLength} bytes of weights, not ${plan.weights}`);
+    const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
+    let heap: Heap | undefined;
+    const failures = { tell: (_what: string): void => {} };
+    const env = environment(memory, () => heap!, (what) => failures.tell(what));
+    const instance = await WebAssembly.instantiate(module, { env });
+    heap = new Heap(memory, Number((instance.exports["__heap_base"] as WebAssembly.Global).value));
+    const regions = [plan.weights, plan.arena, ...inputs.map(size), ...outputs.map(size)].map((bytes) => heap!.take(bytes));
+    new Uint8Array(memory.buffer, regions[0], plan.weights).set(weights);
+    return new Engine(plan, memory, regions, inputs, outputs, instance, failures);
+  }
+
+  /** The memory of an input, to be filled before a run; it is another array whenever memory has grown. */
+  input(number: number): TypedArray {
+    return this.view(this.inputs[number]!, 2 + number);
+  }
+
+  /** The memory of an output, until the next run. */
+  output(number: number): TypedArray {
+    return this.view(this.outputs[number]!, 2 + this.inputs.length + number);
+  }
+
+  run(): void {
+    for (let i = 0; i < this.calls.length; i++) {
+      const [call, pointers] = this.calls[i]!;
+      if (call(...pointers) !== 0) this.fail(i);
+    }
+  }
+
+  /** Each kernel's least time over some runs, the slowest first. */
+  profile(runs = 10): KernelTime[] {
+    const least = this.calls.map(() => Infinity);
+    for (let run = 0; run < runs; run++) {
+      for (let i = 0; i < this.calls.length; i++) {
+        const [call, pointers] = this.calls[i]!;
+        const start = performance.now();
+        if (call(...pointers) !== 0) this.fail(i);
+        least[i] = Math.min(least[i]!, performance.now() - start);
+      }
+    }
+    const times = this.plan.kernels.map((kernel): KernelTime => ({ name: kernel.name, calls: 0, ms: 0, workload: kernel.workload }));
+    this.plan.steps.forEach(([kernel], i) => {
+      times[kernel]!.calls += 1;
+      times[kernel]!.ms += least[i]!;
+    });
+    return times.sort((a, b) => b.ms - a.ms);
+  }
+
+  private view(info: TensorInfo, region: number): TypedArray {
+    return new ARRAYS[info.dtype](this.memory.buffer, this.regions[region]!, count(info.shape));
+  }
+
+  private fail(step: number): never {
+    const kernel = this.plan.kernels[this.plan.steps[step]![0]]!;
+    const why = this.failure || "it did not say why";
+    this.failure = "";
+    throw new OarlockError(`a kernel failed: ${why}`, `${kernel.name}, step ${step} of ${this.calls.length}`);
+  }
+}

@@ -1,0 +1,63 @@
+/** What this engine has, and what that means for a model, in plain words. */
+
+import type { Need, Variant } from "./types.js";
+
+export interface Features {
+  /** Vectors of 128 bits. */
+  simd: boolean;
+  /** Vectors whose multiply-add may be fused. */
+  relaxedSimd: boolean;
+  /** Shared memory between workers: in a browser only on a page that is cross-origin isolated. */
+  threads: boolean;
+  crossOriginIsolated: boolean;
+  webgpu: boolean;
+}
+
+const HEADER = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+const FUNCTION = [1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0]; // () -> v128
+// i32.const 0, i8x16.splat; and f32x4.relaxed_madd of three such
+const SIMD = [...HEADER, ...FUNCTION, 10, 8, 1, 6, 0, 0x41, 0, 0xfd, 0x0f, 0x0b];
+const RELAXED = [
+  ...HEADER, ...FUNCTION, 10, 19, 1, 17, 0,
+  0x41, 0, 0xfd, 0x0f, 0x41, 0, 0xfd, 0x0f, 0x41, 0, 0xfd, 0x0f, 0xfd, 0x85, 0x02, 0x0b,
+];
+
+let known: Features | undefined;
+
+/** Looks at the engine once. */
+export function features(): Features {
+  known ??= {
+    simd: WebAssembly.validate(new Uint8Array(SIMD)),
+    relaxedSimd: WebAssembly.validate(new Uint8Array(RELAXED)),
+    threads: typeof SharedArrayBuffer !== "undefined",
+    crossOriginIsolated: (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? false,
+    webgpu: typeof navigator !== "undefined" && "gpu" in navigator,
+  };
+  return known;
+}
+
+const HAS: Record<Need, (f: Features) => boolean> = { simd: (f) => f.simd, "relaxed-simd": (f) => f.relaxedSimd };
+const WORDS: Record<Need, string> = {
+  simd: "this engine has no vectors (WebAssembly SIMD): Chrome 91, Firefox 89, Safari 16.4 and newer have it",
+  "relaxed-simd": "this engine has no fused multiply-add (WebAssembly relaxed SIMD): Chrome 114 and newer have it",
+};
+
+const has = (need: Need, have: Features): boolean => HAS[need]?.(have) ?? false; // a later runtime may know more
+
+/** Whether an engine can run a variant. */
+export function fits(variant: Variant, have: Features): boolean {
+  return variant.needs.every((need) => has(need, have));
+}
+
+/** Why better variants were passed over, in sentences; nothing where the first fits. */
+export function explain(variants: Variant[], taken: Variant, have: Features): string[] {
+  const lines: string[] = [];
+  for (const variant of variants) {
+    if (variant === taken) break;
+    for (const need of variant.needs) {
+      const line = `${variant.name} is off: ${WORDS[need] ?? `this runtime does not know what ${need} is`}`;
+      if (!has(need, have) && !lines.includes(line)) lines.push(line);
+    }
+  }
+  return lines;
+}

@@ -1,0 +1,28 @@
+/**
+ * Runs models that `oarlock web build` wrote.
+ *
+ *     import { load } from "./oarlock.js";
+ *     const model = await load("./model/");
+ *     const { fetch_name_0 } = model.run({ x: new Float32Array(1 * 3 * 224 * 224) });
+ */
+
+import { Model, type LoadOptions } from "./model.js";
+import { RemoteModel } from "./remote.js";
+
+export { OarlockError } from "./errors.js";
+export { features, type Features } from "./features.js";
+export { imageTensor, type Normalisation, type Pixels, pixelsOf } from "./image.js";
+export type { KernelTime } from "./engine.js";
+export type { Input, LoadOptions, Model } from "./model.js";
+export type { RemoteModel } from "./remote.js";
+export type { Dtype, Manifest, Plan, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";
+
+/** The model in a folder that `oarlock web build` wrote, running in this thread. */
+export function load(source: string | URL, options: LoadOptions = {}): Promise<Model> {
+  return Model.load(source, options);
+}
+
+/** The same in a worker of its own; `worker` is the address of oarlock-worker.js, by default beside this file. */
+export function loadInWorker(source: string | URL, options: LoadOptions & { worker?: string | URL } = {}): Promise<RemoteModel> {
+  return RemoteModel.load(source, options.worker ?? new URL("./oarlock-worker.js", import.meta.url), options);
+}
