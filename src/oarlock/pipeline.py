@@ -80,9 +80,9 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels)
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
         # FuseTIR compares shapes as they are written: without this, or with name-sizes here, it fails or leaves sums that no tile divides
         Stage("spell-sizes", lambda mod, notes: simplify_sizes(mod)),
-        _passes("fuse", t.AnnotateTIROpPattern(), t.FuseOps()),
+        _passes("fuse-operators", t.AnnotateTIROpPattern(), t.FuseOps()),
         *target.fusion_stages(choices),
-        _passes("make-kernels", t.FuseTIR(), t.DeadCodeElimination()),
+        _passes("fuse", t.FuseTIR(), t.DeadCodeElimination()),
         # after fusing, which matches shapes between kernels; before schedules, which reason about extents
         Stage("name-sizes", lambda mod, notes: name_sizes(mod)),
         # what a kernel has to do, before its schedule says how

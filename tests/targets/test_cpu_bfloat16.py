@@ -138,7 +138,7 @@ def test_max_pooling_reads_what_is_rounded(channels: int) -> None:
     dumped: dict = {}
     mod = module([var("x", x.shape)], make)
     pipeline.build(mod, targets.get("cpu", precision="bfloat16"), dump=dumped.__setitem__)
-    stored = [str(p.ty.dtype) for gv, f in dumped["make-kernels"].functions.items() if "conv2d" in gv.name_hint for p in f.params[-1:]]
+    stored = [str(p.ty.dtype) for gv, f in dumped["fuse"].functions.items() if "conv2d" in gv.name_hint for p in f.params[-1:]]
     assert stored == ["bfloat16"]
     program = Program(mod, precision="bfloat16")
     assert program.built.notes == []
@@ -163,7 +163,7 @@ def test_a_sum_of_two_products_reads_one_of_them_rounded() -> None:
     dumped: dict = {}
     mod = module([var("x", x.shape)], make)
     pipeline.build(mod, targets.get("cpu", precision="bfloat16"), dump=dumped.__setitem__)
-    kernels = [f for gv, f in dumped["make-kernels"].functions.items() if "product" in gv.name_hint]
+    kernels = [f for gv, f in dumped["fuse"].functions.items() if "product" in gv.name_hint]
     assert sorted(str(f.params[-1].ty.dtype) for f in kernels) == ["bfloat16", "bfloat16", "float32"], "only the model's result is wide"
     program = Program(mod, precision="bfloat16")
     plain = ((1, 1), (0, 0, 0, 0), (1, 1), 1)
