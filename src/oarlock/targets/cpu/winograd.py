@@ -26,7 +26,7 @@ from ...kernels.choice import CANDIDATE, WORKLOAD
 from .kernels import Window
 from .machine import Machine
 from .tiles import L2_BYTES, PARALLEL_MACS, Tile
-from .workloads import UNKNOWN, work
+from .workloads import guess, work
 
 ATTRIBUTE = "oarlock.winograd"  # block annotation: what ``Winograd.annotation`` gives
 POINTS = {2: (1.0,), 4: (11 / 16, 3 / 2)}  # m → the points beside 0 and infinity, each with both signs
@@ -261,8 +261,7 @@ class Job:
 
     def tiles(self, m: int) -> int:
         """How many tiles of m × m there are, guessed where a size is symbolic."""
-        down, across = (work(tiles_of(size, m) if isinstance(size, int) else -(-UNKNOWN // m)) for size in (self.height, self.width))
-        return work(self.batch) * down * across
+        return work(self.batch, *(tiles_of(guess(size), m) for size in (self.height, self.width)))
 
 
 def applies(dtype: str, job: Job, groups: int, window: Window) -> bool:

@@ -6,9 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import tvm_ffi
+from tvm import ir, sym, tirx
+
+from ... import compat
 from .kernels import Window
 
 UNKNOWN = 32  # what a symbolic size counts as when work is estimated
+PIXELS = 256  # … one that is divided by strides: the height or width of a picture
 
 
 def convolution(kind: str, dtype: str, x: Sequence[Any], channels: int, window: Window, groups: int) -> str:
@@ -30,7 +35,22 @@ def batch_product(dtype: str, a: Sequence[Any], b: Sequence[Any], transposed: bo
 
 def work(*sizes: Any) -> int:
     """The product of sizes, of which symbolic ones are guessed."""
-    return math.prod(size if isinstance(size, int) else UNKNOWN for size in sizes)
+    return math.prod(map(guess, sizes))
+
+
+def guess(size: Any) -> int:
+    """A size as it is, or a likely one in place of a symbolic one: its symbols are replaced by UNKNOWN or PIXELS."""
+    if isinstance(size, int):
+        return size
+    likely: dict[ir.Var, int] = {}
+    tvm_ffi.structural_walk(size, (ir.Var, lambda var: likely.setdefault(var, UNKNOWN)))
+
+    def divided(node: tirx.FloorDiv) -> None:
+        tvm_ffi.structural_walk(node.a, (ir.Var, lambda var: likely.update({var: PIXELS})))
+
+    tvm_ffi.structural_walk(size, (tirx.FloorDiv, divided))
+    number = sym.Analyzer().simplify(compat.substitute(size, {var: tirx.const(n, var.ty.dtype) for var, n in likely.items()}))
+    return max(1, int(number)) if isinstance(number, tirx.IntImm) else UNKNOWN
 
 
 def _dims(dims: Sequence[Any]) -> str:
