@@ -439,6 +439,18 @@ def bits(buffer: tvm.ir.Var) -> int:
     return int(tvm.DataType(str(buffer.ty.dtype)).bits)
 
 
+def loads(node: object) -> list[Any]:
+    """All reads of tensors in an expression (or a statement)."""
+    found: list[Any] = []
+    tvm_ffi.structural_walk(node, (tvm.ir.TensorLoad, found.append))
+    return found
+
+
+def tensors(function: tvm.tirx.PrimFunc) -> list[tvm.ir.Var]:
+    """The parameters of a kernel that are tensors."""
+    return [p for p in function.params if isinstance(p.ty, tvm.tirx.BufferType)]
+
+
 def variables(expr: object) -> set[tvm.ir.Var]:
     """The variables in an expression (or a statement)."""
     found: set[tvm.ir.Var] = set()
@@ -448,7 +460,7 @@ def variables(expr: object) -> set[tvm.ir.Var]:
 
 def direct_sizes(function: tvm.tirx.PrimFunc) -> list[tvm.tirx.Var]:
     """What the direct_callee of a kernel takes after its pointers: scalar parameters, then the symbols in its buffers' shapes."""
-    buffers = [p for p in function.params if isinstance(p.ty, tvm.tirx.BufferType)]
+    buffers = tensors(function)
     sizes = dict.fromkeys(p for p in function.params if not isinstance(p.ty, tvm.tirx.BufferType))
     for dim in (d for p in buffers for d in p.ty.shape):
         sizes |= dict.fromkeys(sorted(variables(dim), key=lambda v: v.name))
@@ -458,7 +470,7 @@ def direct_sizes(function: tvm.tirx.PrimFunc) -> list[tvm.tirx.Var]:
 def direct_callee(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
     """A kernel of tensors as a private function of raw pointers and sizes that returns 0, or −1 with the error set: see direct_call."""
     t = tvm.tirx
-    buffers = [p for p in function.params if isinstance(p.ty, t.BufferType)]
+    buffers = tensors(function)
     pointers = [t.Var(f"{p.name}_data", _pointer(str(p.ty.dtype))) for p in buffers]
     views = [t.DeclBuffer(p, data=pointer) for p, pointer in zip(buffers, pointers, strict=True)]
     # a kernel may name where its tensors begin in their memory (te.extern's do): here pointers are to the first element

@@ -123,7 +123,13 @@ async function read(url: URL, tell?: (bytes: number) => void): Promise<Uint8Arra
   } catch (error) {
     throw new OarlockError(`the file stopped after ${size} bytes: ${(error as Error).message}`, url.href, "try again");
   }
-  const out = new Uint8Array(size);
+  return joined(chunks);
+}
+
+/** Chunks one after another; a lone one is itself. */
+export function joined(chunks: Uint8Array[]): Uint8Array {
+  if (chunks.length === 1) return chunks[0]!;
+  const out = new Uint8Array(chunks.reduce((sum, c) => sum + c.byteLength, 0));
   let at = 0;
   for (const chunk of chunks) {
     out.set(chunk, at);

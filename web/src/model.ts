@@ -3,7 +3,7 @@
 import { count, Engine, type KernelTime } from "./engine.js";
 import { OarlockError } from "./errors.js";
 import { explain, type Features, features, fits } from "./features.js";
-import { locate, manifestAt, parts, type Progress } from "./loader.js";
+import { joined, locate, manifestAt, parts, type Progress } from "./loader.js";
 import type { Dtype, Manifest, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";
 
 export interface LoadOptions {
@@ -107,15 +107,4 @@ function put(place: TypedArray, info: TensorInfo, given: Input): void {
   const kind = data.constructor.name;
   if (!KINDS[kind]?.includes(info.dtype)) throw wrong(`the elements are a ${kind}`);
   (place as Float32Array).set(data as Float32Array);
-}
-
-function joined(chunks: Uint8Array[]): Uint8Array {
-  if (chunks.length === 1) return chunks[0]!;
-  const out = new Uint8Array(chunks.reduce((sum, c) => sum + c.byteLength, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    out.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return out;
 }

@@ -51,19 +51,16 @@ class Choices:
     ``asked`` and ``picked`` tell afterwards what was on offer and what was taken, by workload.
     """
 
-    def __init__(self, chooser: Chooser | None = None, searched: Searched | None = None) -> None:
-        self._chooser, self._searched = chooser, searched
+    def __init__(self, chooser: Chooser | None = None, searched: Searched | None = None, *, trial: bool = False) -> None:
+        self._chooser, self._searched, self.trial = chooser, searched, trial
         self.asked: dict[str, tuple[str, ...]] = {}
         self.picked: dict[str, str] = {}
         self.starts: dict[str, Start] | None = None
-        self.trial = False
 
     @classmethod
     def of_plan(cls, plan: Mapping[str, str], searched: Mapping[str, Mapping[str, Found]] | None = None) -> Choices:
         """For a trial: ``plan`` names the candidate of each workload, ``searched`` has what searches found."""
-        choices = cls(lambda workload, candidates: plan.get(workload), lambda workload: (searched or {}).get(workload, {}))
-        choices.trial = True
-        return choices
+        return cls(lambda workload, candidates: plan.get(workload), lambda workload: (searched or {}).get(workload, {}), trial=True)
 
     def pick(self, workload: str, candidates: Mapping[str, T]) -> T:
         """The candidate to use.  ``candidates`` (at least one) stand in the order that the target's own model prefers.

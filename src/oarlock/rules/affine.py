@@ -8,7 +8,6 @@ Does not apply where the convolution's result has another reader (it would run t
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ import tvm
 from tvm import relax
 
 from .. import compat
-from .rewriting import rewrite_functions
+from .rewriting import bodies, readers, rewrite_functions
 
 _AXIS = {"relax.nn.conv2d": 1, "relax.nn.conv1d": 1, "relax.matmul": -1}  # where the channels of the result are
 
@@ -36,40 +35,11 @@ def fold_affine(mod: tvm.IRModule) -> tvm.IRModule:
     return relax.transform.DeadCodeElimination()(rewrite_functions(_Fold(mod), mod))
 
 
-def _uses(function: relax.Function) -> Counter:
-    """How often each variable is read."""
-    count: Counter = Counter()
-
-    def visit(e: relax.Expr) -> None:
-        if isinstance(e, relax.Var):
-            count[e] += 1
-
-    def block(b: relax.BindingBlock) -> None:
-        for binding in b.bindings:
-            value = binding.value
-            if isinstance(value, relax.If):
-                for branch in (value.true_branch, value.false_branch):
-                    body(branch)
-                visit(value.cond)
-            else:
-                relax.analysis.post_order_visit(value, visit)
-
-    def body(e: relax.Expr) -> None:
-        if isinstance(e, relax.SeqExpr):
-            for b in e.blocks:
-                block(b)
-            e = e.body
-        relax.analysis.post_order_visit(e, visit)
-
-    body(function.body)
-    return count
-
-
 @relax.expr_functor.mutator
 class _Fold(relax.PyExprMutator):
     def __init__(self, mod: tvm.IRModule) -> None:
         super().__init__(mod)
-        self.uses = sum((_uses(f) for f in mod.functions.values() if isinstance(f, relax.Function)), Counter())
+        self.readers = readers(*bodies(mod))
         self.known: dict[relax.Var, _Affine] = {}
         self.sums: dict[relax.Var, int] = {}  # sums of integers, as they are or as floats: the axis of their channels
 
@@ -106,7 +76,7 @@ class _Fold(relax.PyExprMutator):
             return _Affine(value, axis, rank, None) if whole else None
         if isinstance(a, compat.Constant) and name in ("relax.multiply", "relax.add"):
             a, b = b, a
-        before = self.known.get(a) if isinstance(a, relax.Var) and self.uses[a] == 1 else None
+        before = self.known.get(a) if isinstance(a, relax.Var) and len(self.readers[a]) == 1 else None
         if before is None or not isinstance(b, compat.Constant) or str(b.ty.dtype) != str(value.ty.dtype):
             return None
         constant = _by_channel(compat.constant_array(b), before, value)

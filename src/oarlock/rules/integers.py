@@ -12,7 +12,6 @@ quantised: rounding keeps the order of numbers.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ from tvm import relax
 from .. import compat
 from ..ops.quant import INTEGERS
 from .pointwise import recognise
-from .rewriting import rewrite_functions
+from .rewriting import bodies, readers, rewrite_functions
 
 LARGEST = 127
 
@@ -51,7 +50,7 @@ class _Rewriter(relax.PyExprMutator):
         self.marked = {gv for gv, f in mod.functions.items() if 0 < int((f.attrs or {}).get(INTEGERS, 0)) <= LARGEST}
         self.kernels = dict(mod.functions.items())
         self.values: dict[relax.Var, relax.Expr] = {}
-        self.readers = _readers(mod)
+        self.readers = readers(*bodies(mod))
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         self.values[binding.var] = binding.value
@@ -125,9 +124,10 @@ class _Rewriter(relax.PyExprMutator):
         if len(quantise.args[1].fields) != 2:
             return None
         x, scale = quantise.args[1].fields
-        pool, factor, made = self._value(x), self._constant(scale), recognise(self.kernels[quantise.args[0]])
+        pool = self._value(x)
         if not _calls(pool, "relax.nn.max_pool2d") or bool(pool.attrs.ceil_mode):  # a window may then lie in padding alone
             return None
+        factor, made = self._constant(scale), recognise(self.kernels[quantise.args[0]])
         if factor is None or not (factor > 0).all() or made is None or not made.pointwise:
             return None
         if any(reader is None or not _calls(reader, "relax.call_tir") or reader.args[0] not in self.marked for reader in self.readers[x]):
@@ -157,25 +157,6 @@ class _Rewriter(relax.PyExprMutator):
                 return None
             return inner.astype(str(value.ty.dtype)).reshape(shape)
         return None
-
-
-def _readers(mod: tvm.IRModule) -> dict[relax.Var, list[relax.Call | None]]:
-    """The calls that read each variable of the Relax functions; None stands for whatever else reads it."""
-    found: dict[relax.Var, list[relax.Call | None]] = defaultdict(list)
-
-    def read(value: relax.Expr, reader: relax.Call | None) -> None:
-        relax.analysis.post_order_visit(value, lambda e: found[e].append(reader) if isinstance(e, relax.Var) else None)
-
-    for function in mod.functions.values():
-        if isinstance(function, relax.Function) and isinstance(function.body, relax.SeqExpr):
-            for binding in (b for block in function.body.blocks for b in block.bindings):
-                if isinstance(binding.value, relax.Call):
-                    for argument in binding.value.args:
-                        read(argument, binding.value)
-                else:
-                    read(binding.value, None)
-            read(function.body.body, None)
-    return found
 
 
 def _calls(value: relax.Expr, name: str) -> bool:

@@ -93,7 +93,7 @@ def recognise(function: tirx.PrimFunc) -> Element | None:
     """What a kernel of one spatial block computes for an element; None for any other kernel."""
     if not isinstance(function.body, s_tir.SBlockRealize):
         return None
-    *inputs, output = [p for p in function.params if isinstance(p.ty, tirx.BufferType)]
+    *inputs, output = compat.tensors(function)
     sizes = [p for p in function.params if not isinstance(p.ty, tirx.BufferType)]
     root = function.body.block
     statement: Any = root.body

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import tvm_ffi
-from tvm import ir, s_tir, sym, te, tirx
+from tvm import s_tir, sym, te, tirx
 
 from ... import compat
 from . import dots
@@ -350,7 +350,7 @@ def _registers(row: tirx.For, tile: Tile, reduces: int) -> tuple[tirx.Stmt, _Reg
     block = realize.block
     bound = dict(zip((i.var for i in block.iter_vars), realize.iter_values, strict=True))
     sums = block.writes[0].source
-    data, weights = [load for load in _loads(block.body.value) if not load.source.same_as(sums)]
+    data, weights = [load for load in compat.loads(block.body.value) if not load.source.same_as(sums)]
     groups = int(over[-1].extent)
     step = depth_step(groups)
     index = str(row.loop_var.ty.dtype)
@@ -387,12 +387,6 @@ def _operand(dtype: str) -> str:
 
 def _zeros(*loops: tirx.For) -> dict[Any, Any]:
     return {loop.loop_var: tirx.const(0, str(loop.loop_var.ty.dtype)) for loop in loops}
-
-
-def _loads(value: Any) -> list[Any]:
-    found: list[Any] = []
-    tvm_ffi.structural_walk(value, (ir.TensorLoad, found.append))
-    return found
 
 
 def _distance(buffer: Any, a: Sequence[Any], b: Sequence[Any]) -> Any:

@@ -145,13 +145,14 @@ class _Plan:
         self.outputs = self._outputs(main)
 
     def _bind(self, value: relax.Expr) -> Any:
+        if isinstance(value, relax.Var) and isinstance(held := self.values.get(value), list):
+            return held
         if isinstance(value, relax.Var | compat.Constant):
             return self._read(value)
         if isinstance(value, relax.Tuple):
             return [self._bind(f) for f in value.fields]
         if isinstance(value, relax.TupleGetItem):
-            held = self.values.get(value.tuple_value)
-            return (held if isinstance(held, list) else self._bind(value.tuple_value))[int(value.index)]
+            return self._bind(value.tuple_value)[int(value.index)]
         if isinstance(value, relax.Call):
             name = getattr(value.op, "name", getattr(value.op, "name_hint", "a function"))
             if name == "relax.reshape":
@@ -237,7 +238,7 @@ def _sizes(name: str, kernel: tirx.PrimFunc, types: list[relax.TensorType], scal
 
     A kernel that the VM calls checks its arguments' shapes, one that is called directly does not: raises Dynamic unless they fit for sure.
     """
-    buffers = [p for p in kernel.params if isinstance(p.ty, tirx.BufferType)]
+    buffers = compat.tensors(kernel)
     others = [p for p in kernel.params if not isinstance(p.ty, tirx.BufferType)]
     if len(buffers) != len(types) or len(others) != len(scalars):
         raise NotStatic(f"the kernel {name}, which takes more than tensors")
@@ -408,7 +409,7 @@ def _assemble(mod: tvm.IRModule, layout: Layout, weights: Weights) -> tvm.IRModu
         body.append(compat.assertion(named(dim) >= 0, f"an input is too small: {dim} is a size, and would be below 0"))
     for step in layout.steps:
         callee, function = kernels[step.kernel, step.upon]
-        buffers = [p for p in function.params if isinstance(p.ty, tirx.BufferType)]
+        buffers = compat.tensors(function)
         pointers = [
             compat.buffer_pointer(parameters[v.region], once(v.offset, "offset"), str(p.ty.dtype))
             for v, p in zip(step.arguments, buffers, strict=True)

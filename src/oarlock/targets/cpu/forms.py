@@ -49,6 +49,11 @@ def same(a: Any, b: Any) -> bool:
     return compat.equal_dims(a, b)
 
 
+def alike(a: Dims | None, b: Dims | None) -> bool:
+    """Whether two shapes are known, and equal for sure."""
+    return a is not None and b is not None and len(a) == len(b) and all(map(same, a, b))
+
+
 def product(sizes: Sequence[Any]) -> Any:
     """The product of dims: an int when all are static."""
     out: Any = 1
@@ -86,8 +91,7 @@ class Forms(relax.PyExprMutator):
 
     def reshape(self, expr: relax.Expr, shape: Sequence[Any]) -> relax.Expr:
         """The same elements in another shape (the same expression when nothing changes)."""
-        have = dims(expr)
-        if have is not None and len(have) == len(shape) and all(same(a, b) for a, b in zip(have, shape, strict=True)):
+        if alike(dims(expr), list(shape)):
             return expr
         if isinstance(expr, compat.Constant) and all(isinstance(d, int) for d in shape):
             return compat.constant(compat.constant_array(expr).reshape(shape))

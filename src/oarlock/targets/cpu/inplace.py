@@ -21,7 +21,7 @@ def operands(function: tirx.PrimFunc) -> list[tuple[int, int]]:
 
     Such an operand is read only where the element at the same place of the result is made, as the same type.
     """
-    buffers = _buffers(function)
+    buffers = compat.tensors(function)
     if str((function.attrs or {}).get(SCHEDULE, "")) not in STORES_ONCE:
         return []
     stores: list[tirx.BufferStore] = []
@@ -36,7 +36,7 @@ def operands(function: tirx.PrimFunc) -> list[tuple[int, int]]:
     made = [n for n, buffer in enumerate(buffers) if any(store.buffer.same_as(buffer) for store in stores)]
     pairs = []
     for n in made:
-        mine = [(store, _loads(store.value)) for store in stores if store.buffer.same_as(buffers[n])]
+        mine = [(store, compat.loads(store.value)) for store in stores if store.buffer.same_as(buffers[n])]
         if any(load.source.same_as(buffers[n]) for _, within in mine for load in within):
             continue  # a sum: it is stored more than once
         there = [load for store, within in mine for load in within if _same_place(load, store)]
@@ -53,23 +53,13 @@ def _alike(a: Any, b: Any) -> bool:
     return tvm_ffi.structural_equal(a.ty.shape, b.ty.shape) and str(a.ty.dtype) == str(b.ty.dtype)
 
 
-def _loads(value: Any) -> list[Any]:
-    found: list[Any] = []
-    tvm_ffi.structural_walk(value, (ir.TensorLoad, found.append))
-    return found
-
-
 def _same_place(load: Any, store: tirx.BufferStore) -> bool:
     return len(load.indices) == len(store.indices) and all(map(tvm_ffi.structural_equal, load.indices, store.indices))
 
 
 def upon(function: tirx.PrimFunc, operand: int, result: int) -> tirx.PrimFunc:
     """The kernel without tensor parameter ``operand``: ``result`` holds it when the kernel is called."""
-    buffers = _buffers(function)
+    buffers = compat.tensors(function)
     body = compat.substitute(function.body, {buffers[operand]: buffers[result]})
     params = [p for p in function.params if not p.same_as(buffers[operand])]
     return tirx.PrimFunc(params, body, function.ret_type).with_attrs(function.attrs)
-
-
-def _buffers(function: tirx.PrimFunc) -> list[Any]:
-    return [p for p in function.params if isinstance(p.ty, tirx.BufferType)]

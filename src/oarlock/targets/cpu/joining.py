@@ -14,7 +14,7 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from ... import compat
-from .forms import dims, same
+from .forms import alike, dims
 from .tiles import ATTRIBUTE
 
 _ELEMENTWISE = 1  # TVM's patterns up to here (kElemWise, kBroadcast) make each element of few others
@@ -112,9 +112,7 @@ def _source(mod: tvm.IRModule, kernel: _Kernel) -> relax.Var | None:
         return None
     if any(k is None or int((k.attrs or {}).get("op_pattern", 8)) > _ELEMENTWISE for k in _kernels(mod, kernel.function)):
         return None
-    have, made = dims(variables[0]), dims(kernel.var)
-    alike = have is not None and made is not None and len(have) == len(made) and all(map(same, have, made))
-    return variables[0] if alike else None
+    return variables[0] if alike(dims(variables[0]), dims(kernel.var)) else None
 
 
 def _function(maker: _Kernel, readers: list[_Kernel]) -> relax.Function:

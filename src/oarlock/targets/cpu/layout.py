@@ -20,7 +20,7 @@ from ...rules.pointwise import recognise
 from ...rules.rewriting import rewrite_functions
 from ...runtime.dtypes import numpy_dtype
 from . import amx, dots, kernels, onednn, winograd, workloads
-from .forms import TO_NHWC, Forms, Handler, dims, known_dims, same
+from .forms import TO_NHWC, Forms, Handler, alike, dims, known_dims
 from .kernels import Window
 from .machine import Machine
 from .narrowing import kept_narrow
@@ -306,10 +306,10 @@ class _Rules:
             b, right, transposed = swapped, [*right[:-2], right[-1], right[-2]], True
         if isinstance(m, int) and m < 4 or len(left) > len(out) or 0 in out or 0 in left:
             return None  # too few rows to earn packing
-        if len(left) != len(out) or not all(same(p, q) for p, q in zip(left[:-2], batch, strict=True)):
+        if not alike(left[:-2], batch):
             return None
         alone = all(isinstance(d, int) and d == 1 for d in right[:-2])
-        if not alone and (len(right) != len(out) or not all(same(p, q) for p, q in zip(right[:-2], batch, strict=True))):
+        if not alone and not alike(right[:-2], batch):
             return None
         dtype, rows, columns = str(a.ty.dtype), m if isinstance(m, int) else UNKNOWN_ROWS, n if isinstance(n, int) else UNKNOWN_ROWS
         depth, macs = (left[-1],) if isinstance(left[-1], int) else (workloads.UNKNOWN, 1), workloads.work(*out, left[-1])
@@ -327,11 +327,7 @@ class _Rules:
         """In the form of the first operand that is as big as the result and there in a form of ours."""
         out = known_dims(var)
         tensors = [isinstance(a.ty, relax.TensorType) for a in call.args]
-        whole = [
-            a
-            for a, tensor in zip(call.args, tensors, strict=True)
-            if tensor and (d := dims(a)) is not None and len(d) == len(out) and all(map(same, d, out))
-        ]
+        whole = [a for a, tensor in zip(call.args, tensors, strict=True) if tensor and alike(dims(a), out)]
         for form in f.preferred(whole):
             operands = [f.operand(a, form, out) if tensor else a for a, tensor in zip(call.args, tensors, strict=True)]
             if all(o is not None for o in operands):
@@ -347,8 +343,7 @@ class _Rules:
         if call.op.name != "relax.add" or str(call.ty.dtype) != "float32" or not all(isinstance(o, relax.Var) for o in operands):
             return None
         narrow = [f.widened.get(o) for o in operands]
-        shapes = [known_dims(o) for o in operands]
-        if narrow.count(None) != 1 or len(shapes[0]) != len(shapes[1]) or not all(map(same, *shapes)):
+        if narrow.count(None) != 1 or not alike(*map(known_dims, operands)):
             return None
         read = [o if n is None else n for n, o in zip(narrow, operands, strict=True)]
 
@@ -369,7 +364,7 @@ class _Rules:
         if not f.preferred(operands) or (made := recognise(f.kernels[call.args[0]])) is None or len(made.inputs) != len(operands):
             return None
         name = call.args[0].name_hint
-        whole = [a for a in operands if (d := dims(a)) is not None and len(d) == len(out) and all(map(same, d, out))]
+        whole = [a for a in operands if alike(dims(a), out)]
         for form in f.preferred(whole) if made.pointwise else ():
             moved = [f.operand(a, form, out) for a in operands]
             if all(o is not None for o in moved):

@@ -7,12 +7,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from tvm import ir, relax
 
-from .forms import dims, same
+from ...rules.rewriting import readers
+from .forms import alike, dims
 
 _SHAPED = ("relax.nn.relu", "relax.clip", "relax.nn.relu6")  # between a sum and the narrow value that is made of it
 _SCALED = ("relax.add", "relax.multiply", "relax.subtract")  # between a product and its result: by constants
@@ -26,11 +26,11 @@ def kept_narrow(block: relax.DataflowBlock, reads: Callable[[relax.VarBinding], 
     made = {b.var for b in block.bindings}
     asked = [v for b in block.bindings if isinstance(b, relax.VarBinding) and b.var in calls for v in reads(b)]
     kept = {v for v in asked if isinstance(v, relax.Var) and v in made}
-    readers = _readers(block)
+    read_by = readers(block)
 
     def lone(value: relax.Expr) -> bool:
         """Whether a value of this block is read once, in this block."""
-        return value in calls and isinstance(value, relax.DataflowVar) and readers[value] == 1
+        return value in calls and isinstance(value, relax.DataflowVar) and len(read_by[value]) == 1
 
     for var in reversed(list(calls)):
         if var not in kept:
@@ -40,31 +40,13 @@ def kept_narrow(block: relax.DataflowBlock, reads: Callable[[relax.VarBinding], 
             call = calls[call.args[0]]
         if _name(call) == "relax.nn.max_pool2d":
             more = call.args[0]
-        elif _name(call) == "relax.add" and all(_is_result(a, calls) and _alike(a, var) for a in call.args):
+        elif _name(call) == "relax.add" and all(_is_result(a, calls) and alike(dims(a), dims(var)) for a in call.args):
             more = max(call.args, key=order.__getitem__)
         else:
             continue
         if lone(more):
             kept.add(more)
     return kept
-
-
-def _readers(block: relax.DataflowBlock) -> Counter:
-    """How often each variable is read."""
-    found: Counter = Counter()
-
-    def count(e: relax.Expr) -> None:
-        if isinstance(e, relax.Var):
-            found[e] += 1
-
-    for binding in block.bindings:
-        value = binding.value
-        if isinstance(value, relax.Call):
-            for argument in value.args:
-                relax.analysis.post_order_visit(argument, count)
-        else:
-            relax.analysis.post_order_visit(value, count)
-    return found
 
 
 def _is_result(value: relax.Expr, calls: dict[relax.Var, relax.Call]) -> bool:
@@ -75,11 +57,6 @@ def _is_result(value: relax.Expr, calls: dict[relax.Var, relax.Call]) -> bool:
             return False
         value = variables[0]
     return _name(call) in _PRODUCTS
-
-
-def _alike(a: relax.Expr, b: relax.Expr) -> bool:
-    have, want = dims(a), dims(b)
-    return have is not None and want is not None and len(have) == len(want) and all(map(same, have, want))
 
 
 def _name(call: relax.Call | None) -> str:

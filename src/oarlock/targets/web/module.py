@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ...errors import InternalError, TargetError, UnsupportedError
 
-PAGE = 65536
 INITIAL_BYTES = 4 << 20  # what the runtime's memory has at least: the kernels' constants and their stack
 STACK_BYTES = 1 << 20
 MOST_BYTES = 4 << 30

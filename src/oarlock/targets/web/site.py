@@ -30,10 +30,8 @@ from .target import VARIANTS
 
 CHUNK_BYTES = 8 << 20
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")  # that JavaScript has arrays of
-_NEEDS = {"plain": [], "simd128": ["simd"], "relaxed-simd": ["simd", "relaxed-simd"]}
 _RUNTIME = Path(__file__).with_name("runtime")  # what web/build.mjs makes
 _HASHED = re.compile(r"[0-9a-f]{20}\.(wasm|bin)")
-_BEST_FIRST = ("relaxed-simd", "simd128", "plain")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def build_site(
     folder: str | Path,
     *,
     shapes: Mapping[str, Sequence[int | str | None]] | None = None,
-    variants: Sequence[str] = _BEST_FIRST,
+    variants: Sequence[str] = tuple(VARIANTS),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Site:
     """Compile a model for the web and write the folder; its files of another build are replaced.
@@ -76,14 +74,14 @@ def build_site(
     program = load_model(model)
     folder = Path(folder)
     _must_be_ours(folder)
-    chosen = [name for name in _BEST_FIRST if name in variants]
+    chosen = [name for name in VARIANTS if name in variants]
+    tell = progress or (lambda stage, done, total: None)
     artifacts = {}
     for n, name in enumerate(chosen):
-        report = (
-            (lambda stage, done, total, n=n, name=name: progress(f"{name}: {stage}", n * total + done, len(chosen) * total))
-            if progress
-            else None
-        )
+
+        def report(stage: str, done: int, total: int, n: int = n, name: str = name) -> None:
+            tell(f"{name}: {stage}", n * total + done, len(chosen) * total)
+
         artifacts[name] = compile_model(program, "web", shapes, options={"variant": name}, progress=report)
     signature = next(iter(artifacts.values())).signature
     tensors = {"inputs": [_tensor(spec) for spec in signature.inputs], "outputs": [_tensor(spec) for spec in signature.outputs]}
@@ -134,7 +132,7 @@ def _write(folder: Path, artifacts: Mapping[str, Artifact], tensors: dict[str, A
         (weights,) = artifact.weights
         data = weights.tobytes()
         chunks = [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)]
-        entry = {"name": name, "needs": _NEEDS[name], "module": part("module", "wasm", artifact.library, name)}
+        entry = {"name": name, "needs": VARIANTS[name].needs, "module": part("module", "wasm", artifact.library, name)}
         variants.append(entry | {"weights": [part("weights", "bin", chunk, name) for chunk in chunks]})
     manifest = {"format": "oarlock web", "version": 1, "oarlock": __version__, **tensors, "variants": variants}
     put("model.json", "manifest", json.dumps(manifest, indent=1).encode())

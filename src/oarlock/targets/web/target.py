@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,20 @@ from . import module
 from .plan import PLAN, plan_of
 
 TRIPLE = "wasm32-unknown-unknown"
-VARIANTS = {  # name → LLVM features
-    "plain": (),
-    "simd128": ("+simd128",),
-    "relaxed-simd": ("+simd128", "+relaxed-simd"),
+
+
+@dataclass(frozen=True)
+class Variant:
+    """``features``: LLVM's.  ``needs``: the same as the runtime names it (web/src/types.ts: Need)."""
+
+    features: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+VARIANTS = {  # the best first
+    "relaxed-simd": Variant(("+simd128", "+relaxed-simd"), ("simd", "relaxed-simd")),
+    "simd128": Variant(("+simd128",), ("simd",)),
+    "plain": Variant((), ()),
 }
 
 
@@ -40,7 +50,7 @@ class WebTarget(Target):
         if variant not in VARIANTS:
             raise TargetError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}", where="target web")
         self.variant = variant
-        self._cpu = CpuTarget(threads=1, mcpu="generic", mtriple=TRIPLE, mattr=VARIANTS[variant], libraries="none")
+        self._cpu = CpuTarget(threads=1, mcpu="generic", mtriple=TRIPLE, mattr=VARIANTS[variant].features, libraries="none")
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -86,10 +96,10 @@ class WebTarget(Target):
         return [Stage("web-plan", plan)]
 
     def generate(self, mod: tvm.IRModule) -> Any:
-        return compat.build_kernels(mod, self.tvm_target), json.loads(str(mod.attrs[PLAN]))
+        return compat.build_kernels(mod, self.tvm_target), [gv.name_hint for gv in mod.get_global_vars()], str(mod.attrs[PLAN])
 
     def build(self, executable: Any, directory: Path) -> bytes:
-        kernels, plan = executable
+        kernels, exports, plan = executable
         path = directory / "kernels.o"
         kernels.write_to_file(str(path))
-        return module.with_section(module.link(path, [kernel["export"] for kernel in plan["kernels"]]), PLAN, json.dumps(plan).encode())
+        return module.with_section(module.link(path, exports), PLAN, plan.encode())
