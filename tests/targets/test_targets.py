@@ -66,13 +66,22 @@ def test_machine_follows_the_target(mcpu: str, triple: str, bits: int, registers
     assert (machine.vector_bits, machine.registers) == (bits, registers)
 
 
-@pytest.mark.parametrize("machine", [Machine(128, 16, 1), Machine(256, 16, 1), Machine(512, 32, 2)])
+@pytest.mark.parametrize(("features", "bits"), [("", 32), ("+simd128", 128)])
+def test_machine_of_webassembly(features: str, bits: int) -> None:
+    machine = targets.get("cpu", threads=1, mcpu="generic", mtriple="wasm32-unknown-unknown", mattr=[features] if features else []).machine
+    assert (machine.vector_bits, machine.registers, machine.spreads) == (bits, 15, True)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [Machine(128, 16, 1), Machine(256, 16, 1), Machine(512, 32, 2), Machine(128, 15, 1, spreads=True), Machine(32, 15, 1, spreads=True)],
+)
 @pytest.mark.parametrize("rows", [0, 1, 7, 49, 3136, UNKNOWN_ROWS])
 @pytest.mark.parametrize("columns", [1, 3, 12, 24, 64, 1000, 6625])
 def test_tiles_fit_the_registers(rows: object, columns: int, machine: Machine) -> None:
     tile = product_tile(rows, columns, machine, "float32")
     vectors = tile.columns // tile.lanes
-    assert tile.rows * vectors + vectors + 1 <= machine.registers
+    assert tile.rows * vectors + vectors + (tile.rows if machine.spreads and vectors > 1 else 1) <= machine.registers
     assert tile.lanes * 32 <= machine.vector_bits
     assert tile.ragged == (columns % tile.columns != 0)
 

@@ -21,6 +21,8 @@ class Machine:
     ``flushes``: whether it computes with denormal numbers slowly, and can take them as 0 (state.py).
     ``tile_registers``: the narrow operands that it has tile registers for (amx.py).
     ``libraries``: the kernel libraries that may be candidates.
+    ``spreads``: whether an element that multiplies several vectors is held in a register of its own, those of all rows at once
+    (engines of WebAssembly load them before they multiply).
     """
 
     vector_bits: int
@@ -31,11 +33,15 @@ class Machine:
     flushes: bool = False
     halves: bool = False
     libraries: tuple[str, ...] = ()
+    spreads: bool = False
 
     @staticmethod
     def of(target: tvm.target.Target, threads: int, precision: str, without: frozenset[str] = frozenset()) -> Machine:
         """``without``: LLVM features that the target's CPU has, but not this machine."""
         features = compat.llvm_features(target) - without
+        if "wasm" in str(target.attrs.get("mtriple", "")):
+            # engines keep one of x86's sixteen registers to themselves; without vectors, numbers are held one by one
+            return Machine(128 if "simd128" in features else 32, 15, threads, precision, spreads=True)
         found = Machine._vectors(features, threads, precision)
         tiles = frozenset(t for t, f in dots.TILE_REGISTERS.items() if {"amx-tile", f} <= features)
         return replace(found, tile_registers=tiles, flushes="sse2" in features, halves=str(target.attrs.get("mcpu", "")) in _HALVES)

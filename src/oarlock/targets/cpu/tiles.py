@@ -178,7 +178,8 @@ def _all_tiles(likely: tuple[int, ...], widths: tuple[int, ...], machine: Machin
             if ragged and (lanes in exact or width - lanes >= columns):
                 continue
             for height in range(1, most + 1):
-                if height * vectors + vectors + 1 > machine.registers or height > max(likely):
+                spread = height if machine.spreads and vectors > 1 else 1
+                if height * vectors + vectors + spread > machine.registers or height > max(likely):
                     break
                 yield Tile(height, width, lanes, ragged)
 
