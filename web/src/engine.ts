@@ -27,6 +27,15 @@ export interface KernelTime {
   workload?: string;
 }
 
+/** One call of a kernel: the times of the runs in milliseconds. */
+export interface StepTimes {
+  name: string;
+  times: number[];
+  schedule?: string;
+  workload?: string;
+  candidate?: string;
+}
+
 type Call = (...pointers: number[]) => number;
 
 /** A module, ready to run. */
@@ -103,6 +112,23 @@ export class Engine {
       times[kernel]!.ms += least[i]!;
     });
     return times.sort((a, b) => b.ms - a.ms);
+  }
+
+  /** The times of each call, in the order of the calls. */
+  steps(runs: number): StepTimes[] {
+    const times: number[][] = this.calls.map(() => []);
+    for (let run = 0; run < runs; run++) {
+      for (let i = 0; i < this.calls.length; i++) {
+        const [call, pointers] = this.calls[i]!;
+        const start = performance.now();
+        if (call(...pointers) !== 0) this.fail(i);
+        times[i]!.push(performance.now() - start);
+      }
+    }
+    return this.plan.steps.map(([kernel], i) => {
+      const { export: _, ...facts } = this.plan.kernels[kernel]!;
+      return { ...facts, times: times[i]! };
+    });
   }
 
   private view(info: TensorInfo, region: number): TypedArray {

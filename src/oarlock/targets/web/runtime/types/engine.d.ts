@@ -11,6 +11,14 @@ export interface KernelTime {
     ms: number;
     workload?: string;
 }
+/** One call of a kernel: the times of the runs in milliseconds. */
+export interface StepTimes {
+    name: string;
+    times: number[];
+    schedule?: string;
+    workload?: string;
+    candidate?: string;
+}
 /** A module, ready to run. */
 export declare class Engine {
     readonly plan: Plan;
@@ -30,6 +38,8 @@ export declare class Engine {
     run(): void;
     /** Each kernel's least time over some runs, the slowest first. */
     profile(runs?: number): KernelTime[];
+    /** The times of each call, in the order of the calls. */
+    steps(runs: number): StepTimes[];
     private view;
     private fail;
 }

@@ -1,5 +1,5 @@
 /** A model: what it takes and gives, and runs of it. */
-import { type KernelTime } from "./engine.js";
+import { type KernelTime, type StepTimes } from "./engine.js";
 import { type Progress } from "./loader.js";
 import type { Tensor, TensorInfo, TypedArray } from "./types.js";
 export interface LoadOptions {
@@ -24,5 +24,7 @@ export declare class Model {
     run(inputs: Record<string, Input>): Record<string, Tensor>;
     /** Each kernel's least time in milliseconds over some runs, the slowest first. */
     profile(inputs: Record<string, Input>, runs?: number): KernelTime[];
+    /** What each call of a kernel takes in each of some runs, in the order of the calls. */
+    steps(inputs: Record<string, Input>, runs?: number): StepTimes[];
     private fill;
 }
