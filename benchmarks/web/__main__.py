@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from oarlock.targets.web.profiler import Browser, run_job
 from oarlock.targets.web.site import build_site
 
@@ -98,7 +100,9 @@ def run(name: str, threads: int, options: argparse.Namespace, steps: int = 0) ->
     }  # fmt: skip
     result = run_job(job, {"work": folder, "peers": PEERS}, browser=Browser())
     for engine in result["engines"].values():
-        engine["round_medians"] = [statistics.median(times) for times in engine.pop("rounds")]
+        rounds = engine.pop("rounds")
+        engine["round_medians"] = [statistics.median(times) for times in rounds]
+        engine["p10_ms"] = float(np.quantile(sum(rounds, []), 0.1))
     files = {v["name"]: [v["module"]["file"], "oarlock.js", "model.json"] for v in manifest["variants"]}
     code = {v: report.gzipped([folder / "site" / f for f in names]) for v, names in files.items() if v in variants}
     return result | {"built_s": took, "code_bytes": code, "when": time.strftime("%Y-%m-%d %H:%M")}
