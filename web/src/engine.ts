@@ -27,15 +27,6 @@ export interface KernelTime {
   workload?: string;
 }
 
-/** One call of a kernel: the times of the runs in milliseconds. */
-export interface StepTimes {
-  name: string;
-  times: number[];
-  schedule?: string;
-  workload?: string;
-  candidate?: string;
-}
-
 type Call = (...pointers: number[]) => number;
 
 /** A module, ready to run. */
@@ -114,21 +105,15 @@ export class Engine {
     return times.sort((a, b) => b.ms - a.ms);
   }
 
-  /** The times of each call, in the order of the calls. */
-  steps(runs: number): StepTimes[] {
-    const times: number[][] = this.calls.map(() => []);
-    for (let run = 0; run < runs; run++) {
-      for (let i = 0; i < this.calls.length; i++) {
-        const [call, pointers] = this.calls[i]!;
-        const start = performance.now();
-        if (call(...pointers) !== 0) this.fail(i);
-        times[i]!.push(performance.now() - start);
-      }
-    }
-    return this.plan.steps.map(([kernel], i) => {
-      const { export: _, ...facts } = this.plan.kernels[kernel]!;
-      return { ...facts, times: times[i]! };
-    });
+  /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */
+  call(step: number): void {
+    const [call, pointers] = this.calls[step]!;
+    if (call(...pointers) !== 0) this.fail(step);
+  }
+
+  /** The memory at a place of the plan (types.ts: Step); it is another array whenever memory has grown. */
+  at(region: number, offset: number, bytes: number): Uint8Array {
+    return new Uint8Array(this.memory.buffer, this.regions[region]! + offset, bytes);
   }
 
   private view(info: TensorInfo, region: number): TypedArray {

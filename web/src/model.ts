@@ -1,6 +1,6 @@
 /** A model: what it takes and gives, and runs of it. */
 
-import { count, Engine, type KernelTime, type StepTimes } from "./engine.js";
+import { count, Engine, type KernelTime } from "./engine.js";
 import { OarlockError } from "./errors.js";
 import { explain, type Features, features, fits } from "./features.js";
 import { joined, locate, manifestAt, parts, type Progress } from "./loader.js";
@@ -29,7 +29,8 @@ export class Model {
     readonly variant: string,
     /** What is off and why, in sentences; empty where everything is as good as it can be. */
     readonly report: string[],
-    private readonly engine: Engine,
+    /** What runs it, for tools. */
+    readonly engine: Engine,
   ) {}
 
   static async load(source: string | URL, options: LoadOptions = {}): Promise<Model> {
@@ -58,13 +59,6 @@ export class Model {
     this.fill(inputs);
     this.engine.run();
     return this.engine.profile(runs);
-  }
-
-  /** What each call of a kernel takes in each of some runs, in the order of the calls. */
-  steps(inputs: Record<string, Input>, runs = 10): StepTimes[] {
-    this.fill(inputs);
-    this.engine.run();
-    return this.engine.steps(runs);
   }
 
   private fill(inputs: Record<string, Input>): void {

@@ -18,18 +18,83 @@ async function oarlock(spec, inputs, base) {
     facts: { variant: model.variant, report: model.report },
     run: async () => { last = await model.run(inputs); },
     outputs: () => Object.entries(last).map(([name, tensor]) => ({ name, ...tensor })),
-    steps: (runs) => model.steps(inputs, runs),
+    steps: (runs) => timeSteps(model, inputs, runs),
+    trace: () => traceSteps(model, inputs),
     close: () => model.close?.(),
   };
 }
 
-/** onnxruntime-web: an ONNX file, on its WebAssembly backend or on another that `providers` names. */
-async function onnxruntime(spec, inputs, base) {
+const MAKES = { float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array, uint8: Uint8Array, bool: Uint8Array };
+
+/** The times of each call of a plan. */
+function timeSteps(model, inputs, runs) {
+  model.run(inputs);
+  const { engine } = model;
+  const found = engine.plan.steps.map(([kernel]) => ({ ...engine.plan.kernels[kernel], times: [] }));
+  for (let run = 0; run < runs; run++) {
+    for (let i = 0; i < found.length; i++) {
+      const start = performance.now();
+      engine.call(i);
+      found[i].times.push(performance.now() - start);
+    }
+  }
+  return found;
+}
+
+const mark = (i) => ((Math.imul(i + 1, 2654435761) >>> 0) / 2 ** 32 - 0.5);
+
+/**
+ * A tensor in a few numbers.  No layout changes the first four; `order` tells one layout from another, and `channels_last` is what
+ * `order` would be if the last dim came first.
+ */
+export function summary(data, channels = 1) {
+  let [sum, squares, most, order, channelsLast] = [0, 0, 0, 0, 0];
+  const places = data.length / channels;
+  for (let i = 0; i < data.length; i++) {
+    const x = Number(data[i]);
+    sum += x;
+    squares += x * x;
+    most = Math.max(most, Math.abs(x));
+    order += x * mark(i);
+    channelsLast += x * mark((i % channels) * places + Math.floor(i / channels));
+  }
+  return { count: data.length, sum, squares, most, order, channels_last: channelsLast };
+}
+
+/** The results of each call of a plan that was built to tell of them. */
+function traceSteps(model, inputs) {
+  model.run(inputs);
+  const { engine } = model;
+  return engine.plan.steps.map(([kernel, places], i) => {
+    engine.call(i);
+    const { name, tensors, results } = engine.plan.kernels[kernel];
+    const args = tensors?.map(([dtype, shape], at) => ({ dtype, shape, region: places[2 * at], offset: places[2 * at + 1] }));
+    if (!tensors) throw new Error("the plan does not tell of its tensors");
+    return {
+      name,
+      args,
+      results: results.map((at) => {
+        const [dtype, shape] = tensors[at];
+        const count = shape.reduce((a, b) => a * b, 1);
+        const bytes = engine.at(places[2 * at], places[2 * at + 1], count * MAKES[dtype].BYTES_PER_ELEMENT);
+        return { dtype, shape, at, ...summary(new MAKES[dtype](bytes.buffer, bytes.byteOffset, count), shape.at(-1) ?? 1) };
+      }),
+    };
+  });
+}
+
+/** onnxruntime-web itself, and how its sessions are made. */
+export async function ortOf(spec, base) {
   const dist = new URL(spec.dist, base);
   const ort = await import(new URL(spec.script ?? "ort.wasm.min.mjs", dist));
   ort.env.wasm.wasmPaths = dist.href;
   ort.env.wasm.numThreads = spec.threads ?? 1;
-  const options = { executionProviders: spec.providers ?? ["wasm"], graphOptimizationLevel: "all", ...spec.options };
+  return { ort, options: { executionProviders: spec.providers ?? ["wasm"], graphOptimizationLevel: "all", logSeverityLevel: 3, ...spec.options } };
+}
+
+/** onnxruntime-web: an ONNX file, on its WebAssembly backend or on another that `providers` names. */
+async function onnxruntime(spec, inputs, base) {
+  const { ort, options } = await ortOf(spec, base);
   const session = await ort.InferenceSession.create(new URL(spec.onnx, base).href, options);
   const feeds = {};
   Object.values(inputs).forEach(({ dtype, shape, data }, i) => { feeds[session.inputNames[i]] = new ort.Tensor(dtype, data, shape); });
@@ -37,6 +102,10 @@ async function onnxruntime(spec, inputs, base) {
   return {
     facts: { version: ort.env.versions?.web, threads: ort.env.wasm.numThreads },
     run: async () => { last = await session.run(feeds); },
+    trace: () => session.outputNames.map((name) => {
+      const { dims, type, data } = last[name];
+      return { name, results: [{ dtype: type, shape: [...dims], ...summary(data) }] };
+    }),
     outputs: () => session.outputNames.map((name) => ({ name, dtype: last[name].type, shape: [...last[name].dims], data: last[name].data })),
     close: () => session.release(),
   };
@@ -118,4 +187,59 @@ async function paddlejs(spec, inputs, base) {
   };
 }
 
-export const ENGINES = { oarlock, onnxruntime, paddlejs };
+/**
+ * onnxruntime-web in pieces: sub-models one after another (profiler/onnx_pieces.py), each with a session of its own, so that each has a
+ * time.  A piece copies what it takes and gives in and out of the engine's memory; `facts.crossing` tells what that costs.
+ */
+async function onnxPieces(spec, inputs, base) {
+  const { ort, options } = await ortOf(spec, base);
+  const folder = new URL(spec.folder, base);
+  const sessions = [];
+  for (const piece of spec.pieces) sessions.push(await ort.InferenceSession.create(new URL(piece.file, folder).href, options));
+  const held = {};
+  Object.values(inputs).forEach(({ dtype, shape, data }, i) => { held[spec.inputs[i]] = new ort.Tensor(dtype, data, shape); });
+  const one = async (i) => {
+    const { inputs: taken, outputs } = spec.pieces[i];
+    const found = await sessions[i].run(Object.fromEntries(taken.map((name) => [name, held[name]])));
+    for (const name of outputs) held[name] = found[name];
+  };
+  const run = async () => { for (let i = 0; i < sessions.length; i++) await one(i); };
+  return {
+    facts: { crossing: await crossing(ort, options, new URL("identity.onnx", folder)) },
+    run,
+    steps: async (runs) => {
+      const found = spec.pieces.map((piece) => ({ ...piece, times: [] }));
+      for (let n = 0; n < runs; n++) {
+        for (let i = 0; i < sessions.length; i++) {
+          const start = performance.now();
+          await one(i);
+          found[i].times.push(performance.now() - start);
+        }
+      }
+      const bytes = (names) => names.reduce((sum, name) => sum + held[name].data.byteLength, 0);
+      return found.map((piece) => ({ ...piece, bytes: bytes(piece.inputs) + bytes(piece.outputs) }));
+    },
+    outputs: () => spec.pieces.flatMap((piece) => piece.outputs).slice(-1).map((name) => ({ name, data: held[name].data, dtype: held[name].type, shape: [...held[name].dims] })),
+    close: async () => { for (const session of sessions) await session.release(); },
+  };
+}
+
+/** What a call costs beside its work: {call_ms, ms_per_mb}, from two sizes of a model that gives what it takes. */
+async function crossing(ort, options, url) {
+  const session = await ort.InferenceSession.create(url.href, options);
+  const took = async (n) => {
+    const feeds = { x: new ort.Tensor("float32", new Float32Array(n), [n]) };
+    const times = [];
+    for (let i = 0; i < 40; i++) {
+      const start = performance.now();
+      await session.run(feeds);
+      times.push(performance.now() - start);
+    }
+    return times.sort((a, b) => a - b)[10];
+  };
+  const [small, large] = [await took(1), await took(1 << 18)];
+  await session.release();
+  return { call_ms: small, ms_per_mb: Math.max(0, large - small) / (2 * 4 * (1 << 18) / 1e6) };
+}
+
+export const ENGINES = { oarlock, onnxruntime, "onnx pieces": onnxPieces, paddlejs };

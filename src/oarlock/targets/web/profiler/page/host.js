@@ -39,6 +39,11 @@ export class Host {
     return (await this.held.get(name).steps?.(runs)) ?? [];
   }
 
+  /** What each step gives in a call: [{name, results: [{dtype, shape, count, sum, squares, most}]}]; nothing where it cannot tell. */
+  async trace(name) {
+    return (await this.held.get(name).trace?.()) ?? [];
+  }
+
   async close(name) {
     await this.held.get(name)?.close?.();
     this.held.delete(name);

@@ -34,7 +34,7 @@ class RemoteHost {
       this.waiting.set(id, { done, failed });
       this.worker.postMessage({ id, what, given });
     });
-    for (const what of ["load", "turn", "outputs", "steps", "close"]) this[what] = ask(what);
+    for (const what of ["load", "turn", "outputs", "steps", "trace", "close"]) this[what] = ask(what);
   }
 }
 
@@ -91,6 +91,7 @@ async function run(job) {
     result.outputs = outputs.map(({ name: of, dtype, shape }) => ({ name: of, dtype, shape }));
     if (expected) result.difference = difference(outputs, expected);
     result.values = outputs;
+    if (!job.rounds) continue;
     // engines compile to fast code while they run: a module of many megabytes takes a while to get there
     let quick = Infinity;
     for (const start = performance.now(); performance.now() - start < (job.warm_ms ?? 2000); ) {
@@ -113,9 +114,12 @@ async function run(job) {
   if (job.steps) {
     for (const name of alive) results[name].steps = await results[name].host.steps(name, job.steps);
   }
+  for (const name of job.trace ?? []) {
+    if (alive.includes(name)) results[name].trace = await results[name].host.trace(name);
+  }
   for (const name of alive) {
     const result = results[name];
-    result.median_ms = median(result.rounds.flat());
+    if (job.rounds) result.median_ms = median(result.rounds.flat());
     await result.host.close(name);
     delete result.host;
     delete result.values;

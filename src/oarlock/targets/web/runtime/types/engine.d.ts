@@ -11,14 +11,6 @@ export interface KernelTime {
     ms: number;
     workload?: string;
 }
-/** One call of a kernel: the times of the runs in milliseconds. */
-export interface StepTimes {
-    name: string;
-    times: number[];
-    schedule?: string;
-    workload?: string;
-    candidate?: string;
-}
 /** A module, ready to run. */
 export declare class Engine {
     readonly plan: Plan;
@@ -38,8 +30,10 @@ export declare class Engine {
     run(): void;
     /** Each kernel's least time over some runs, the slowest first. */
     profile(runs?: number): KernelTime[];
-    /** The times of each call, in the order of the calls. */
-    steps(runs: number): StepTimes[];
+    /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */
+    call(step: number): void;
+    /** The memory at a place of the plan (types.ts: Step); it is another array whenever memory has grown. */
+    at(region: number, offset: number, bytes: number): Uint8Array;
     private view;
     private fail;
 }

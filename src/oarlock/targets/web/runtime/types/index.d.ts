@@ -10,7 +10,7 @@ import { RemoteModel } from "./remote.js";
 export { OarlockError } from "./errors.js";
 export { features, type Features } from "./features.js";
 export { imageTensor, type Normalisation, type Pixels, pixelsOf } from "./image.js";
-export type { KernelTime, StepTimes } from "./engine.js";
+export type { KernelTime } from "./engine.js";
 export type { Input, LoadOptions, Model } from "./model.js";
 export type { RemoteModel } from "./remote.js";
 export type { Dtype, Manifest, Plan, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";

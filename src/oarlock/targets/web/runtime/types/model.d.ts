@@ -1,5 +1,5 @@
 /** A model: what it takes and gives, and runs of it. */
-import { type KernelTime, type StepTimes } from "./engine.js";
+import { Engine, type KernelTime } from "./engine.js";
 import { type Progress } from "./loader.js";
 import type { Tensor, TensorInfo, TypedArray } from "./types.js";
 export interface LoadOptions {
@@ -17,14 +17,13 @@ export declare class Model {
     readonly variant: string;
     /** What is off and why, in sentences; empty where everything is as good as it can be. */
     readonly report: string[];
-    private readonly engine;
+    /** What runs it, for tools. */
+    readonly engine: Engine;
     private constructor();
     static load(source: string | URL, options?: LoadOptions): Promise<Model>;
     /** The outputs, by name; they are copies. */
     run(inputs: Record<string, Input>): Record<string, Tensor>;
     /** Each kernel's least time in milliseconds over some runs, the slowest first. */
     profile(inputs: Record<string, Input>, runs?: number): KernelTime[];
-    /** What each call of a kernel takes in each of some runs, in the order of the calls. */
-    steps(inputs: Record<string, Input>, runs?: number): StepTimes[];
     private fill;
 }
