@@ -15,6 +15,7 @@
 #   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
 #   make bench-threads  parallel loops and models on Oarlock's threads, TVM's, and one (writes docs/threads.md)
+#   make bench-web  speed in headless Chromium beside onnxruntime-web (slow; writes docs/benchmarks-web.md)
 #   make bench-dynamic  a width known only at run time beside a compile for each width (slow; writes docs/dynamic.md)
 
 SHELL := /bin/bash
@@ -35,8 +36,9 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM_THREADS=1
 TESTS ?=
+BENCH ?=
 
-.PHONY: test web test-gpu test-onednn demo lint zoo cases fuzz bench bench-cpu bench-dynamic bench-roofline bench-threads bench-gpu gpu-models clean
+.PHONY: test web test-gpu test-onednn demo lint zoo cases fuzz bench bench-cpu bench-web bench-dynamic bench-roofline bench-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -79,6 +81,13 @@ bench: $(VENV)/.bench
 
 bench-cpu: $(VENV)/.bench $(VENV)/.demo
 	$(PY) -m benchmarks.cpu --write
+
+bench-web: $(VENV)/.bench $(VENV)/.demo $(VENV)/.browser benchmarks/web/node_modules/.ready
+	$(PY) -m benchmarks.web --write $(BENCH)
+
+# The engines that the benchmark runs beside ours, for nobody else.
+benchmarks/web/node_modules/.ready: benchmarks/web/package-lock.json
+	cd benchmarks/web && npm ci --silent --no-audit --no-fund --ignore-scripts </dev/null && touch node_modules/.ready
 
 bench-roofline: $(VENV)/.test $(VENV)/.demo
 	$(PY) -m benchmarks.cpu.roofline --write

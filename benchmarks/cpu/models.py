@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -98,7 +99,8 @@ def onnx_from(model: Model, out: Path) -> Path | None:
     out.parent.mkdir(parents=True, exist_ok=True)
     code = f"""
 import onnx, paddle2onnx
-from benchmarks.cpu.models import mended
+from benchmarks.cpu.models import mended, narrow_scales
+narrow_scales({str(out) + ".json"!r})
 from onnxruntime.tools.onnx_model_utils import make_input_shape_fixed
 paddle2onnx.export({str(model.graph)!r}, {str(model.parameters)!r}, {str(out) + ".dynamic"!r}, opset_version=17)
 m = onnx.load({str(out) + ".dynamic"!r})
@@ -110,6 +112,25 @@ onnx.save(mended(m), {str(out)!r})
     except RuntimeError:
         return None
     return out
+
+
+def narrow_scales(scratch: str) -> None:
+    """paddle2onnx reads the scales of a resize as float32, Paddle 3 saves float64: have it read a copy (a file) that has the former."""
+    from paddle2onnx import convert
+
+    def narrowed(value: Any) -> Any:
+        if isinstance(value, dict):
+            if value.get("#") == "0.a_array":
+                return value | {"D": [e | {"#": "0.a_f32"} if e["#"] == "0.a_f64" else e for e in value["D"]]}
+            return {k: narrowed(v) for k, v in value.items()}
+        return [narrowed(v) for v in value] if isinstance(value, list) else value
+
+    def export(graph: str, *rest: Any) -> Any:
+        Path(scratch).write_text(json.dumps(narrowed(json.loads(Path(graph).read_text()))))
+        return original(scratch, *rest)
+
+    original = convert.c_p2o.export
+    convert.c_p2o.export = export
 
 
 def mended(model: Any) -> Any:

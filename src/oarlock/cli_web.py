@@ -1,4 +1,4 @@
-"""The commands of ``oarlock web``: build."""
+"""The commands of ``oarlock web``: build; profile is in cli_web_profile.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from .cli_common import echo_json, escape, json_option, model_argument, out, progress, shape_option
+from .cli_web_profile import profile_command
 
 _FETCHED = ("oarlock.js", "oarlock-worker.js", "model.json")  # by a page, beside a module and the weights
 
@@ -34,9 +35,10 @@ def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[st
     """Compile a model into a folder that any web server can serve: modules, weights, the runtime and a page."""
     from .inputs import parse_shapes
     from .targets.web.site import build_site
+    from .targets.web.target import VARIANTS
 
     with progress("reading") as step:
-        site = build_site(model, output, shapes=parse_shapes(shapes), **({"variants": variants} if variants else {}), progress=step)
+        site = build_site(model, output, shapes=parse_shapes(shapes), variants=variants or tuple(VARIANTS), progress=step)
     if as_json:
         echo_json({"folder": str(site.folder), "files": [vars(file) for file in site.files]})
         return
@@ -50,3 +52,6 @@ def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[st
     code = sum(file.gzipped for file in site.files if file.kind == "module" and file.variant == best or file.name in _FETCHED)
     out.print(f"a browser fetches {code / 1e3:.0f} kB gzipped of code ({best}), and the weights")
     out.print(f"[dim]serve it: python -m http.server -d {escape(str(site.folder))}[/]")
+
+
+web.add_command(profile_command)

@@ -105,6 +105,17 @@ export class Engine {
     return times.sort((a, b) => b.ms - a.ms);
   }
 
+  /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */
+  call(step: number): void {
+    const [call, pointers] = this.calls[step]!;
+    if (call(...pointers) !== 0) this.fail(step);
+  }
+
+  /** The memory at a place of the plan (types.ts: Step); it is another array whenever memory has grown. */
+  at(region: number, offset: number, bytes: number): Uint8Array {
+    return new Uint8Array(this.memory.buffer, this.regions[region]! + offset, bytes);
+  }
+
   private view(info: TensorInfo, region: number): TypedArray {
     return new ARRAYS[info.dtype](this.memory.buffer, this.regions[region]!, count(info.shape));
   }

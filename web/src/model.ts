@@ -29,7 +29,8 @@ export class Model {
     readonly variant: string,
     /** What is off and why, in sentences; empty where everything is as good as it can be. */
     readonly report: string[],
-    private readonly engine: Engine,
+    /** What runs it, for tools. */
+    readonly engine: Engine,
   ) {}
 
   static async load(source: string | URL, options: LoadOptions = {}): Promise<Model> {

@@ -61,10 +61,12 @@ def build_site(
     shapes: Mapping[str, Sequence[int | str | None]] | None = None,
     variants: Sequence[str] = tuple(VARIANTS),
     progress: Callable[[str, int, int], None] | None = None,
+    describe: bool = False,
 ) -> Site:
     """Compile a model for the web and write the folder; its files of another build are replaced.
 
     ``shapes``: as in compile; all sizes must be known.  ``variants``: of VARIANTS.
+    ``describe``: plans tell what each kernel takes and gives, for tools.
     Raises what compile raises, and InputError where the folder cannot be written.
     """
     if unknown := [name for name in variants if name not in VARIANTS]:
@@ -82,7 +84,8 @@ def build_site(
         def report(stage: str, done: int, total: int, n: int = n, name: str = name) -> None:
             tell(f"{name}: {stage}", n * total + done, len(chosen) * total)
 
-        artifacts[name] = compile_model(program, "web", shapes, options={"variant": name}, progress=report)
+        options = {"variant": name} | ({"describe": True} if describe else {})
+        artifacts[name] = compile_model(program, "web", shapes, options=options, progress=report)
     signature = next(iter(artifacts.values())).signature
     tensors = {"inputs": [_tensor(spec) for spec in signature.inputs], "outputs": [_tensor(spec) for spec in signature.outputs]}
     try:

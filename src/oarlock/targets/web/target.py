@@ -41,15 +41,16 @@ class WebTarget(Target):
     """WebAssembly in browsers and in Node.
 
     ``variant``: what the engine must have: "plain" (nothing), "simd128" (every browser since 2023) or "relaxed-simd" (fused
-    multiply-add where the machine has it).
+    multiply-add where the machine has it).  ``describe``: the plan tells what each kernel takes and gives, for tools.
     """
 
     name = "web"
 
-    def __init__(self, *, variant: str = "simd128") -> None:
+    def __init__(self, *, variant: str = "simd128", describe: bool | str = False) -> None:
         if variant not in VARIANTS:
             raise TargetError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}", where="target web")
         self.variant = variant
+        self._describe = str(describe) in ("True", "true", "1")
         self._cpu = CpuTarget(threads=1, mcpu="generic", mtriple=TRIPLE, mattr=VARIANTS[variant].features, libraries="none")
 
     @property
@@ -83,7 +84,7 @@ class WebTarget(Target):
     def program_stages(self, weights: Weights) -> list[Stage]:
         def plan(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
             try:
-                return plan_of(mod, weights)
+                return plan_of(mod, weights, self._describe)
             except Dynamic as reason:
                 raise UnsupportedError(
                     f"the web target runs models whose sizes are all known when they are compiled: main has {reason}",

@@ -30,6 +30,10 @@ export declare class Engine {
     run(): void;
     /** Each kernel's least time over some runs, the slowest first. */
     profile(runs?: number): KernelTime[];
+    /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */
+    call(step: number): void;
+    /** The memory at a place of the plan (types.ts: Step); it is another array whenever memory has grown. */
+    at(region: number, offset: number, bytes: number): Uint8Array;
     private view;
     private fail;
 }

@@ -20,6 +20,9 @@ export interface Kernel {
     schedule?: string;
     workload?: string;
     candidate?: string;
+    /** What a build for tools says too: dtype and shape of each argument, and which of them are results. */
+    tensors?: [dtype: string, shape: number[]][];
+    results?: number[];
 }
 /** A call: the kernel's number, then (region, offset in bytes) of each argument.  Regions: weights, arena, inputs, outputs. */
 export type Step = [kernel: number, places: number[]];

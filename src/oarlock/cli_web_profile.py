@@ -1,0 +1,124 @@
+"""The command ``oarlock web profile``: engines side by side in one tab."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+import numpy as np
+
+from .cli_common import (
+    echo_json,
+    err,
+    escape,
+    image_option,
+    json_option,
+    model_argument,
+    model_inputs,
+    npz_option,
+    out,
+    seed_option,
+    shape_option,
+)
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .runtime.session import Session
+
+_PEERS = Path("benchmarks/web/node_modules")
+
+
+def browser_options(command: Any) -> Any:
+    """What profile and combine share: other engines, the browser, and how long to measure."""
+    for option in (
+        click.option("--runs", default=12, show_default=True, type=click.IntRange(1), help="Timed runs of each kernel alone."),
+        click.option("--rounds", default=12, show_default=True, type=click.IntRange(1), help="Turns that each engine takes with the model."),
+        click.option("--browser", type=click.Choice(["chromium", "own"]), default="chromium", show_default=True,
+                     help="chromium: opened headless (CHROMIUM names it); own: open the address that is printed."),
+        click.option("--variant", default="relaxed-simd", show_default=True, help="Of our engine."),
+        click.option("--onnx", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+                     help="The model as ONNX with fixed sizes (default: paddle2onnx, where it is installed)."),
+        click.option("--peers", type=click.Path(path_type=Path, file_okay=False),
+                     help="A node_modules with onnxruntime-web and @paddlejs.  [default: benchmarks/web/node_modules]"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def prepared(
+    model: Path, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int, work: Path, chosen: dict[str, Any]
+) -> Any:
+    """(setting, browser, announce) for what the options say."""
+    from .inputs import parse_shapes
+    from .model import load_model
+    from .runtime.signature import TensorSpec
+    from .targets.web.profiler import profile, tab
+
+    program = load_model(model)
+    known = profile.must_be_static(program, parse_shapes(shapes))
+    specs = [TensorSpec(value.name, getattr(value.type, "dtype", "float32"), known[value.name]) for value in program.inputs]
+    given = model_inputs(cast("Session", SimpleNamespace(inputs=specs)), shapes, npz, image, seed)
+    inputs = {spec.name: np.asarray(given[spec.name], spec.dtype) for spec in specs if spec.name in given}
+    for spec in specs:
+        if spec.name not in inputs or inputs[spec.name].shape != known[spec.name]:
+            raise InputError(f"the input {spec.name} is not there, or of another shape", todo=f"give {spec.dtype} {list(known[spec.name])}")
+    peers = chosen["peers"] or (_PEERS if _PEERS.is_dir() else None)
+    if chosen["peers"] and not chosen["peers"].is_dir():
+        raise InputError("the folder of other engines is not there", where=str(chosen["peers"]), todo="npm install onnxruntime-web there")
+    browser = tab.Browser() if chosen["browser"] == "chromium" else None
+    announce = None if browser else (lambda address: err.print(f"open {escape(address)}"))
+    setting = profile.prepare(model, known, inputs, work, peers, chosen["onnx"], chosen["variant"], _tell)
+    return setting, browser, announce
+
+
+def _tell(text: str) -> None:
+    err.print(f"[dim]{escape(text)}[/]")
+
+
+@click.command("profile")
+@model_argument
+@shape_option
+@npz_option
+@image_option
+@seed_option
+@browser_options
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write profile.json, profile.txt and profile.html here."
+)
+@click.option("--top", default=20, show_default=True, type=click.IntRange(0), help="Rows in the table (0: all).")
+@json_option
+def profile_command(
+    model: Path, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int, output: Path | None, top: int, as_json: bool,
+    rounds: int, runs: int, **chosen: Any,
+) -> None:  # fmt: skip
+    """Time a model's kernels in a browser beside onnxruntime-web and Paddle.js, in one tab, in turns, row by row."""
+    from .targets.web.profiler import profile, show
+
+    with tempfile.TemporaryDirectory(prefix="oarlock-profile-") as work:
+        setting, browser, announce = prepared(model, shapes, npz, image, seed, Path(work), chosen)
+        found, _ = profile.profile(setting, browser=browser, announce=announce, rounds=rounds, runs=runs, tell=_tell)
+    if output:
+        write_profile(found, output)
+    if as_json:
+        echo_json(found)
+        return
+    out.print(escape(show.text(found, top)))
+    if output:
+        out.print(f"[dim]the page: {escape(str(output / 'profile.html'))}[/]")
+
+
+def write_profile(found: dict[str, Any], output: Path) -> None:
+    """profile.json, profile.txt and profile.html."""
+    from .targets.web.profiler import show
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "profile.json").write_text(json.dumps(found, indent=1))
+        (output / "profile.txt").write_text(show.text(found) + "\n")
+        (output / "profile.html").write_text(show.page(found))
+    except OSError as error:
+        raise InputError(f"the folder cannot be written: {error.strerror}", where=str(output)) from error

@@ -1,0 +1,245 @@
+/**
+ * The engines that can take turns, behind one interface.  Each is a function of a job's entry (profiler/tab.py), the inputs
+ * {name: {dtype, shape, data}} and the address that paths of the entry are relative to; it loads the model and gives
+ *
+ *     run()          one call as a user makes it: inputs in, outputs out; may be a promise
+ *     outputs()      what the last call gave: [{name, dtype, shape, data}]
+ *     steps(runs)    optional: [{…facts of the step, times: [ms of each run]}] in the order of execution
+ *     close()        optional
+ *     facts          optional: what it tells of itself
+ */
+
+/** Oarlock: a folder that `oarlock web build` wrote. */
+async function oarlock(spec, inputs, base) {
+  const { load } = await import(new URL("oarlock.js", new URL(spec.site, base)));
+  const model = await load(new URL(spec.site, base), spec.variant ? { variant: spec.variant } : {});
+  let last;
+  return {
+    facts: { variant: model.variant, report: model.report },
+    run: async () => { last = await model.run(inputs); },
+    outputs: () => Object.entries(last).map(([name, tensor]) => ({ name, ...tensor })),
+    steps: (runs) => timeSteps(model, inputs, runs),
+    trace: () => traceSteps(model, inputs),
+    close: () => model.close?.(),
+  };
+}
+
+const MAKES = { float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array, uint8: Uint8Array, bool: Uint8Array };
+
+/** The times of each call of a plan. */
+function timeSteps(model, inputs, runs) {
+  model.run(inputs);
+  const { engine } = model;
+  const found = engine.plan.steps.map(([kernel]) => ({ ...engine.plan.kernels[kernel], times: [] }));
+  for (let run = 0; run < runs; run++) {
+    for (let i = 0; i < found.length; i++) {
+      const start = performance.now();
+      engine.call(i);
+      found[i].times.push(performance.now() - start);
+    }
+  }
+  return found;
+}
+
+const mark = (i) => ((Math.imul(i + 1, 2654435761) >>> 0) / 2 ** 32 - 0.5);
+
+/**
+ * A tensor in a few numbers.  No layout changes the first four; `order` tells one layout from another, and `channels_last` is what
+ * `order` would be if the last dim came first.
+ */
+export function summary(data, channels = 1) {
+  let [sum, squares, most, order, channelsLast] = [0, 0, 0, 0, 0];
+  const places = data.length / channels;
+  for (let i = 0; i < data.length; i++) {
+    const x = Number(data[i]);
+    sum += x;
+    squares += x * x;
+    most = Math.max(most, Math.abs(x));
+    order += x * mark(i);
+    channelsLast += x * mark((i % channels) * places + Math.floor(i / channels));
+  }
+  return { count: data.length, sum, squares, most, order, channels_last: channelsLast };
+}
+
+/** The results of each call of a plan that was built to tell of them. */
+function traceSteps(model, inputs) {
+  model.run(inputs);
+  const { engine } = model;
+  return engine.plan.steps.map(([kernel, places], i) => {
+    engine.call(i);
+    const { name, tensors, results } = engine.plan.kernels[kernel];
+    const args = tensors?.map(([dtype, shape], at) => ({ dtype, shape, region: places[2 * at], offset: places[2 * at + 1] }));
+    if (!tensors) throw new Error("the plan does not tell of its tensors");
+    return {
+      name,
+      args,
+      results: results.map((at) => {
+        const [dtype, shape] = tensors[at];
+        const count = shape.reduce((a, b) => a * b, 1);
+        const bytes = engine.at(places[2 * at], places[2 * at + 1], count * MAKES[dtype].BYTES_PER_ELEMENT);
+        return { dtype, shape, at, ...summary(new MAKES[dtype](bytes.buffer, bytes.byteOffset, count), shape.at(-1) ?? 1) };
+      }),
+    };
+  });
+}
+
+/** onnxruntime-web itself, and how its sessions are made. */
+export async function ortOf(spec, base) {
+  const dist = new URL(spec.dist, base);
+  const ort = await import(new URL(spec.script ?? "ort.wasm.min.mjs", dist));
+  ort.env.wasm.wasmPaths = dist.href;
+  ort.env.wasm.numThreads = spec.threads ?? 1;
+  return { ort, options: { executionProviders: spec.providers ?? ["wasm"], graphOptimizationLevel: "all", logSeverityLevel: 3, ...spec.options } };
+}
+
+/** onnxruntime-web: an ONNX file, on its WebAssembly backend or on another that `providers` names. */
+async function onnxruntime(spec, inputs, base) {
+  const { ort, options } = await ortOf(spec, base);
+  const session = await ort.InferenceSession.create(new URL(spec.onnx, base).href, options);
+  const feeds = {};
+  Object.values(inputs).forEach(({ dtype, shape, data }, i) => { feeds[session.inputNames[i]] = new ort.Tensor(dtype, data, shape); });
+  let last;
+  return {
+    facts: { version: ort.env.versions?.web, threads: ort.env.wasm.numThreads },
+    run: async () => { last = await session.run(feeds); },
+    trace: () => session.outputNames.map((name) => {
+      const { dims, type, data } = last[name];
+      return { name, results: [{ dtype: type, shape: [...dims], ...summary(data) }] };
+    }),
+    outputs: () => session.outputNames.map((name) => ({ name, dtype: last[name].type, shape: [...last[name].dims], data: last[name].data })),
+    close: () => session.release(),
+  };
+}
+
+/** Scripts of before modules existed, one after another. */
+async function scripts(urls) {
+  for (const url of urls) {
+    await new Promise((done, failed) => {
+      const element = Object.assign(document.createElement("script"), { src: url.href, onload: done });
+      element.onerror = () => failed(new Error(`${url.pathname} cannot be loaded`));
+      document.head.append(element);
+    });
+  }
+}
+
+/** Paddle.js on WebGL, with a model that profiler/paddlejs.py wrote; it needs a document, so it runs in the page's thread. */
+async function paddlejs(spec, inputs, base) {
+  if (!globalThis.paddlejs?.webglBackend) await scripts([new URL(spec.core, base), new URL(spec.webgl, base)]);
+  const { core: { Runner, env }, webglBackend } = globalThis.paddlejs;
+  const [{ shape, data }] = Object.values(inputs);
+  const [, fc, fh, fw] = shape;
+  const complaints = [];
+  const { error } = console; // what goes wrong is said there, and nowhere else
+  console.error = (...what) => { complaints.push(what.map(String).join(" ")); error.apply(console, what); };
+  let runner;
+  try {
+    const path = new URL("model.json", new URL(spec.model, base)).href;
+    runner = new Runner({ modelPath: path, feedShape: { fc, fh, fw }, keepRatio: false, mean: [0, 0, 0], std: [1, 1, 1], needPreheat: false });
+    await runner.init();
+    if (complaints.length) throw new Error(complaints[0]);
+  } finally {
+    console.error = error;
+  }
+  const { glInstance } = webglBackend;
+  const { gl } = glInstance;
+  const model = await (await fetch(new URL("model.json", new URL(spec.model, base)))).json();
+  const sources = new Map(model.ops.map((op) => [Object.values(op.outputs)[0][0], op.sources ?? []]));
+  const feed = [{ data, shape, name: "image", persistable: true }];
+  let last;
+  const run = async () => { last = await runner.predictWithFeed(feed); };
+  const pixel = new Float32Array(4);
+  const steps = async (runs) => {
+    const found = [];
+    const whole = glInstance.runProgram.bind(glInstance);
+    for (let i = 0; i < runs; i++) {
+      let at = 0;
+      glInstance.runProgram = (op, again) => { // nothing waits in the queue: no operation pays for another
+        const start = performance.now();
+        whole(op, again);
+        gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.FLOAT, pixel); // this waits, gl.finish() does not
+        const took = performance.now() - start;
+        const output = op.outputTensors[0].tensorId.slice(op.modelName.length + 1);
+        found[at] ??= { name: op.name, output, sources: sources.get(output) ?? [], times: [] };
+        found[at++].times.push(took);
+      };
+      try {
+        await run();
+      } finally {
+        delete glInstance.runProgram;
+      }
+    }
+    return found;
+  };
+  const debug = gl.getExtension("WEBGL_debug_renderer_info");
+  return {
+    facts: { renderer: debug ? gl.getParameter(debug.UNMASKED_RENDERER_WEBGL) : "", webgl: env.get("webglVersion") },
+    run,
+    steps,
+    outputs: () => {
+      const all = Float32Array.from(last);
+      let start = 0;
+      return spec.outputs.map(({ name, shape: dims }) => {
+        const size = dims.reduce((a, b) => a * b, 1);
+        start += size;
+        return { name, dtype: "float32", shape: dims, data: all.slice(start - size, start) };
+      });
+    },
+  };
+}
+
+/**
+ * onnxruntime-web in pieces: sub-models one after another (profiler/onnx_pieces.py), each with a session of its own, so that each has a
+ * time.  A piece copies what it takes and gives in and out of the engine's memory; `facts.crossing` tells what that costs.
+ */
+async function onnxPieces(spec, inputs, base) {
+  const { ort, options } = await ortOf(spec, base);
+  const folder = new URL(spec.folder, base);
+  const sessions = [];
+  for (const piece of spec.pieces) sessions.push(await ort.InferenceSession.create(new URL(piece.file, folder).href, options));
+  const held = {};
+  Object.values(inputs).forEach(({ dtype, shape, data }, i) => { held[spec.inputs[i]] = new ort.Tensor(dtype, data, shape); });
+  const one = async (i) => {
+    const { inputs: taken, outputs } = spec.pieces[i];
+    const found = await sessions[i].run(Object.fromEntries(taken.map((name) => [name, held[name]])));
+    for (const name of outputs) held[name] = found[name];
+  };
+  const run = async () => { for (let i = 0; i < sessions.length; i++) await one(i); };
+  return {
+    facts: { crossing: await crossing(ort, options, new URL("identity.onnx", folder)) },
+    run,
+    steps: async (runs) => {
+      const found = spec.pieces.map((piece) => ({ ...piece, times: [] }));
+      for (let n = 0; n < runs; n++) {
+        for (let i = 0; i < sessions.length; i++) {
+          const start = performance.now();
+          await one(i);
+          found[i].times.push(performance.now() - start);
+        }
+      }
+      const bytes = (names) => names.reduce((sum, name) => sum + held[name].data.byteLength, 0);
+      return found.map((piece) => ({ ...piece, bytes: bytes(piece.inputs) + bytes(piece.outputs) }));
+    },
+    outputs: () => spec.pieces.flatMap((piece) => piece.outputs).slice(-1).map((name) => ({ name, data: held[name].data, dtype: held[name].type, shape: [...held[name].dims] })),
+    close: async () => { for (const session of sessions) await session.release(); },
+  };
+}
+
+/** What a call costs beside its work: {call_ms, ms_per_mb}, from two sizes of a model that gives what it takes. */
+async function crossing(ort, options, url) {
+  const session = await ort.InferenceSession.create(url.href, options);
+  const took = async (n) => {
+    const feeds = { x: new ort.Tensor("float32", new Float32Array(n), [n]) };
+    const times = [];
+    for (let i = 0; i < 40; i++) {
+      const start = performance.now();
+      await session.run(feeds);
+      times.push(performance.now() - start);
+    }
+    return times.sort((a, b) => a - b)[10];
+  };
+  const [small, large] = [await took(1), await took(1 << 18)];
+  await session.release();
+  return { call_ms: small, ms_per_mb: Math.max(0, large - small) / (2 * 4 * (1 << 18) / 1e6) };
+}
+
+export const ENGINES = { oarlock, onnxruntime, "onnx pieces": onnxPieces, paddlejs };

@@ -1,0 +1,126 @@
+"""A profile as text and as one page that needs nothing else."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+COLOURS = {"oarlock": "#1f77b4", "onnxruntime-web": "#d98218", "paddle.js": "#8d5fb8", "oarlock webgpu": "#2f9e6e", "combined": "#2f9e6e"}
+
+
+def named(row: Mapping[str, Any]) -> str:
+    """The operators of a row, those that repeat counted; or its kernels' names."""
+    operators = row["operators"] or [k["name"].removeprefix("fused_") for k in row["kernels"]]
+    parts: list[tuple[str, int]] = []
+    for name in operators:
+        if parts and parts[-1][0] == name:
+            parts[-1] = name, parts[-1][1] + 1
+        else:
+            parts.append((name, 1))
+    return " ".join(name if n == 1 else f"{name}×{n}" for name, n in parts)
+
+
+def text(profile: Mapping[str, Any], most: int = 0) -> str:
+    """A table of the rows, ours the slowest first; ``most`` of them, or all."""
+    engines = list(profile["engines"])
+    width = max(len(e) for e in engines) + 2
+    lines = ["engines in one tab, milliseconds a call: " + head(profile), ""]
+    lines.append(f"{'row':>4} " + "".join(f"{e:>{width}}" for e in engines) + "  operators [our kernels]")
+    order = sorted(range(len(profile["rows"])), key=lambda n: -profile["rows"][n]["ms"][engines[0]])
+    for n in order[: most or len(order)]:
+        row = profile["rows"][n]
+        cells = "".join(f"{row['ms'][e]:{width}.3f}" if e in row["ms"] else f"{'–':>{width}}" for e in engines)
+        lines.append(f"{n:4} {cells}  {named(row)} [{', '.join(k['name'] for k in row['kernels'])}]")
+    lines += ["", *(f"{engine} is left out: {why}" for engine, why in profile["missing"].items())]
+    return "\n".join(lines)
+
+
+def head(profile: Mapping[str, Any]) -> str:
+    """Each engine's median of the whole model."""
+    return ", ".join(
+        f"{name} {facts['median_ms']:.2f} (10th percentile {facts['p10_ms']:.2f})" for name, facts in profile["engines"].items()
+    )
+
+
+def page(profile: Mapping[str, Any]) -> str:
+    """The page: the model as a whole, then each row with one bar an engine, in the order of execution or the slowest first."""
+    engines = list(profile["engines"])
+    # bars of engines that are hundreds of times slower would leave nothing of the others
+    top = max(row["ms"].get(e, 0.0) for row in profile["rows"] for e in engines if e != "paddle.js") or 1.0
+    whole = max(f["median_ms"] for e, f in profile["engines"].items() if e != "paddle.js") or 1.0
+    browser = next(
+        iter(re.findall(r"(?:Headless)?Chrome/[\d.]+|Firefox/[\d.]+|Version/[\d.]+ Safari", profile["browser"])), profile["browser"]
+    )
+    shapes = ", ".join(f"{n} {'×'.join(map(str, s))}" for n, s in profile["shapes"].items())
+    notes = [f"{html.escape(e)} is left out: {html.escape(why)}" for e, why in profile["missing"].items()]
+    for name, facts in profile["engines"].items():
+        renderer = facts["facts"].get("renderer", "")
+        if "SwiftShader" in renderer:
+            notes.append(f"{name} computes on the CPU here (SwiftShader): its times say nothing about a GPU")
+        if facts["differs"] is not None and facts["differs"] > 1e-4:
+            notes.append(f"{name}'s outputs differ from ours by {facts['differs']:.0e} of their scale")
+    if profile.get("crossing"):
+        notes.append(
+            "onnxruntime-web's rows are sub-models of their own, without what a call and its copies cost "
+            f"({profile['crossing']['call_ms']:.3f} ms a call, {profile['crossing']['ms_per_mb']:.3f} ms a MB)"
+        )
+    total = "".join(
+        f'<div class="r"><b>{html.escape(e)}</b>{_bar(e, f["median_ms"], whole)}<span>{f["median_ms"]:.2f} ms</span></div>'
+        for e, f in profile["engines"].items()
+    )
+    rows = "".join(_row(n, row, engines, top) for n, row in enumerate(profile["rows"]))
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{html.escape(profile["model"])}: engines side by side</title>
+<style>
+ :root {{ color-scheme: light dark; }}
+ body {{ font: 14px/1.4 system-ui, sans-serif; max-width: 70rem; margin: 1.5rem auto; padding: 0 1rem; }}
+ h1 {{ font-size: 1.3rem; margin: 0; }} .soft {{ opacity: .7; }}
+ .r {{ display: grid; grid-template-columns: 9.5rem 1fr 6rem; gap: .6rem; align-items: center; }}
+ .r span {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+ .bar {{ height: .75rem; border-radius: 2px; min-width: 1px; }} .over {{ border-right: 5px dotted currentColor; box-sizing: border-box; }}
+ .row {{ border-top: 1px solid #8884; padding: .4rem 0; display: grid; grid-template-columns: minmax(10rem, 1fr) 2fr; gap: .8rem; }}
+ .row p {{ margin: 0; overflow-wrap: anywhere; }} small {{ opacity: .7; }} .lost {{ color: #c0392b; font-weight: 600; }}
+ ul {{ padding-left: 1.2rem; }} button {{ font: inherit; }}
+ @media (max-width: 600px) {{ .row {{ grid-template-columns: 1fr; }} .r {{ grid-template-columns: 7.5rem 1fr 5.2rem; }} }}
+</style>
+<h1>{html.escape(profile["model"])}</h1>
+<p class="soft">{html.escape(shapes)}; {html.escape(browser)}, {profile["cores"]} cores; medians of calls that took turns in one tab</p>
+{total}
+<ul>{"".join(f"<li>{note}" for note in notes)}</ul>
+<p><button id="sort">the slowest first</button> <span class="soft">red: rows where another engine is faster than ours</span></p>
+<div id="rows">{rows}</div>
+<script>
+ const box = document.querySelector("#rows"), rows = [...box.children]; let slow = false;
+ document.querySelector("#sort").onclick = (event) => {{
+  slow = !slow; event.target.textContent = slow ? "in the order of execution" : "the slowest first";
+  box.append(...[...rows].sort((a, b) => (slow ? b.dataset.ms - a.dataset.ms : a.dataset.n - b.dataset.n)));
+ }};
+</script>
+"""
+
+
+def _bar(engine: str, ms: float, top: float) -> str:
+    width = min(1.0, ms / top)
+    over = " over" if ms > top else ""
+    return f'<div><div class="bar{over}" style="width:{width:.1%};background:{COLOURS.get(engine, "#777")}"></div></div>'
+
+
+def _row(number: int, row: Mapping[str, Any], engines: list[str], top: float) -> str:
+    best = min(row["ms"], key=lambda e: row["ms"][e])
+    lost = ' class="lost"' if best != engines[0] else ""
+    kernels = "; ".join(
+        " ".join(filter(None, [k["name"], f"[{k['candidate']}]" if k.get("candidate") else "", k.get("workload", "")]))
+        for k in row["kernels"]
+    )
+    bars = "".join(
+        f'<div class="r"><small>{html.escape(e)}</small>{_bar(e, row["ms"][e], top)}<span>{row["ms"][e]:.3f} ms</span></div>'
+        for e in engines
+        if e in row["ms"]
+    )
+    return (
+        f'<div class="row" data-n="{number}" data-ms="{row["ms"][engines[0]]:.6f}"><p><b{lost}>{number} {html.escape(named(row))}</b><br>'
+        f"<small>{html.escape(kernels)}</small></p><div>{bars}</div></div>"
+    )
