@@ -2,6 +2,7 @@
 
 import { OarlockError } from "./errors.js";
 import { environment, Heap } from "./imports.js";
+import { CONTROL_BYTES, extraBytes, Pool, SharedHeap, sharedMemory, type Team } from "./threads.js";
 import type { Dtype, Plan, TensorInfo, TypedArray } from "./types.js";
 
 const ARRAYS: Record<Dtype, { new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray; BYTES_PER_ELEMENT: number }> = {
@@ -41,6 +42,7 @@ export class Engine {
     private readonly inputs: TensorInfo[],
     private readonly outputs: TensorInfo[],
     instance: WebAssembly.Instance,
+    private readonly pool: Pool | undefined,
     failures: { tell: (what: string) => void },
   ) {
     failures.tell = (what) => (this.failure = what);
@@ -51,22 +53,33 @@ export class Engine {
     });
   }
 
-  /** `weights`: the bytes that the plan's region of weights holds. */
-  static async create(module: WebAssembly.Module, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[]): Promise<Engine> {
+  /** `weights`: the bytes that the plan's region of weights holds; `team`: of a module whose loops run on several threads. */
+  static async create(
+    module: WebAssembly.Module, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[], team?: Team,
+  ): Promise<Engine> {
     const [section] = WebAssembly.Module.customSections(module, PLAN);
     if (!section) throw new OarlockError("the module has no plan", "", "build it again with `oarlock web build`");
     const plan = JSON.parse(new TextDecoder().decode(section)) as Plan;
     if (plan.version !== 1) throw new OarlockError(`the module has a plan of version ${plan.version}`, "", "use the runtime that came with it");
     if (weights.byteLength !== plan.weights) throw new OarlockError(`there are ${weights.byteLength} bytes of weights, not ${plan.weights}`);
-    const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
+    const sizes = [plan.weights, plan.arena, ...inputs.map(size), ...outputs.map(size)];
+    const needed = INITIAL_PAGES * 65536 + sizes.reduce((sum, bytes) => sum + bytes + 64, 0);
+    const memory = team
+      ? sharedMemory(INITIAL_PAGES, needed + extraBytes(team.threads))
+      : new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
     let heap: Heap | undefined;
     const failures = { tell: (_what: string): void => {} };
-    const env = environment(memory, () => heap!, (what) => failures.tell(what));
+    let pool: Pool | undefined;
+    const env = environment(memory, () => heap!, (what) => (failures.tell(what), pool?.tell(what)));
+    env["TVMBackendParallelLaunch"] = (body: number, data: number) => pool!.launch(body, data);
     const instance = await WebAssembly.instantiate(module, { env });
-    heap = new Heap(memory, Number((instance.exports["__heap_base"] as WebAssembly.Global).value));
-    const regions = [plan.weights, plan.arena, ...inputs.map(size), ...outputs.map(size)].map((bytes) => heap!.take(bytes));
+    const base = Number((instance.exports["__heap_base"] as WebAssembly.Global).value);
+    const control = Math.ceil(base / 64) * 64;
+    heap = team ? new SharedHeap(memory, control) : new Heap(memory, base);
+    const regions = sizes.map((bytes) => heap!.take(bytes));
     new Uint8Array(memory.buffer, regions[0], plan.weights).set(weights);
-    return new Engine(plan, memory, regions, inputs, outputs, instance, failures);
+    if (team) pool = await Pool.start(team, module, instance, heap, control, (what) => failures.tell(what));
+    return new Engine(plan, memory, regions, inputs, outputs, instance, pool, failures);
   }
 
   /** The memory of an input, to be filled before a run; it is another array whenever memory has grown. */
@@ -80,22 +93,29 @@ export class Engine {
   }
 
   run(): void {
-    for (let i = 0; i < this.calls.length; i++) {
-      const [call, pointers] = this.calls[i]!;
-      if (call(...pointers) !== 0) this.fail(i);
-    }
+    this.steps((_, call, pointers) => call(...pointers));
+  }
+
+  /** How many threads run its loops. */
+  get threads(): number {
+    return this.pool?.threads ?? 1;
+  }
+
+  /** Ends its workers; it cannot run any more. */
+  close(): void {
+    this.pool?.end();
   }
 
   /** Each kernel's least time over some runs, the slowest first. */
   profile(runs = 10): KernelTime[] {
     const least = this.calls.map(() => Infinity);
     for (let run = 0; run < runs; run++) {
-      for (let i = 0; i < this.calls.length; i++) {
-        const [call, pointers] = this.calls[i]!;
+      this.steps((i, call, pointers) => {
         const start = performance.now();
-        if (call(...pointers) !== 0) this.fail(i);
+        const status = call(...pointers);
         least[i] = Math.min(least[i]!, performance.now() - start);
-      }
+        return status;
+      });
     }
     const times = this.plan.kernels.map((kernel): KernelTime => ({ name: kernel.name, calls: 0, ms: 0, workload: kernel.workload }));
     this.plan.steps.forEach(([kernel], i) => {
@@ -118,6 +138,19 @@ export class Engine {
 
   private view(info: TensorInfo, region: number): TypedArray {
     return new ARRAYS[info.dtype](this.memory.buffer, this.regions[region]!, count(info.shape));
+  }
+
+  /** Does the plan's calls, its threads awake. */
+  private steps(make: (step: number, call: Call, pointers: number[]) => number): void {
+    this.pool?.wake();
+    try {
+      for (let i = 0; i < this.calls.length; i++) {
+        const [call, pointers] = this.calls[i]!;
+        if (make(i, call, pointers) !== 0) this.fail(i);
+      }
+    } finally {
+      this.pool?.rest();
+    }
   }
 
   private fail(step: number): never {

@@ -21,6 +21,10 @@ const RELAXED = [
   ...HEADER, ...FUNCTION, 10, 19, 1, 17, 0,
   0x41, 0, 0xfd, 0x0f, 0x41, 0, 0xfd, 0x0f, 0x41, 0, 0xfd, 0x0f, 0xfd, 0x85, 0x02, 0x0b,
 ];
+// a memory that is shared, and i32.atomic.load
+const SHARED = [
+  ...HEADER, 1, 5, 1, 0x60, 0, 1, 0x7f, 3, 2, 1, 0, 5, 4, 1, 3, 1, 1, 10, 10, 1, 8, 0, 0x41, 0, 0xfe, 0x10, 2, 0, 0x0b,
+];
 
 let known: Features | undefined;
 
@@ -29,15 +33,17 @@ export function features(): Features {
   known ??= {
     simd: WebAssembly.validate(new Uint8Array(SIMD)),
     relaxedSimd: WebAssembly.validate(new Uint8Array(RELAXED)),
-    threads: typeof SharedArrayBuffer !== "undefined",
+    threads: typeof SharedArrayBuffer !== "undefined" && WebAssembly.validate(new Uint8Array(SHARED)),
     crossOriginIsolated: (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? false,
     webgpu: typeof navigator !== "undefined" && "gpu" in navigator,
   };
   return known;
 }
 
-const HAS: Record<Need, (f: Features) => boolean> = { simd: (f) => f.simd, "relaxed-simd": (f) => f.relaxedSimd };
-const WORDS: Record<Need, string> = {
+const HAS: Record<Need, (f: Features) => boolean> = {
+  simd: (f) => f.simd, "relaxed-simd": (f) => f.relaxedSimd, threads: (f) => f.threads,
+};
+const WORDS: Record<Exclude<Need, "threads">, string> = {
   simd: "this engine has no vectors (WebAssembly SIMD): Chrome 91, Firefox 89, Safari 16.4 and newer have it",
   "relaxed-simd": "this engine has no fused multiply-add (WebAssembly relaxed SIMD): Chrome 114 and newer have it",
 };
@@ -49,13 +55,23 @@ export function fits(variant: Variant, have: Features): boolean {
   return variant.needs.every((need) => has(need, have));
 }
 
-/** Why better variants were passed over, in sentences; nothing where the first fits. */
-export function explain(variants: Variant[], taken: Variant, have: Features): string[] {
+/** Why there are no threads. */
+export function withoutThreads(have: Features): string {
+  if (have.crossOriginIsolated) return "this engine has no shared memory";
+  return (
+    "the page is not cross-origin isolated; send these two headers: " +
+    "Cross-Origin-Opener-Policy: same-origin, Cross-Origin-Embedder-Policy: require-corp"
+  );
+}
+
+/** Why better variants were passed over, in sentences; nothing where the first fits.  `threadless`: why there are no threads. */
+export function explain(variants: Variant[], taken: Variant, have: Features, threadless = withoutThreads(have)): string[] {
   const lines: string[] = [];
   for (const variant of variants) {
     if (variant === taken) break;
     for (const need of variant.needs) {
-      const line = `${variant.name} is off: ${WORDS[need] ?? `this runtime does not know what ${need} is`}`;
+      const why = WORDS[need as keyof typeof WORDS] ?? `this runtime does not know what ${need} is`;
+      const line = need === "threads" ? `threads off: ${threadless}` : `${variant.name} is off: ${why}`;
       if (!has(need, have) && !lines.includes(line)) lines.push(line);
     }
   }

@@ -74,45 +74,77 @@ const MATHS: Record<string, (...x: number[]) => number> = {
 
 /** Memory above what is taken already; it grows as needed. */
 export class Heap {
-  private top: number;
-  private readonly free = new Map<number, number[]>();
+  private readonly free: number[] = []; // starts of work spaces
   private readonly sizes = new Map<number, number>();
 
   constructor(
     readonly memory: WebAssembly.Memory,
-    base: number,
-  ) {
-    this.top = base;
-  }
+    private taken: number,
+  ) {}
 
   /** The start of `bytes` bytes that nobody else gets. */
   take(bytes: number): number {
-    const start = Math.ceil(this.top / 64) * 64;
-    const more = Math.ceil((start + bytes - this.memory.buffer.byteLength) / 65536);
-    if (more > 0) {
-      try {
-        this.memory.grow(more);
-      } catch {
-        throw new OarlockError(`there is no memory for ${(bytes / 2 ** 20).toFixed(0)} MB more`, "WebAssembly.Memory.grow");
-      }
+    for (;;) {
+      const top = this.top;
+      const start = Math.ceil(top / 64) * 64;
+      this.reach(start + bytes);
+      if (this.move(top, start + bytes)) return start;
     }
-    this.top = start + bytes;
-    return start;
   }
 
-  /** Work space of a kernel: given back ones are taken first. */
+  /** Work space of a kernel: the smallest of those given back that is large enough, else more memory. */
   lend(bytes: number): number {
-    const start = this.free.get(bytes)?.pop() ?? this.take(bytes);
+    let found = -1;
+    this.free.forEach((start, i) => {
+      const size = this.sizes.get(start)!;
+      if (size >= bytes && (found < 0 || size < this.sizes.get(this.free[found]!)!)) found = i;
+    });
+    if (found < 0) found = this.extended(bytes);
+    if (found >= 0) return this.free.splice(found, 1)[0]!;
+    const start = this.take(bytes);
     this.sizes.set(start, bytes);
     return start;
   }
 
   back(start: number): void {
-    const bytes = this.sizes.get(start);
-    if (bytes === undefined) return;
-    const list = this.free.get(bytes);
-    if (list) list.push(start);
-    else this.free.set(bytes, [start]);
+    if (this.sizes.has(start)) this.free.push(start);
+  }
+
+  /** The work space that was given back and ends where memory is free, made larger; −1 where none does. */
+  private extended(bytes: number): number {
+    const top = this.top;
+    const last = this.free.findIndex((start) => start + this.sizes.get(start)! === top);
+    if (last < 0) return -1;
+    const start = this.free[last]!;
+    this.reach(start + bytes);
+    if (!this.move(top, start + bytes)) return -1;
+    this.sizes.set(start, bytes);
+    return last;
+  }
+
+  /** Lets memory grow to `end` bytes. */
+  private reach(end: number): void {
+    const more = Math.ceil((end - this.size) / 65536);
+    if (more <= 0) return;
+    try {
+      this.memory.grow(more);
+    } catch {
+      throw new OarlockError(`there is no memory for ${Math.ceil(more / 16)} MB more`, "WebAssembly.Memory.grow");
+    }
+  }
+
+  protected get top(): number {
+    return this.taken;
+  }
+
+  /** Whether the top was still `from`, and is `to` now. */
+  protected move(_from: number, to: number): boolean {
+    this.taken = to;
+    return true;
+  }
+
+  protected get size(): number {
+    return this.memory.buffer.byteLength;
   }
 }
 

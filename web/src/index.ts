@@ -22,7 +22,7 @@ export function load(source: string | URL, options: LoadOptions = {}): Promise<M
   return Model.load(source, options);
 }
 
-/** The same in a worker of its own; `worker` is the address of oarlock-worker.js, by default beside this file. */
-export function loadInWorker(source: string | URL, options: LoadOptions & { worker?: string | URL } = {}): Promise<RemoteModel> {
+/** The same in a worker of its own. */
+export function loadInWorker(source: string | URL, options: LoadOptions = {}): Promise<RemoteModel> {
   return RemoteModel.load(source, options.worker ?? new URL("./oarlock-worker.js", import.meta.url), options);
 }

@@ -8,11 +8,12 @@ export interface Facts {
   inputs: TensorInfo[];
   outputs: TensorInfo[];
   variant: string;
+  threads: number;
   report: string[];
 }
 
 export type Request =
-  | { id: number; what: "load"; source: string; variant?: string }
+  | { id: number; what: "load"; source: string; variant?: string; threads?: number }
   | { id: number; what: "run"; inputs: Record<string, Input> }
   | { id: number; what: "profile"; inputs: Record<string, Input>; runs: number };
 

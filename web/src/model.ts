@@ -2,8 +2,9 @@
 
 import { count, Engine, type KernelTime } from "./engine.js";
 import { OarlockError } from "./errors.js";
-import { explain, type Features, features, fits } from "./features.js";
+import { explain, type Features, features, fits, withoutThreads } from "./features.js";
 import { joined, locate, manifestAt, parts, type Progress } from "./loader.js";
+import { cores, MOST_THREADS, NoThreads } from "./threads.js";
 import type { Dtype, Manifest, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";
 
 export interface LoadOptions {
@@ -11,6 +12,10 @@ export interface LoadOptions {
   progress?: Progress;
   /** The name of a variant, in place of the best that this engine can run. */
   variant?: string;
+  /** On how many threads loops run, where the engine has threads; by default as many as there are cores, at most 4. */
+  threads?: number;
+  /** The address of oarlock-worker.js, by default beside this file. */
+  worker?: string | URL;
 }
 
 /** What is given for an input: its elements in row-major order, or a tensor. */
@@ -22,6 +27,8 @@ const KINDS: Record<string, Dtype[]> = {
 };
 
 export class Model {
+  private closed = false;
+
   private constructor(
     readonly inputs: TensorInfo[],
     readonly outputs: TensorInfo[],
@@ -36,13 +43,43 @@ export class Model {
   static async load(source: string | URL, options: LoadOptions = {}): Promise<Model> {
     const url = await locate(source);
     const manifest = await manifestAt(url);
-    const have = features();
+    const threads = await threadsFor(options.threads);
+    // of one thread the variants without threads make more; who names a variant gets it
+    const why = options.threads === 1 ? "one thread was asked for" : "this machine has one core";
+    const alone = threads === 1 && options.variant === undefined ? why : "";
+    try {
+      return await Model.make(url, manifest, options, threads, alone);
+    } catch (error) {
+      if (!(error instanceof NoThreads)) throw error;
+      if (options.variant !== undefined) throw new OarlockError(`there are no threads: ${error.message}`, url.href, "name another variant, or none");
+      return Model.make(url, manifest, options, 1, error.message);
+    }
+  }
+
+  /** `threadless`: why no variant with threads shall be taken, nothing where one may. */
+  private static async make(url: URL, manifest: Manifest, options: LoadOptions, threads: number, threadless: string): Promise<Model> {
+    const have = threadless ? { ...features(), threads: false } : features();
     const variant = choose(manifest, have, options.variant, url.href);
-    const report = explain(manifest.variants, variant, have);
+    const report = explain(manifest.variants, variant, have, features().threads && threadless ? threadless : withoutThreads(have));
+    const offered = manifest.variants.some((other) => other.needs.includes("threads"));
+    if ((options.threads ?? 1) > 1 && !offered) report.push("threads off: the model was built without them");
     const [code, ...weights] = await parts(url, [variant.module, ...variant.weights], options.progress ?? (() => {}), report);
     const module = await WebAssembly.compile(code as Uint8Array<ArrayBuffer>);
-    const engine = await Engine.create(module, joined(weights), manifest.inputs, manifest.outputs);
+    const script = options.worker ?? new URL("./oarlock-worker.js", import.meta.url);
+    const team = variant.needs.includes("threads") ? { threads, script } : undefined;
+    const engine = await Engine.create(module, joined(weights), manifest.inputs, manifest.outputs, team);
     return new Model(manifest.inputs, manifest.outputs, variant.name, report, engine);
+  }
+
+  /** On how many threads its loops run. */
+  get threads(): number {
+    return this.engine.threads;
+  }
+
+  /** Ends its threads; it cannot run any more. */
+  close(): void {
+    this.closed = true;
+    this.engine.close();
   }
 
   /** The outputs, by name; they are copies. */
@@ -62,6 +99,7 @@ export class Model {
   }
 
   private fill(inputs: Record<string, Input>): void {
+    if (this.closed) throw new OarlockError("the model was closed");
     const names = this.inputs.map((info) => info.name);
     const unknown = Object.keys(inputs).filter((name) => !names.includes(name));
     if (unknown.length) throw new OarlockError(`the model has no input ${unknown.join(", ")}`, "", `its inputs: ${names.join(", ")}`);
@@ -71,6 +109,13 @@ export class Model {
       put(this.engine.input(i), info, given);
     });
   }
+}
+
+/** By default a few: phones have small cores too, and each worker costs memory. */
+async function threadsFor(wanted: number | undefined): Promise<number> {
+  if (wanted === undefined) return Math.min(4, await cores());
+  if (Number.isInteger(wanted) && wanted >= 1 && wanted <= MOST_THREADS) return wanted;
+  throw new OarlockError(`threads must be a whole number from 1 to ${MOST_THREADS}, not ${wanted}`, "", "leave it out for as many as fit");
 }
 
 function choose(manifest: Manifest, have: Features, wanted: string | undefined, where: string): Variant {

@@ -15,6 +15,7 @@ export class RemoteModel {
   inputs: TensorInfo[] = [];
   outputs: TensorInfo[] = [];
   variant = "";
+  threads = 1;
   report: string[] = [];
   private readonly waiting = new Map<number, Waiting>();
   private next = 0;
@@ -30,7 +31,8 @@ export class RemoteModel {
     const model = new RemoteModel(new Worker(script, { type: "module" }));
     try {
       const { href } = await locate(source);
-      const question: Question = { what: "load", source: href, ...(options.variant === undefined ? {} : { variant: options.variant }) };
+      const wanted = Object.fromEntries(Object.entries({ variant: options.variant, threads: options.threads }).filter(([, v]) => v !== undefined));
+      const question: Question = { what: "load", source: href, ...wanted };
       const { facts } = (await model.ask(question, options.progress)) as { facts: Facts };
       Object.assign(model, facts);
       return model;

@@ -58,7 +58,7 @@ export interface Variant {
   weights: Part[];
 }
 
-export type Need = "simd" | "relaxed-simd";
+export type Need = "simd" | "relaxed-simd" | "threads";
 
 /** model.json, which `load` is given the address of (or of its folder). */
 export interface Manifest {

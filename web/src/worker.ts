@@ -1,22 +1,29 @@
-/** The model's side of `loadInWorker`: it loads and runs the model outside of the page's own thread. */
+/** What runs outside of a page's own thread: the model's side of `loadInWorker`, or a thread of a model's pool, as the first message says. */
 
 import { OarlockError } from "./errors.js";
 import type { Reply, Request } from "./messages.js";
 import { Model } from "./model.js";
+import { help, type Join } from "./threads.js";
+
+/** The side of the thread that started this one. */
+interface Port {
+  postMessage(message: unknown, move?: Transferable[]): void;
+  close(): void;
+}
 
 let model: Model | undefined;
 
-const say = (reply: Reply, move: Transferable[] = []): void => (globalThis as unknown as Worker).postMessage(reply, move);
-
-async function answer(request: Request): Promise<void> {
+async function answer(request: Request, say: (reply: Reply, move?: Transferable[]) => void): Promise<void> {
   const { id } = request;
   if (request.what === "load") {
     model = await Model.load(request.source, {
       ...(request.variant === undefined ? {} : { variant: request.variant }),
+      ...(request.threads === undefined ? {} : { threads: request.threads }),
+      worker: location.href,
       progress: (loaded, total) => say({ id, progress: [loaded, total] }),
     });
-    const { inputs, outputs, variant, report } = model;
-    say({ id, facts: { inputs, outputs, variant, report } });
+    const { inputs, outputs, variant, threads, report } = model;
+    say({ id, facts: { inputs, outputs, variant, threads, report } });
   } else if (request.what === "run") {
     const outputs = model!.run(request.inputs);
     say({ id, outputs }, Object.values(outputs).map((tensor) => tensor.data.buffer as ArrayBuffer));
@@ -25,9 +32,29 @@ async function answer(request: Request): Promise<void> {
   }
 }
 
-addEventListener("message", (event: MessageEvent<Request>) => {
-  answer(event.data).catch((error: unknown) => {
+async function join(message: Join, port: Port): Promise<void> {
+  try {
+    await help(message, () => port.postMessage({}));
+  } catch (error) {
+    port.postMessage({ error: String(error) });
+  }
+  port.close();
+}
+
+function hear(message: Request | Join, port: Port): void {
+  if (message.what === "join") return void join(message, port);
+  answer(message, (reply, move = []) => port.postMessage(reply, move)).catch((error: unknown) => {
     const known = error instanceof OarlockError ? error : new OarlockError(String(error));
-    say({ id: event.data.id, error: { what: known.what, where: known.where, todo: known.todo } });
+    port.postMessage({ id: message.id, error: { what: known.what, where: known.where, todo: known.todo } });
   });
-});
+}
+
+if (typeof process !== "undefined" && process.versions?.node) {
+  // Node's threads have no global messages
+  void import("node:worker_threads").then(({ parentPort }) => parentPort?.on("message", (message) => hear(message, parentPort as unknown as Port)));
+} else {
+  const page = globalThis as unknown as DedicatedWorkerGlobalScope;
+  page.addEventListener("message", (event: MessageEvent<Request | Join>) => hear(event.data, page));
+}
+
+type DedicatedWorkerGlobalScope = Port & { addEventListener(type: "message", hear: (event: MessageEvent<Request | Join>) => void): void };

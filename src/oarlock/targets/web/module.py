@@ -23,12 +23,14 @@ _BINARY = "atan2 copysign fmax fmin fmod hypot nextafter pow".split()
 KNOWN = frozenset(
     [name + end for name in _UNARY + _BINARY for end in ("", "f")]
     + ["TVMBackendAllocWorkspace", "TVMBackendFreeWorkspace", "TVMFFIErrorSetRaisedFromCStr", "TVMFFIErrorSetRaisedFromCStrParts"]
-    + ["TVMFFIEnvModRegisterSystemLibSymbol"]
+    + ["TVMFFIEnvModRegisterSystemLibSymbol", "TVMBackendParallelLaunch"]
 )
 
 
-def link(kernels: Path, exports: Sequence[str]) -> bytes:
+def link(kernels: Path, exports: Sequence[str], *, shared: bool = False) -> bytes:
     """The module of an object file's functions ``exports``, on memory that it imports.
+
+    ``shared``: that memory is shared by instances in several threads; each has a stack of its own, and calls the others' functions.
 
     Raises TargetError where there is no linker, InternalError where it fails, UnsupportedError for a function that the runtime has not.
     """
@@ -39,6 +41,8 @@ def link(kernels: Path, exports: Sequence[str]) -> bytes:
     shape = ["--no-entry", "--import-memory", "--allow-undefined", "--gc-sections", "-s", "-O2", "--export=__heap_base"]
     # exported, so that it is left to the caller, who leaves it: else every call of a kernel runs it
     shape.append("--export=__wasm_call_ctors")
+    if shared:
+        shape += ["--shared-memory", "--export-table", "--export=__stack_pointer"]
     command = [sys.executable, "-m", "ziglang", "wasm-ld", *shape, *memory, *(f"--export={name}" for name in exports)]
     done = subprocess.run([*command, "-o", str(out), str(kernels)], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:

@@ -24,13 +24,21 @@ TRIPLE = "wasm32-unknown-unknown"
 
 @dataclass(frozen=True)
 class Variant:
-    """``features``: LLVM's.  ``needs``: the same as the runtime names it (web/src/types.ts: Need)."""
+    """``features``: LLVM's.  ``needs``: the same as the runtime names it (web/src/types.ts: Need).
+
+    ``threads``: its loops are scheduled for so many; how many run them is decided where the model is loaded.
+    """
 
     features: tuple[str, ...]
     needs: tuple[str, ...]
+    threads: int = 1
 
+
+_SHARED = ("+atomics", "+bulk-memory")  # what memory that several threads share takes
 
 VARIANTS = {  # the best first
+    "relaxed-simd-threads": Variant(("+simd128", "+relaxed-simd", *_SHARED), ("simd", "relaxed-simd", "threads"), 4),
+    "simd128-threads": Variant(("+simd128", *_SHARED), ("simd", "threads"), 4),
     "relaxed-simd": Variant(("+simd128", "+relaxed-simd"), ("simd", "relaxed-simd")),
     "simd128": Variant(("+simd128",), ("simd",)),
     "plain": Variant((), ()),
@@ -41,7 +49,8 @@ class WebTarget(Target):
     """WebAssembly in browsers and in Node.
 
     ``variant``: what the engine must have: "plain" (nothing), "simd128" (every browser since 2023) or "relaxed-simd" (fused
-    multiply-add where the machine has it).  ``describe``: the plan tells what each kernel takes and gives, for tools.
+    multiply-add where the machine has it); both also as "…-threads", whose loops run on several threads where the page allows it.
+    ``describe``: the plan tells what each kernel takes and gives, for tools.
     """
 
     name = "web"
@@ -51,7 +60,9 @@ class WebTarget(Target):
             raise TargetError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}", where="target web")
         self.variant = variant
         self._describe = str(describe) in ("True", "true", "1")
-        self._cpu = CpuTarget(threads=1, mcpu="generic", mtriple=TRIPLE, mattr=VARIANTS[variant].features, libraries="none")
+        self.threads = VARIANTS[variant].threads
+        features = VARIANTS[variant].features
+        self._cpu = CpuTarget(threads=self.threads, mcpu="generic", mtriple=TRIPLE, mattr=features, libraries="none")
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -63,11 +74,11 @@ class WebTarget(Target):
 
     @property
     def runtime(self) -> Mapping[str, Any]:
-        return {"device": "web", "threads": 1}
+        return {"device": "web", "threads": self.threads}
 
     @property
     def record_key(self) -> tuple[str, str]:
-        return f"web {self.variant} threads=1", f"web {self.variant}"
+        return f"web {self.variant} threads={self.threads}", f"web {self.variant}"
 
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         return self._cpu.refusals(mod)
@@ -103,4 +114,4 @@ class WebTarget(Target):
         kernels, exports, plan = executable
         path = directory / "kernels.o"
         kernels.write_to_file(str(path))
-        return module.with_section(module.link(path, exports), PLAN, plan.encode())
+        return module.with_section(module.link(path, exports, shared=self.threads > 1), PLAN, plan.encode())

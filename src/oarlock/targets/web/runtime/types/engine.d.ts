@@ -1,4 +1,5 @@
 /** Runs a plan: kernels called one by one on memory that they share. */
+import { type Team } from "./threads.js";
 import type { Plan, TensorInfo, TypedArray } from "./types.js";
 /** Elements of a shape. */
 export declare const count: (shape: number[]) => number;
@@ -18,16 +19,21 @@ export declare class Engine {
     private readonly regions;
     private readonly inputs;
     private readonly outputs;
+    private readonly pool;
     private failure;
     private readonly calls;
     private constructor();
-    /** `weights`: the bytes that the plan's region of weights holds. */
-    static create(module: WebAssembly.Module, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[]): Promise<Engine>;
+    /** `weights`: the bytes that the plan's region of weights holds; `team`: of a module whose loops run on several threads. */
+    static create(module: WebAssembly.Module, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[], team?: Team): Promise<Engine>;
     /** The memory of an input, to be filled before a run; it is another array whenever memory has grown. */
     input(number: number): TypedArray;
     /** The memory of an output, until the next run. */
     output(number: number): TypedArray;
     run(): void;
+    /** How many threads run its loops. */
+    get threads(): number;
+    /** Ends its workers; it cannot run any more. */
+    close(): void;
     /** Each kernel's least time over some runs, the slowest first. */
     profile(runs?: number): KernelTime[];
     /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */
@@ -35,5 +41,7 @@ export declare class Engine {
     /** The memory at a place of the plan (types.ts: Step); it is another array whenever memory has grown. */
     at(region: number, offset: number, bytes: number): Uint8Array;
     private view;
+    /** Does the plan's calls, its threads awake. */
+    private steps;
     private fail;
 }

@@ -14,5 +14,7 @@ export interface Features {
 export declare function features(): Features;
 /** Whether an engine can run a variant. */
 export declare function fits(variant: Variant, have: Features): boolean;
-/** Why better variants were passed over, in sentences; nothing where the first fits. */
-export declare function explain(variants: Variant[], taken: Variant, have: Features): string[];
+/** Why there are no threads. */
+export declare function withoutThreads(have: Features): string;
+/** Why better variants were passed over, in sentences; nothing where the first fits.  `threadless`: why there are no threads. */
+export declare function explain(variants: Variant[], taken: Variant, have: Features, threadless?: string): string[];

@@ -16,7 +16,5 @@ export type { RemoteModel } from "./remote.js";
 export type { Dtype, Manifest, Plan, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";
 /** The model in a folder that `oarlock web build` wrote, running in this thread. */
 export declare function load(source: string | URL, options?: LoadOptions): Promise<Model>;
-/** The same in a worker of its own; `worker` is the address of oarlock-worker.js, by default beside this file. */
-export declare function loadInWorker(source: string | URL, options?: LoadOptions & {
-    worker?: string | URL;
-}): Promise<RemoteModel>;
+/** The same in a worker of its own. */
+export declare function loadInWorker(source: string | URL, options?: LoadOptions): Promise<RemoteModel>;

@@ -6,6 +6,7 @@ export interface Facts {
     inputs: TensorInfo[];
     outputs: TensorInfo[];
     variant: string;
+    threads: number;
     report: string[];
 }
 export type Request = {
@@ -13,6 +14,7 @@ export type Request = {
     what: "load";
     source: string;
     variant?: string;
+    threads?: number;
 } | {
     id: number;
     what: "run";

@@ -1,5 +1,5 @@
 /** A model: what it takes and gives, and runs of it. */
-import { Engine, type KernelTime } from "./engine.js";
+import { type KernelTime } from "./engine.js";
 import { type Progress } from "./loader.js";
 import type { Tensor, TensorInfo, TypedArray } from "./types.js";
 export interface LoadOptions {
@@ -7,6 +7,10 @@ export interface LoadOptions {
     progress?: Progress;
     /** The name of a variant, in place of the best that this engine can run. */
     variant?: string;
+    /** On how many threads loops run, where the engine has threads; by default as many as there are cores, at most 4. */
+    threads?: number;
+    /** The address of oarlock-worker.js, by default beside this file. */
+    worker?: string | URL;
 }
 /** What is given for an input: its elements in row-major order, or a tensor. */
 export type Input = TypedArray | number[] | Tensor;
@@ -17,10 +21,16 @@ export declare class Model {
     readonly variant: string;
     /** What is off and why, in sentences; empty where everything is as good as it can be. */
     readonly report: string[];
-    /** What runs it, for tools. */
-    readonly engine: Engine;
+    private readonly engine;
+    private closed;
     private constructor();
     static load(source: string | URL, options?: LoadOptions): Promise<Model>;
+    /** `threadless`: why no variant with threads shall be taken, nothing where one may. */
+    private static make;
+    /** On how many threads its loops run. */
+    get threads(): number;
+    /** Ends its threads; it cannot run any more. */
+    close(): void;
     /** The outputs, by name; they are copies. */
     run(inputs: Record<string, Input>): Record<string, Tensor>;
     /** Each kernel's least time in milliseconds over some runs, the slowest first. */

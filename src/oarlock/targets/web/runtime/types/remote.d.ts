@@ -8,6 +8,7 @@ export declare class RemoteModel {
     inputs: TensorInfo[];
     outputs: TensorInfo[];
     variant: string;
+    threads: number;
     report: string[];
     private readonly waiting;
     private next;

@@ -46,7 +46,7 @@ export interface Variant {
     module: Part;
     weights: Part[];
 }
-export type Need = "simd" | "relaxed-simd";
+export type Need = "simd" | "relaxed-simd" | "threads";
 /** model.json, which `load` is given the address of (or of its folder). */
 export interface Manifest {
     format: "oarlock web";

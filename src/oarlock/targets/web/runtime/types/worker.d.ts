@@ -1,2 +1,2 @@
-/** The model's side of `loadInWorker`: it loads and runs the model outside of the page's own thread. */
+/** What runs outside of a page's own thread: the model's side of `loadInWorker`, or a thread of a model's pool, as the first message says. */
 export {};
