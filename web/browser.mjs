@@ -12,8 +12,8 @@ const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
 
 export const executable = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => path && existsSync(path));
 
-/** Serve `folders` (prefix → folder) on loopback, with the headers of a page that is cross-origin isolated; returns its address and an end. */
-export async function serve(folders) {
+/** Serve `folders` (prefix → folder) on loopback, with the headers of a page that is cross-origin isolated, or without; returns its address and an end. */
+export async function serve(folders, { isolated = true } = {}) {
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://x").pathname));
     const prefix = Object.keys(folders).find((p) => path.startsWith(p));
@@ -22,8 +22,7 @@ export async function serve(folders) {
       const content = await readFile(file);
       response.writeHead(200, {
         "content-type": KINDS[extname(file)] ?? "application/octet-stream",
-        "cross-origin-opener-policy": "same-origin",
-        "cross-origin-embedder-policy": "require-corp",
+        ...(isolated ? { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" } : {}),
       });
       response.end(content);
     } catch {

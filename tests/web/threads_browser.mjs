@@ -1,0 +1,58 @@
+/** Threads in headless Chromium: `node threads_browser.mjs SITE LOOPS INPUTS`; what they give, as JSON. */
+
+import { open, serve } from "../../web/browser.mjs";
+
+const [site, loops, inputs] = process.argv.slice(2);
+setTimeout(() => {
+  console.error("the browser did not answer within two minutes");
+  process.exit(2);
+}, 120_000).unref();
+const folders = { "/site/": site, "/loops/": loops, "/inputs/": inputs, "/tests/": new URL(".", import.meta.url).pathname };
+const browser = await open();
+const { page, errors } = browser;
+const servers = [await serve(folders), await serve(folders, { isolated: false })];
+
+/** In a page: what the model gives in a worker. */
+async function inWorker() {
+  const { loadInWorker } = await import("/site/oarlock.js");
+  const x = new Float32Array(await (await fetch("/inputs/x.bin")).arrayBuffer());
+  const model = await loadInWorker("/site/");
+  const two = await loadInWorker("/site/", { threads: 2 });
+  const outputs = [];
+  for (const m of [model, two]) outputs.push(Array.from(Object.values(await m.run({ x }))[0].data));
+  let other = 0;
+  for (let i = 0; i < 100; i++) {
+    for (const [n, m] of [model, two].entries()) other += Object.values(await m.run({ x }))[0].data.some((v, k) => v !== outputs[n][k]);
+  }
+  const { variant, threads, report } = model;
+  const kernels = (await model.profile({ x }, 2)).length;
+  const found = { variant, threads, report, outputs, other, two: two.threads, kernels, cores: navigator.hardwareConcurrency };
+  model.close();
+  two.close();
+  return found;
+}
+
+try {
+  await page.goto(`${servers[0].address}/site/model.json`);
+  const found = { isolated: await page.evaluate(inWorker) };
+  found.page = await page.evaluate(async () => {
+    const { load } = await import("/site/oarlock.js");
+    const { loops, network } = await import("/tests/threads.mjs");
+    const x = new Float32Array(await (await fetch("/inputs/x.bin")).arrayBuffer());
+    return { network: await network(load, "/site/", x, ["relaxed-simd-threads", "simd128-threads"]), loops: await loops(load, "/loops/") };
+  });
+  for (let i = 0; i < 100 && page.workers().length; i++) await new Promise((done) => setTimeout(done, 20));
+  found.left = page.workers().length;
+  found.refused = await page.evaluate(async () => {
+    const { load } = await import("/site/oarlock.js");
+    const model = await load("/site/", { worker: "/nowhere.js", threads: 2 });
+    return { variant: model.variant, report: model.report };
+  });
+  found.errors = errors.filter((error) => !error.includes("404"));
+  await page.goto(`${servers[1].address}/site/model.json`);
+  found.open = await page.evaluate(inWorker);
+  console.log(JSON.stringify(found));
+} finally {
+  await browser.end();
+  for (const server of servers) server.end();
+}
