@@ -27,8 +27,8 @@ def web() -> None:
     "--variant",
     "variants",
     multiple=True,
-    type=click.Choice(["plain", "simd128", "relaxed-simd"]),
-    help="What engines to build for; the runtime takes the best that runs.  [default: all three]",
+    type=click.Choice(["relaxed-simd-threads", "simd128-threads", "relaxed-simd", "simd128", "plain"]),
+    help="What engines to build for; the runtime takes the best that runs.  [default: all]",
 )
 @json_option
 def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[str, ...], as_json: bool) -> None:

@@ -129,8 +129,12 @@ export class Heap {
     try {
       this.memory.grow(more);
     } catch {
-      throw new OarlockError(`there is no memory for ${Math.ceil(more / 16)} MB more`, "WebAssembly.Memory.grow");
+      throw new OarlockError(`there is no memory for ${Math.ceil(more / 16)} MB more`, "WebAssembly.Memory.grow", this.todo);
     }
+  }
+
+  protected get todo(): string {
+    return "";
   }
 
   protected get top(): number {

@@ -94,6 +94,10 @@ export class SharedHeap extends Heap {
     return Atomics.compareExchange(this.words, TOP, from | 0, to | 0) === (from | 0);
   }
 
+  protected override get todo(): string {
+    return "load the model with { threads: 1 }: memory that is not shared may grow more";
+  }
+
   protected override get size(): number {
     return this.memory.grow(0) * 65536; // the length of its buffer may be that before another thread let it grow
   }

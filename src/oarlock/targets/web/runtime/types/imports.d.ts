@@ -19,6 +19,7 @@ export declare class Heap {
     private extended;
     /** Lets memory grow to `end` bytes. */
     private reach;
+    protected get todo(): string;
     protected get top(): number;
     /** Whether the top was still `from`, and is `to` now. */
     protected move(_from: number, to: number): boolean;

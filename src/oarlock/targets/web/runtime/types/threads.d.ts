@@ -32,6 +32,7 @@ export declare class SharedHeap extends Heap {
     constructor(memory: WebAssembly.Memory, control: number);
     protected get top(): number;
     protected move(from: number, to: number): boolean;
+    protected get todo(): string;
     protected get size(): number;
 }
 /** One thread's part in a pool. */
