@@ -1,4 +1,4 @@
-"""Models of parallel loops as folders for the web: a network saved with Paddle, and kernels that fail (``python threads_site.py FOLDER``)."""
+"""Models of parallel loops as folders for the web: a network saved with Paddle (``python threads_site.py FOLDER``), and a kernel that fails."""
 
 from __future__ import annotations
 

@@ -9,6 +9,9 @@ import tvm
 from ... import compat
 from . import dots
 
+# WebAssembly's vectors do a quarter as much in the same time, and a loop that is shared costs no more (docs/web-threads.md).  What only
+# reads and writes is as fast as elsewhere: it starts as late.
+EARLY = 4
 _HALVES = ("znver4",)  # LLVM's names of the CPUs that have vectors of 512 bits and units of 256
 
 
@@ -23,6 +26,7 @@ class Machine:
     ``libraries``: the kernel libraries that may be candidates.
     ``spreads``: whether an element that multiplies several vectors is held in a register of its own, those of all rows at once
     (engines of WebAssembly load them before they multiply).
+    ``early``: products are shared by threads from that many times less work on than where vectors are a server's.
     """
 
     vector_bits: int
@@ -34,6 +38,7 @@ class Machine:
     halves: bool = False
     libraries: tuple[str, ...] = ()
     spreads: bool = False
+    early: int = 1
 
     @staticmethod
     def of(target: tvm.target.Target, threads: int, precision: str, without: frozenset[str] = frozenset()) -> Machine:
@@ -41,7 +46,7 @@ class Machine:
         features = compat.llvm_features(target) - without
         if "wasm" in str(target.attrs.get("mtriple", "")):
             # engines keep one of x86's sixteen registers to themselves; without vectors, numbers are held one by one
-            return Machine(128 if "simd128" in features else 32, 15, threads, precision, spreads=True)
+            return Machine(128 if "simd128" in features else 32, 15, threads, precision, spreads=True, early=EARLY)
         found = Machine._vectors(features, threads, precision)
         tiles = frozenset(t for t, f in dots.TILE_REGISTERS.items() if {"amx-tile", f} <= features)
         return replace(found, tile_registers=tiles, flushes="sse2" in features, halves=str(target.attrs.get("mcpu", "")) in _HALVES)
@@ -56,6 +61,10 @@ class Machine:
         if "neon" in features:
             return Machine(128, 32, threads, precision)
         return Machine(128, 16, threads, precision)
+
+    def shares(self, work: int, least: int) -> bool:
+        """Whether a loop of so much work runs on several threads; ``least``: from how much on it pays, beside what it costs to share it."""
+        return self.threads > 1 and work * self.early >= least
 
     @property
     def narrow(self) -> dots.Narrow | None:

@@ -134,7 +134,7 @@ def product_tiles(
 
 def _with_loops(tile: Tile, panel_bytes: int, columns: int, macs: int, machine: Machine) -> Tile:
     panels = panel_bytes > L2_BYTES and columns > tile.columns
-    return replace(tile, panels=panels, parallel=machine.threads > 1 and max(macs, panel_bytes) >= PARALLEL_MACS)
+    return replace(tile, panels=panels, parallel=machine.shares(max(macs, panel_bytes), PARALLEL_MACS))
 
 
 @lru_cache(maxsize=4096)
@@ -220,7 +220,7 @@ def depthwise_tiles(
     lanes = next((n for n in (full, full // 2, full // 4, full // 8) if n > 1 and channels % n == 0), 1)
     vectors = [v for v in (2, 1, 4) if channels % (lanes * v) == 0]
     best, *others = _depthwise_rows(UNKNOWN_ROWS if width is None else (width,), vectors[0] if vectors else 1, machine)
-    parallel = machine.threads > 1 and macs >= PARALLEL_DEPTHWISE
+    parallel = machine.shares(macs, PARALLEL_DEPTHWISE)
     first, *wider = [Tile(best, lanes * v, lanes, False, parallel=parallel, whole=padded and whole) for v in vectors]
     out = [replace(first, whole=False, direct=True)] if padded else []
     out += [first]

@@ -313,7 +313,7 @@ def _in_blocks(way: Winograd, job: Job, machine: Machine, size: int) -> Winograd
 
 def _way(machine: Machine, job: Job, blocks: int, panels: int) -> str:
     """How threads share the work of so many blocks, each of so many panels."""
-    if machine.threads == 1 or 9 * job.tiles(1) * job.depth * job.channels < PARALLEL_MACS:
+    if not machine.shares(9 * job.tiles(1) * job.depth * job.channels, PARALLEL_MACS):
         return "serial"
     if blocks >= machine.threads:
         return "parallel"
