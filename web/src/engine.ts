@@ -2,7 +2,7 @@
 
 import { OarlockError } from "./errors.js";
 import { environment, Heap } from "./imports.js";
-import { CONTROL_BYTES, extraBytes, Pool, SharedHeap, sharedMemory, type Team } from "./threads.js";
+import { Pool, SharedHeap, sharedMemory, type Team } from "./threads.js";
 import type { Dtype, Plan, TensorInfo, TypedArray } from "./types.js";
 
 const ARRAYS: Record<Dtype, { new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray; BYTES_PER_ELEMENT: number }> = {
@@ -29,6 +29,28 @@ export interface KernelTime {
 }
 
 type Call = (...pointers: number[]) => number;
+
+/**
+ * An instance of a module on new memory; `failures` is told what a kernel says is wrong.
+ *
+ * `team`: of a module whose loops run on several threads, which needs `bytes` of memory beside work space.
+ */
+export async function start(
+  module: WebAssembly.Module, failures: { tell: (what: string) => void }, bytes: number, team?: Team,
+): Promise<{ memory: WebAssembly.Memory; heap: Heap; instance: WebAssembly.Instance; pool?: Pool }> {
+  const memory = team ? sharedMemory(INITIAL_PAGES, bytes, team.threads) : new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
+  let heap: Heap | undefined;
+  let pool: Pool | undefined;
+  const env = environment(memory, () => heap!, (what) => (failures.tell(what), pool?.tell(what)));
+  env["TVMBackendParallelLaunch"] = (body: number, data: number) => pool!.launch(body, data);
+  const instance = await WebAssembly.instantiate(module, { env });
+  const base = Number((instance.exports["__heap_base"] as WebAssembly.Global).value);
+  if (!team) return { memory, heap: (heap = new Heap(memory, base)), instance };
+  const control = Math.ceil(base / 64) * 64;
+  heap = new SharedHeap(memory, control);
+  pool = await Pool.start(team, module, instance, heap, control, (what) => failures.tell(what));
+  return { memory, heap, instance, pool };
+}
 
 /** A module, ready to run. */
 export class Engine {
@@ -63,23 +85,16 @@ export class Engine {
     if (plan.version !== 1) throw new OarlockError(`the module has a plan of version ${plan.version}`, "", "use the runtime that came with it");
     if (weights.byteLength !== plan.weights) throw new OarlockError(`there are ${weights.byteLength} bytes of weights, not ${plan.weights}`);
     const sizes = [plan.weights, plan.arena, ...inputs.map(size), ...outputs.map(size)];
-    const needed = INITIAL_PAGES * 65536 + sizes.reduce((sum, bytes) => sum + bytes + 64, 0);
-    const memory = team
-      ? sharedMemory(INITIAL_PAGES, needed + extraBytes(team.threads))
-      : new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
-    let heap: Heap | undefined;
     const failures = { tell: (_what: string): void => {} };
-    let pool: Pool | undefined;
-    const env = environment(memory, () => heap!, (what) => (failures.tell(what), pool?.tell(what)));
-    env["TVMBackendParallelLaunch"] = (body: number, data: number) => pool!.launch(body, data);
-    const instance = await WebAssembly.instantiate(module, { env });
-    const base = Number((instance.exports["__heap_base"] as WebAssembly.Global).value);
-    const control = Math.ceil(base / 64) * 64;
-    heap = team ? new SharedHeap(memory, control) : new Heap(memory, base);
-    const regions = sizes.map((bytes) => heap!.take(bytes));
-    new Uint8Array(memory.buffer, regions[0], plan.weights).set(weights);
-    if (team) pool = await Pool.start(team, module, instance, heap, control, (what) => failures.tell(what));
-    return new Engine(plan, memory, regions, inputs, outputs, instance, pool, failures);
+    const { memory, heap, instance, pool } = await start(module, failures, sizes.reduce((sum, bytes) => sum + bytes + 64, 0), team);
+    try {
+      const regions = sizes.map((bytes) => heap.take(bytes));
+      new Uint8Array(memory.buffer, regions[0], plan.weights).set(weights);
+      return new Engine(plan, memory, regions, inputs, outputs, instance, pool, failures);
+    } catch (error) {
+      pool?.end();
+      throw error;
+    }
   }
 
   /** The memory of an input, to be filled before a run; it is another array whenever memory has grown. */

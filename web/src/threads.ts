@@ -32,7 +32,7 @@ const RUNNING = 1;
 const ENDED = 2;
 
 const PARTS = 4; // of a loop, a thread: what is left when another thread is late is at most one
-const SPIN_MS = 0.2; // of a worker, for the next loop
+const SPIN_MS = 0.1; // of a worker, for the next loop
 const LAST_MS = 0.05; // of the caller, for the last part: longer than that it takes where its thread has no core, maybe the caller's will do
 const STACK_BYTES = 1 << 20; // as that of the first thread: STACK_BYTES of oarlock/targets/web/module.py
 const START_MS = 30_000;
@@ -296,9 +296,12 @@ export class Pool extends Member {
   }
 }
 
-/** Memory to share, of `bytes` and some for work space; all that it may ever be is reserved at once.  Raises NoThreads. */
-export function sharedMemory(initial: number, bytes: number): WebAssembly.Memory {
-  const pages = Math.ceil(bytes / 65536);
+/**
+ * Memory to share, of `initial` pages, `bytes` for a model and some for work space; all that it may ever be is reserved at once.
+ * Raises NoThreads.
+ */
+export function sharedMemory(initial: number, bytes: number, threads: number): WebAssembly.Memory {
+  const pages = initial + Math.ceil((bytes + CONTROL_BYTES + (threads - 1) * STACK_BYTES) / 65536);
   for (const slack of SLACK_PAGES) {
     try {
       return new WebAssembly.Memory({ initial, maximum: Math.min(65536, pages + slack), shared: true });
@@ -309,9 +312,6 @@ export function sharedMemory(initial: number, bytes: number): WebAssembly.Memory
   const least = (Math.min(65536, pages + SLACK_PAGES.at(-1)!) / 16).toFixed(0);
   throw new NoThreads(`this engine cannot reserve ${least} MB of shared memory`);
 }
-
-/** Bytes that `threads` threads need beside what one does. */
-export const extraBytes = (threads: number): number => CONTROL_BYTES + (threads - 1) * STACK_BYTES;
 
 /** How many threads this machine can run. */
 export async function cores(): Promise<number> {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { folder, source } from "./helpers.mjs";
 
-const { CONTROL_BYTES, cores, extraBytes, SharedHeap, sharedMemory } = await source("threads");
+const { CONTROL_BYTES, cores, SharedHeap, sharedMemory } = await source("threads");
 const { explain, features } = await source("features");
 const { load } = await source("index");
 
@@ -31,7 +31,7 @@ test("Node has threads, and says on how many cores", async () => {
 });
 
 test("two heaps take from one memory, and it grows for both", () => {
-  const memory = sharedMemory(1, extraBytes(1));
+  const memory = sharedMemory(1, 0, 1);
   const [one, two] = [new SharedHeap(memory, 65000 - (65000 % 64)), new SharedHeap(memory, 65000 - (65000 % 64))];
   const places = [];
   for (let i = 0; i < 20; i++) for (const heap of [one, two]) places.push([heap.take(30000 + i), 30000 + i]);
@@ -64,8 +64,8 @@ test("shared memory is as large as the plan needs and some, or none", () => {
     }
     return pages;
   };
-  assert.equal(most(sharedMemory(1, 10 * 65536)), 10 + 4096);
-  assert.throws(() => sharedMemory(70000, 10), /cannot reserve \d+ MB of shared memory/);
+  assert.equal(most(sharedMemory(1, 9 * 65536 - CONTROL_BYTES, 2)), 10 + 16 + 4096);
+  assert.throws(() => sharedMemory(70000, 10, 1), /cannot reserve \d+ MB of shared memory/);
 });
 
 test("threads where the model was built without them", async () => {

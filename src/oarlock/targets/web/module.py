@@ -23,8 +23,9 @@ _BINARY = "atan2 copysign fmax fmin fmod hypot nextafter pow".split()
 KNOWN = frozenset(
     [name + end for name in _UNARY + _BINARY for end in ("", "f")]
     + ["TVMBackendAllocWorkspace", "TVMBackendFreeWorkspace", "TVMFFIErrorSetRaisedFromCStr", "TVMFFIErrorSetRaisedFromCStrParts"]
-    + ["TVMFFIEnvModRegisterSystemLibSymbol", "TVMBackendParallelLaunch"]
+    + ["TVMFFIEnvModRegisterSystemLibSymbol"]
 )
+SHARED = KNOWN | {"TVMBackendParallelLaunch"}  # … of modules that share their memory
 
 
 def link(kernels: Path, exports: Sequence[str], *, shared: bool = False) -> bytes:
@@ -48,7 +49,7 @@ def link(kernels: Path, exports: Sequence[str], *, shared: bool = False) -> byte
     if done.returncode:
         raise InternalError(f"wasm-ld failed: {done.stderr.strip()[-400:]}")
     made = out.read_bytes()
-    if missing := sorted(set(imports(made)) - KNOWN - {"memory"}):
+    if missing := sorted(set(imports(made)) - (SHARED if shared else KNOWN) - {"memory"}):
         what = f"kernels call functions of C that the web runtime does not have: {', '.join(missing)}"
         raise UnsupportedError(what, where="target web", todo="please report it with the model")
     return made

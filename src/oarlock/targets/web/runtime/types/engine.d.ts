@@ -1,5 +1,6 @@
 /** Runs a plan: kernels called one by one on memory that they share. */
-import { type Team } from "./threads.js";
+import { Heap } from "./imports.js";
+import { Pool, type Team } from "./threads.js";
 import type { Plan, TensorInfo, TypedArray } from "./types.js";
 /** Elements of a shape. */
 export declare const count: (shape: number[]) => number;
@@ -12,6 +13,19 @@ export interface KernelTime {
     ms: number;
     workload?: string;
 }
+/**
+ * An instance of a module on new memory; `failures` is told what a kernel says is wrong.
+ *
+ * `team`: of a module whose loops run on several threads, which needs `bytes` of memory beside work space.
+ */
+export declare function start(module: WebAssembly.Module, failures: {
+    tell: (what: string) => void;
+}, bytes: number, team?: Team): Promise<{
+    memory: WebAssembly.Memory;
+    heap: Heap;
+    instance: WebAssembly.Instance;
+    pool?: Pool;
+}>;
 /** A module, ready to run. */
 export declare class Engine {
     readonly plan: Plan;

@@ -73,10 +73,11 @@ export declare class Pool extends Member {
     end(): void;
     private finish;
 }
-/** Memory to share, of `bytes` and some for work space; all that it may ever be is reserved at once.  Raises NoThreads. */
-export declare function sharedMemory(initial: number, bytes: number): WebAssembly.Memory;
-/** Bytes that `threads` threads need beside what one does. */
-export declare const extraBytes: (threads: number) => number;
+/**
+ * Memory to share, of `initial` pages, `bytes` for a model and some for work space; all that it may ever be is reserved at once.
+ * Raises NoThreads.
+ */
+export declare function sharedMemory(initial: number, bytes: number, threads: number): WebAssembly.Memory;
 /** How many threads this machine can run. */
 export declare function cores(): Promise<number>;
 export {};
