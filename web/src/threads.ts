@@ -118,8 +118,20 @@ class Member {
     this.said = what;
   }
 
+  /** Does parts until none is left that nobody has begun; how many. */
+  protected take(first: boolean): number {
+    let done = 0;
+    for (let part = this.claim(first); part >= 0; part = this.claim(first)) {
+      this.perform(part);
+      done++;
+    }
+    // at once: each time, the word comes from another thread's cache
+    if (done && Atomics.sub(this.words, LEFT, done) === done && Atomics.load(this.words, WAITED)) Atomics.notify(this.words, LEFT);
+    return done;
+  }
+
   /** A part that nobody has begun, −1 where there is none. */
-  protected claim(first: boolean): number {
+  private claim(first: boolean): number {
     for (;;) {
       const job = Atomics.load(this.words, JOB);
       const [from, end] = [job & 255, (job >>> 8) & 255];
@@ -129,7 +141,7 @@ class Member {
   }
 
   /** Does a claimed part; what is wrong with it is left to the caller. */
-  protected perform(part: number): void {
+  private perform(part: number): void {
     const { words } = this;
     this.said = "";
     try {
@@ -138,7 +150,6 @@ class Member {
       this.fail(error instanceof OarlockError ? error.message : String(error));
       this.unwind();
     }
-    if (Atomics.sub(words, LEFT, 1) === 1 && Atomics.load(words, WAITED)) Atomics.notify(words, LEFT);
   }
 
   /** After a trap. */
@@ -176,11 +187,7 @@ class Helper extends Member {
     const { words } = this;
     for (;;) {
       const job = Atomics.load(words, JOB);
-      const part = this.claim(false);
-      if (part >= 0) {
-        this.perform(part);
-        continue;
-      }
+      if (this.take(false)) continue;
       const state = Atomics.load(words, STATE);
       if (state === ENDED) return;
       const news = (): boolean => Atomics.load(words, JOB) !== job || Atomics.load(words, STATE) !== RUNNING;
@@ -269,7 +276,7 @@ export class Pool extends Member {
     Atomics.store(words, LEFT, parts);
     Atomics.store(words, JOB, (++this.generation << 16) | (parts << 8));
     if (Atomics.load(words, ASLEEP)) Atomics.notify(words, JOB);
-    for (let part = this.claim(true); part >= 0; part = this.claim(true)) this.perform(part);
+    this.take(true);
     this.finish();
     if (!words[FAILED]) return 0;
     words[FAILED] = 0;

@@ -44,10 +44,12 @@ declare class Member {
     private said;
     constructor(words: Int32Array, table: WebAssembly.Table, group: number);
     tell(what: string): void;
+    /** Does parts until none is left that nobody has begun; how many. */
+    protected take(first: boolean): number;
     /** A part that nobody has begun, −1 where there is none. */
-    protected claim(first: boolean): number;
+    private claim;
     /** Does a claimed part; what is wrong with it is left to the caller. */
-    protected perform(part: number): void;
+    private perform;
     /** After a trap. */
     protected unwind(): void;
     private body;
