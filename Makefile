@@ -16,6 +16,7 @@
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
 #   make bench-threads  parallel loops and models on Oarlock's threads, TVM's, and one (writes docs/threads.md)
 #   make bench-web  speed in headless Chromium beside onnxruntime-web (slow; writes docs/benchmarks-web.md)
+#   make bench-web-threads  WebAssembly on one thread and on two, in Node and in Chromium (prints the table of docs/web-threads.md)
 #   make bench-dynamic  a width known only at run time beside a compile for each width (slow; writes docs/dynamic.md)
 
 SHELL := /bin/bash
@@ -38,7 +39,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test web test-gpu test-onednn demo lint zoo cases fuzz bench bench-cpu bench-web bench-dynamic bench-roofline bench-threads bench-gpu gpu-models clean
+.PHONY: test web test-gpu test-onednn demo lint zoo cases fuzz bench bench-cpu bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -94,6 +95,9 @@ bench-roofline: $(VENV)/.test $(VENV)/.demo
 
 bench-dynamic: $(VENV)/.bench $(VENV)/.demo
 	$(PY) -m benchmarks.cpu.dynamic --write
+
+bench-web-threads: $(VENV)/.test $(VENV)/.demo web/node_modules/.ready
+	$(PY) -m benchmarks.web.threads
 
 bench-threads: $(VENV)/.test $(VENV)/.demo
 	$(PY) -m benchmarks.cpu.threads --write
