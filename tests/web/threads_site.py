@@ -1,4 +1,4 @@
-"""Models of parallel loops as folders for the web: a network saved with Paddle (``python threads_site.py FOLDER``), and a kernel that fails."""
+"""Models of parallel loops as folders for the web: a network of Paddle (``python threads_site.py FOLDER``), and a kernel that fails."""
 
 from __future__ import annotations
 

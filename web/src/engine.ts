@@ -38,7 +38,9 @@ type Call = (...pointers: number[]) => number;
 export async function start(
   module: WebAssembly.Module, failures: { tell: (what: string) => void }, bytes: number, team?: Team,
 ): Promise<{ memory: WebAssembly.Memory; heap: Heap; instance: WebAssembly.Instance; pool?: Pool }> {
-  const memory = team ? sharedMemory(INITIAL_PAGES, bytes, team.threads) : new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
+  const memory = team
+    ? sharedMemory(INITIAL_PAGES, bytes, team.threads)
+    : new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
   let heap: Heap | undefined;
   let pool: Pool | undefined;
   const env = environment(memory, () => heap!, (what) => (failures.tell(what), pool?.tell(what)));

@@ -71,7 +71,8 @@ export function explain(variants: Variant[], taken: Variant, have: Features, thr
     if (variant === taken) break;
     for (const need of variant.needs) {
       const why = WORDS[need as keyof typeof WORDS] ?? `this runtime does not know what ${need} is`;
-      const line = need === "threads" ? `threads off: ${threadless}` : `${variant.name.replace(/-threads$/, "")} is off: ${why}`; // once for both
+      const name = variant.name.replace(/-threads$/, ""); // once for both
+      const line = need === "threads" ? `threads off: ${threadless}` : `${name} is off: ${why}`;
       if (!has(need, have) && !lines.includes(line)) lines.push(line);
     }
   }

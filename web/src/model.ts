@@ -51,8 +51,9 @@ export class Model {
       return await Model.make(url, manifest, options, threads, alone);
     } catch (error) {
       if (!(error instanceof NoThreads)) throw error;
-      if (options.variant !== undefined) throw new OarlockError(`there are no threads: ${error.message}`, url.href, "name another variant, or none");
-      return Model.make(url, manifest, options, 1, error.message);
+      const { message } = error;
+      if (options.variant !== undefined) throw new OarlockError(`there are no threads: ${message}`, url.href, "name another variant, or none");
+      return Model.make(url, manifest, options, 1, message);
     }
   }
 

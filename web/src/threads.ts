@@ -33,7 +33,7 @@ const ENDED = 2;
 
 const PARTS = 4; // of a loop, a thread: what is left when another thread is late is at most one
 const SPIN_MS = 0.1; // of a worker, for the next loop
-const LAST_MS = 0.05; // of the caller, for the last part: longer than that it takes where its thread has no core, maybe the caller's will do
+const LAST_MS = 0.05; // of the caller, for the last part: where that takes longer, its thread may want the caller's core
 const STACK_BYTES = 1 << 20; // as that of the first thread: STACK_BYTES of oarlock/targets/web/module.py
 const START_MS = 30_000;
 const SLACK_PAGES = [4096, 1024]; // for work space, beside what the plan needs: 256 MiB, or 64 where so much cannot be had
