@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 import threads_site
 
+from oarlock.targets.cpu import CpuTarget
+from oarlock.targets.cpu.tiles import PARALLEL_MACS
 from oarlock.targets.web import module
 from oarlock.targets.web.site import build_site
-from oarlock.targets.web.target import VARIANTS
+from oarlock.targets.web.target import TRIPLE, VARIANTS
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(
@@ -86,6 +88,14 @@ def test_the_network_has_parallel_loops(folders: tuple[Path, Path, Path]) -> Non
     assert launching == {name: VARIANTS[name].threads > 1 for name in modules}
 
 
+def test_products_are_shared_early() -> None:
+    """A third of what native code is asked for is enough for WebAssembly, and for one thread nothing is."""
+    wasm = {"mtriple": TRIPLE, "mcpu": "generic", "libraries": "none"}
+    machines = [CpuTarget(threads=4, **wasm).machine, CpuTarget(threads=4).machine, CpuTarget(threads=1, **wasm).machine]
+    assert [machine.shares(PARALLEL_MACS // 3, PARALLEL_MACS) for machine in machines] == [True, False, False]
+    assert [machine.shares(PARALLEL_MACS, PARALLEL_MACS) for machine in machines] == [True, True, False]
+
+
 def test_in_node(folders: tuple[Path, Path, Path]) -> None:
     """Also that the process ends by itself, though a model was not closed."""
     found = answer("threads.mjs", folders)
@@ -116,4 +126,5 @@ def test_in_a_browser(folders: tuple[Path, Path, Path]) -> None:
     right_network(found["page"]["network"], ["relaxed-simd-threads", "simd128-threads"], folders[2])
     right_loops(found["page"]["loops"])
     assert found["left"] == 0, "workers of the page after close()"
+    assert (found["nested"], found["nestedLeft"]) == (3, 0), "a model's worker and its two workers, before and after close()"
     assert found["refused"] == {"variant": "simd128", "report": ["threads off: a worker did not start: its script did not load"]}

@@ -1,5 +1,6 @@
 /** Threads in headless Chromium: `node threads_browser.mjs SITE LOOPS INPUTS`; what they give, as JSON. */
 
+import { readdirSync, readFileSync } from "node:fs";
 import { open, serve } from "../../web/browser.mjs";
 
 const [site, loops, inputs] = process.argv.slice(2);
@@ -11,6 +12,22 @@ const folders = { "/site/": site, "/loops/": loops, "/inputs/": inputs, "/tests/
 const browser = await open();
 const { page, errors } = browser;
 const servers = [await serve(folders), await serve(folders, { isolated: false })];
+
+/** Threads of workers in all processes that this one began, those of workers of workers too, as Linux shows them. */
+function workerThreads() {
+  const read = (path) => {
+    try {
+      return readFileSync(path, "utf8");
+    } catch {
+      return ""; // it ended meanwhile
+    }
+  };
+  const numbers = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  const parents = Object.fromEntries(numbers.map((p) => [p, read(`/proc/${p}/stat`).split(") ").at(-1).split(" ")[1]]));
+  const ours = (p) => p === String(process.pid) || (p in parents && p !== parents[p] && ours(parents[p]));
+  const tasks = (p) => (read(`/proc/${p}/stat`) ? readdirSync(`/proc/${p}/task`).map((t) => read(`/proc/${p}/task/${t}/comm`)) : []);
+  return numbers.filter(ours).flatMap(tasks).filter((name) => name.startsWith("DedicatedWorker")).length;
+}
 
 /** In a page: what the model gives in a worker. */
 async function inWorker() {
@@ -43,6 +60,14 @@ try {
   });
   for (let i = 0; i < 100 && page.workers().length; i++) await new Promise((done) => setTimeout(done, 20));
   found.left = page.workers().length;
+  await page.evaluate(async () => {
+    const { loadInWorker } = await import("/site/oarlock.js");
+    window.model = await loadInWorker("/site/", { threads: 3 });
+  });
+  found.nested = workerThreads();
+  await page.evaluate(() => window.model.close());
+  for (let i = 0; i < 100 && workerThreads(); i++) await new Promise((done) => setTimeout(done, 20));
+  found.nestedLeft = workerThreads();
   found.refused = await page.evaluate(async () => {
     const { load } = await import("/site/oarlock.js");
     const model = await load("/site/", { worker: "/nowhere.js", threads: 2 });
