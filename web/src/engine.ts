@@ -145,6 +145,7 @@ export class Engine {
   /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */
   call(step: number): void {
     const [call, pointers] = this.calls[step]!;
+    this.pool?.wake(); // for the next call too, should it come soon
     if (call(...pointers) !== 0) this.fail(step);
   }
 

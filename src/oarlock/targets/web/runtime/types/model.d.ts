@@ -1,5 +1,5 @@
 /** A model: what it takes and gives, and runs of it. */
-import { type KernelTime } from "./engine.js";
+import { Engine, type KernelTime } from "./engine.js";
 import { type Progress } from "./loader.js";
 import type { Tensor, TensorInfo, TypedArray } from "./types.js";
 export interface LoadOptions {
@@ -21,7 +21,8 @@ export declare class Model {
     readonly variant: string;
     /** What is off and why, in sentences; empty where everything is as good as it can be. */
     readonly report: string[];
-    private readonly engine;
+    /** What runs it, for tools. */
+    readonly engine: Engine;
     private closed;
     private constructor();
     static load(source: string | URL, options?: LoadOptions): Promise<Model>;
