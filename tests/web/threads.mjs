@@ -72,10 +72,10 @@ if (typeof process !== "undefined" && process.argv[2]) {
   for (let i = 0; i < 200 && living() > before; i++) await new Promise((done) => setTimeout(done, 10));
   const left = living() - before;
   const result = { network: await network(load, site, x, ["simd128-threads"]), loops: await loops(load, loopsSite), more, left };
-  const refused = await load(site, { worker: "nowhere.mjs", threads: 2 });
+  const refused = await load(site, { worker: "/nowhere.mjs", threads: 2 });
   result.refused = { variant: refused.variant, report: refused.report };
   const failure = (options) => load(site, options).then(() => "", (error) => error.message);
-  result.named = await failure({ variant: "simd128-threads", worker: "nowhere.mjs", threads: 2 });
+  result.named = await failure({ variant: "simd128-threads", worker: "/nowhere.mjs", threads: 2 });
   result.none = await failure({ threads: 0 });
   result.alone = { report: alone.report, variant: alone.variant };
   (await load(site, { variant: "simd128-threads", threads: 2 })).run({ x }); // never closed: the process ends all the same

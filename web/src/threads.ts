@@ -368,6 +368,6 @@ async function helping(script: string | URL, join: Join): Promise<Helping> {
   thread.on("error", fail);
   thread.on("exit", (code) => fail(new Error(`it ended with ${code}`)));
   thread.postMessage(join);
-  void ready.then(() => thread.unref()); // a program that is done does not wait for it
+  ready.then(() => thread.unref(), () => {}); // a program that is done does not wait for it
   return { ready, end: () => void thread.terminate() };
 }
