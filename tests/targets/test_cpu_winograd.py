@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from runner import dim, module, var
 from test_cpu_convolutions import convolve
-from tvm import relax, runtime
+from tvm import relax, runtime, tirx
 
 from oarlock import pipeline, targets
 from oarlock.kernels import Choices
@@ -215,7 +215,7 @@ def test_transforms(m: int) -> None:
 @pytest.mark.parametrize("bits,registers", [(512, 32), (256, 16), (128, 32)])
 def test_candidates_fit_the_machine(bits: int, registers: int, threads: int) -> None:
     machine = Machine(bits, registers, threads)
-    for sizes in [*DEFAULTS, ("n", "h", "w", 64, 24)]:
+    for sizes in [*DEFAULTS, (*(tirx.Var(name, "int64") for name in "nhw"), 64, 24)]:
         job = winograd.Job(*sizes)
         assert winograd.applies("float32", job, 1, Window((3, 3), ONES, SAME, ONES))
         ways, _ = winograd.candidates(job, machine)
