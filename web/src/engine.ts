@@ -2,9 +2,10 @@
 
 import { OarlockError } from "./errors.js";
 import { environment, Heap } from "./imports.js";
+import type { Program } from "./program.js";
 import type { Dtype, Plan, TensorInfo, TypedArray } from "./types.js";
 
-const ARRAYS: Record<Dtype, { new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray; BYTES_PER_ELEMENT: number }> = {
+export const ARRAYS: Record<Dtype, { new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray; BYTES_PER_ELEMENT: number }> = {
   float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array,
   uint8: Uint8Array, bool: Uint8Array,
 };
@@ -16,8 +17,8 @@ const MOST_PAGES = 65536;
 /** Elements of a shape. */
 export const count = (shape: number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** Bytes of a tensor. */
-export const size = (info: TensorInfo): number => count(info.shape) * ARRAYS[info.dtype].BYTES_PER_ELEMENT;
+/** Bytes of a tensor; in a plan all sizes are known. */
+export const size = (info: TensorInfo): number => count(info.shape as number[]) * ARRAYS[info.dtype].BYTES_PER_ELEMENT;
 
 /** The time that one kernel took in a run. */
 export interface KernelTime {
@@ -29,7 +30,28 @@ export interface KernelTime {
 
 type Call = (...pointers: number[]) => number;
 
-/** A module, ready to run. */
+/** What a module's kernels are called by: a plan of fixed places, or a program where sizes are dynamic. */
+export function planOf(module: WebAssembly.Module): Plan | Program {
+  const [section] = WebAssembly.Module.customSections(module, PLAN);
+  if (!section) throw new OarlockError("the module has no plan", "", "build it again with `oarlock web build`");
+  const plan = JSON.parse(new TextDecoder().decode(section)) as Plan | Program;
+  if (plan.version === 1 || (plan.version === 2 && "kind" in plan && plan.kind === "program")) return plan;
+  throw new OarlockError(`the module has a plan of version ${plan.version}`, "", "use the runtime that came with it");
+}
+
+/** An instance of a module on new memory; `failures` is told what a kernel says is wrong. */
+export async function start(
+  module: WebAssembly.Module, failures: { tell: (what: string) => void },
+): Promise<{ memory: WebAssembly.Memory; heap: Heap; instance: WebAssembly.Instance }> {
+  const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
+  let heap: Heap | undefined;
+  const env = environment(memory, () => heap!, (what) => failures.tell(what));
+  const instance = await WebAssembly.instantiate(module, { env });
+  heap = new Heap(memory, Number((instance.exports["__heap_base"] as WebAssembly.Global).value));
+  return { memory, heap, instance };
+}
+
+/** A module with a plan, ready to run. */
 export class Engine {
   private failure = "";
   private readonly calls: [Call, number[]][];
@@ -52,19 +74,11 @@ export class Engine {
   }
 
   /** `weights`: the bytes that the plan's region of weights holds. */
-  static async create(module: WebAssembly.Module, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[]): Promise<Engine> {
-    const [section] = WebAssembly.Module.customSections(module, PLAN);
-    if (!section) throw new OarlockError("the module has no plan", "", "build it again with `oarlock web build`");
-    const plan = JSON.parse(new TextDecoder().decode(section)) as Plan;
-    if (plan.version !== 1) throw new OarlockError(`the module has a plan of version ${plan.version}`, "", "use the runtime that came with it");
+  static async create(module: WebAssembly.Module, plan: Plan, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[]): Promise<Engine> {
     if (weights.byteLength !== plan.weights) throw new OarlockError(`there are ${weights.byteLength} bytes of weights, not ${plan.weights}`);
-    const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
-    let heap: Heap | undefined;
     const failures = { tell: (_what: string): void => {} };
-    const env = environment(memory, () => heap!, (what) => failures.tell(what));
-    const instance = await WebAssembly.instantiate(module, { env });
-    heap = new Heap(memory, Number((instance.exports["__heap_base"] as WebAssembly.Global).value));
-    const regions = [plan.weights, plan.arena, ...inputs.map(size), ...outputs.map(size)].map((bytes) => heap!.take(bytes));
+    const { memory, heap, instance } = await start(module, failures);
+    const regions = [plan.weights, plan.arena, ...inputs.map(size), ...outputs.map(size)].map((bytes) => heap.take(bytes));
     new Uint8Array(memory.buffer, regions[0], plan.weights).set(weights);
     return new Engine(plan, memory, regions, inputs, outputs, instance, failures);
   }
@@ -77,6 +91,16 @@ export class Engine {
   /** The memory of an output, until the next run. */
   output(number: number): TypedArray {
     return this.view(this.outputs[number]!, 2 + this.inputs.length + number);
+  }
+
+  /** Bytes of memory. */
+  get memoryBytes(): number {
+    return this.memory.buffer.byteLength;
+  }
+
+  /** The shape of an output. */
+  shape(number: number): number[] {
+    return this.outputs[number]!.shape as number[];
   }
 
   run(): void {
@@ -117,7 +141,7 @@ export class Engine {
   }
 
   private view(info: TensorInfo, region: number): TypedArray {
-    return new ARRAYS[info.dtype](this.memory.buffer, this.regions[region]!, count(info.shape));
+    return new ARRAYS[info.dtype](this.memory.buffer, this.regions[region]!, count(info.shape as number[]));
   }
 
   private fail(step: number): never {

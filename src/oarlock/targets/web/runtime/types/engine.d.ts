@@ -1,8 +1,14 @@
 /** Runs a plan: kernels called one by one on memory that they share. */
-import type { Plan, TensorInfo, TypedArray } from "./types.js";
+import { Heap } from "./imports.js";
+import type { Program } from "./program.js";
+import type { Dtype, Plan, TensorInfo, TypedArray } from "./types.js";
+export declare const ARRAYS: Record<Dtype, {
+    new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray;
+    BYTES_PER_ELEMENT: number;
+}>;
 /** Elements of a shape. */
 export declare const count: (shape: number[]) => number;
-/** Bytes of a tensor. */
+/** Bytes of a tensor; in a plan all sizes are known. */
 export declare const size: (info: TensorInfo) => number;
 /** The time that one kernel took in a run. */
 export interface KernelTime {
@@ -11,7 +17,17 @@ export interface KernelTime {
     ms: number;
     workload?: string;
 }
-/** A module, ready to run. */
+/** What a module's kernels are called by: a plan of fixed places, or a program where sizes are dynamic. */
+export declare function planOf(module: WebAssembly.Module): Plan | Program;
+/** An instance of a module on new memory; `failures` is told what a kernel says is wrong. */
+export declare function start(module: WebAssembly.Module, failures: {
+    tell: (what: string) => void;
+}): Promise<{
+    memory: WebAssembly.Memory;
+    heap: Heap;
+    instance: WebAssembly.Instance;
+}>;
+/** A module with a plan, ready to run. */
 export declare class Engine {
     readonly plan: Plan;
     private readonly memory;
@@ -22,11 +38,15 @@ export declare class Engine {
     private readonly calls;
     private constructor();
     /** `weights`: the bytes that the plan's region of weights holds. */
-    static create(module: WebAssembly.Module, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[]): Promise<Engine>;
+    static create(module: WebAssembly.Module, plan: Plan, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[]): Promise<Engine>;
     /** The memory of an input, to be filled before a run; it is another array whenever memory has grown. */
     input(number: number): TypedArray;
     /** The memory of an output, until the next run. */
     output(number: number): TypedArray;
+    /** Bytes of memory. */
+    get memoryBytes(): number;
+    /** The shape of an output. */
+    shape(number: number): number[];
     run(): void;
     /** Each kernel's least time over some runs, the slowest first. */
     profile(runs?: number): KernelTime[];
