@@ -78,10 +78,12 @@ class _Refused(Exception):
 class _Kernel:
     """A kernel and how its sizes follow from what it is called with."""
 
-    def __init__(self, function: tirx.PrimFunc, export: str, name: str) -> None:
-        self.function, self.export, self.name = function, export, name
+    def __init__(self, function: tirx.PrimFunc, number: int, name: str) -> None:
+        self.function, self.number, self.export, self.name = function, number, f"k{number}", name
         self.buffers = compat.tensors(function)
         self.scalars = [p for p in function.params if not isinstance(p.ty, tirx.BufferType)]
+        if called := compat.packed_calls(function):
+            raise _Refused(f"{', '.join(sorted(called))}, which the kernel {name} calls")
         if any(str(p.ty) != "int64" for p in self.scalars):
             raise _Refused(f"the kernel {name}, which takes a scalar that is no int64")
         places: dict[Any, list[int]] = {p: [i] for i, p in enumerate(self.scalars)}
@@ -143,10 +145,10 @@ class _Program:
             self.functions[number] = _Function(self, self.mod[gv], gv.name_hint == "main").json
         return self.numbers[gv.name_hint]
 
-    def kernel(self, gv: relax.GlobalVar) -> int:
+    def kernel(self, gv: relax.GlobalVar) -> _Kernel:
         if gv.name_hint not in self.kernels:
-            self.kernels[gv.name_hint] = _Kernel(self.mod[gv], f"k{len(self.kernels)}", gv.name_hint)
-        return list(self.kernels).index(gv.name_hint)
+            self.kernels[gv.name_hint] = _Kernel(self.mod[gv], len(self.kernels), gv.name_hint)
+        return self.kernels[gv.name_hint]
 
     def constant(self, array: np.ndarray) -> int:
         self.constants.append(array)
@@ -167,7 +169,7 @@ class _Program:
 
 @dataclass(frozen=True)
 class _Loop:
-    """``while state[0]: state = body(arguments)``; ``state`` and ``arguments`` are numbers of parameters of the function that stands for it."""
+    """``while state[0]: state = body(arguments)``; both are numbers of parameters of the function that stands for the loop."""
 
     body: relax.GlobalVar
     state: tuple[int, ...]
@@ -350,8 +352,7 @@ class _Function:
 
     def _call_kernel(self, call: relax.Call) -> Any:
         gv, fields = call.args[0], list(call.args[1].fields)
-        number = self.program.kernel(gv)
-        kernel = list(self.program.kernels.values())[number]
+        kernel = self.program.kernel(gv)
         types = list(call.ty_args[0].fields) if isinstance(call.ty_args[0], relax.TupleType) else [call.ty_args[0]]
         tensors = [f for f in fields if isinstance(f.ty, relax.TensorType)]
         scalars = [f for f in fields if not isinstance(f.ty, relax.TensorType)] + (list(call.args[2].values) if len(call.args) > 2 else [])
@@ -364,7 +365,7 @@ class _Function:
         operands = [self._operand(t) for t in tensors]
         made = self._fresh(call.ty)
         results = [[_width(ty), *self._sizes(ty.shape.values)] for ty in types]
-        self._emit(["kernel", number, operands, _flat(made), results, self._sizes(scalars)], _flat(made), operands)
+        self._emit(["kernel", kernel.number, operands, _flat(made), results, self._sizes(scalars)], _flat(made), operands)
         return made
 
     def _call_function(self, call: relax.Call) -> Any:
@@ -376,10 +377,9 @@ class _Function:
             flat = _flat(operands)
             self._emit(["call", self.program.function(call.op), flat, _flat(made), []], _flat(made), flat, 4)
             return made
-        captured = [operands[n] for n in dict.fromkeys(n for n in loop.arguments if n not in loop.state)]
-        order = list(dict.fromkeys(n for n in loop.arguments if n not in loop.state))
-        places = [loop.state.index(n) if n in loop.state else -1 - order.index(n) for n in loop.arguments]
-        state = [operands[n] for n in loop.state]
+        outside = [n for n in dict.fromkeys(loop.arguments) if n not in loop.state]
+        places = [loop.state.index(n) if n in loop.state else -1 - outside.index(n) for n in loop.arguments]
+        state, captured = [operands[n] for n in loop.state], [operands[n] for n in outside]
         code = ["loop", self.program.function(loop.body), state, places, captured, _flat(made), []]
         self._emit(code, _flat(made), [*state, *captured], 6)
         return made
