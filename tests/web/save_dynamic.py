@@ -66,6 +66,24 @@ class Count(nn.Layer):
         return i, rounds, y
 
 
+class Nested(nn.Layer):
+    """A loop within a loop, with a branch in it: the sum of j · x for j < i < n, but of odd i its negative."""
+
+    def forward(self, n: paddle.Tensor, x: paddle.Tensor) -> paddle.Tensor:
+        i, y = paddle.zeros([], I64), x * 0
+        while i < n:
+            j, z = paddle.zeros([], I64), x * 0
+            while j < i:
+                if i % 2 == 0:
+                    z = z + x * j.astype(F32)
+                else:
+                    z = z - x * j.astype(F32)
+                j += 1
+            y = y + z
+            i += 1
+        return y
+
+
 class Grow(nn.Layer):
     """A loop whose tensor is longer after every turn."""
 
@@ -128,6 +146,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Layer], list[InputSpec], Sets]] = {
         [InputSpec([], I64, "n"), InputSpec([-1], F32, "x")],
         [{"n": whole(n), "x": random(k)} for n, k in ((0, 3), (1, 3), (9, 1), (700, 5))],
     ),
+    "nested": (Nested, [InputSpec([], I64, "n"), InputSpec([-1], F32, "x")], [{"n": whole(n), "x": random(3)} for n in (0, 1, 2, 7)]),
     "grow": (Grow, [InputSpec([], I64, "n"), InputSpec([-1, 3], F32, "x")], [{"n": whole(n), "x": random(2, 3)} for n in (0, 1, 40)]),
     "select": (
         Select,

@@ -261,7 +261,8 @@ export class Machine {
 
   private view(frame: Frame, operand: number, result: number, shape: number[]): void {
     const { at, shape: before, block } = this.value(frame, operand) as Held;
-    if (count(before) !== count(shape)) {
+    // fewer elements than there are is TVM's view of the first ones: Paddle's proposals take more anchors than they read
+    if (count(before) < count(shape)) {
       throw new OarlockError(`a tensor of [${before.join(", ")}] cannot become [${shape.join(", ")}]`, "a reshape");
     }
     this.set(frame, result, block ? { at, shape, block } : { at, shape });
