@@ -114,6 +114,8 @@ def test_kernels_run_nothing_else(site: Path) -> None:
 
 
 def test_refusals(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.UnsupportedError, match="main has sizes that the inputs decide"):
+        build_site(saved / "dynamic.json", tmp_path, variants=["simd128"], describe=True)
     with pytest.raises(errors.InputError, match="no variant wasm64"):
         build_site(saved / "net.json", tmp_path, variants=["wasm64"])
     with pytest.raises(errors.TargetError, match="variant must be one of"):

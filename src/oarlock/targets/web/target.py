@@ -10,7 +10,7 @@ from typing import Any
 import tvm
 
 from ... import compat
-from ...errors import TargetError
+from ...errors import TargetError, UnsupportedError
 from ...kernels import Choices
 from ...rules.weights import Weights
 from ..base import Notes, Refusal, Stage, Target
@@ -87,7 +87,10 @@ class WebTarget(Target):
             arrays, types = weights.arrays, weights.types
             try:
                 return plan_of(mod, weights, self._describe)
-            except NotStatic:
+            except NotStatic as reason:
+                if self._describe:
+                    what = f"kernels are told apart step by step where all sizes are known and nothing branches: main has {reason}"
+                    raise UnsupportedError(what, where="target web", todo="fix the sizes of the inputs (--shape)") from reason
                 weights.arrays, weights.types = arrays, types  # as they were: the plan may have packed them
                 return program_of(mod, weights)
 
