@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import json
 import multiprocessing
+import os
 import re
 import sys
 from collections import Counter, defaultdict
@@ -20,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared/cases"
+SHARED = Path(os.environ.get("OARLOCK_CASES", ROOT.parent / "shared/cases"))
 
 # cases that run but do not match, and why that is right
 UNIQUE_UP_TO_SIGN = "singular vectors and eigenvectors are unique only up to a sign (the case is marked so)"
@@ -72,14 +73,14 @@ def attempt(case: Any) -> dict[str, Any]:
 
 def attempt_named(key: tuple[str, str]) -> dict[str, Any]:
     cases = sys.modules.get("cases") or cases_module()
-    (case,) = (c for c in _all_cases(cases) if (c.suite, c.id) == key)
+    (case,) = (c for c in all_cases(cases) if (c.suite, c.id) == key)
     return attempt(case.fetch())
 
 
 _CASES: list[Any] = []
 
 
-def _all_cases(cases: ModuleType) -> list[Any]:
+def all_cases(cases: ModuleType) -> list[Any]:
     if not _CASES:
         _CASES.extend(cases.find([str(SHARED)]))
     return _CASES
@@ -135,7 +136,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     record = options.work / "results.json"
     done: dict[str, dict[str, Any]] = json.loads(record.read_text()) if record.exists() else {}
-    every = [c for c in _all_cases(cases_module()) if not options.suite or c.suite in options.suite.split(",")][:: options.every]
+    every = [c for c in all_cases(cases_module()) if not options.suite or c.suite in options.suite.split(",")][:: options.every]
     left = [(c.suite, c.id) for c in every if f"{c.suite}/{c.id}" not in done]
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         for number, row in enumerate(pool.imap_unordered(attempt_named, left), 1):

@@ -398,6 +398,17 @@ def serial_loops(function: tvm.tirx.PrimFunc, names: frozenset[str]) -> tvm.tirx
     return tvm_ffi.structural_map(function, (tvm.tirx.For, loop)) if calls(function.body) else function
 
 
+def one_thread(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """The kernel with its parallel loops made serial."""
+
+    def loop(node: tvm.tirx.For) -> tvm.tirx.For:
+        if node.kind != tvm.tirx.ForKind.PARALLEL:
+            return node
+        return tvm.tirx.For(node.loop_var, node.min, node.extent, tvm.tirx.ForKind.SERIAL, node.body)
+
+    return tvm_ffi.structural_map(function, (tvm.tirx.For, loop)) if has_parallel_loops(function) else function
+
+
 def assertion(condition: tvm.ir.Expr, message: str) -> tvm.tirx.Stmt:
     """A statement that fails the kernel with a message unless the condition holds."""
     # 0.27's Python constructor names its first two parameters in the other order than it passes them on

@@ -114,8 +114,8 @@ def test_kernels_run_nothing_else(site: Path) -> None:
 
 
 def test_refusals(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(errors.UnsupportedError, match="sizes are all known.*sizes that the inputs decide"):
-        build_site(saved / "dynamic.json", tmp_path, variants=["simd128"])
+    with pytest.raises(errors.UnsupportedError, match="main has sizes that the inputs decide"):
+        build_site(saved / "dynamic.json", tmp_path, variants=["simd128"], describe=True)
     with pytest.raises(errors.InputError, match="no variant wasm64"):
         build_site(saved / "net.json", tmp_path, variants=["wasm64"])
     with pytest.raises(errors.TargetError, match="variant must be one of"):
@@ -129,7 +129,10 @@ def test_the_command(saved: Path, tmp_path: Path) -> None:
     arguments = ["web", "build", str(saved / "dynamic.json"), "--shape", "image=1,3,30,26", "-o", str(tmp_path), "--variant", "plain"]
     done = CliRunner().invoke(cli.main, arguments)
     assert done.exit_code == 0 and "kB gzipped of code (plain)" in done.output
-    done = CliRunner().invoke(cli.main, ["web", "build", str(saved / "dynamic.json"), "-o", str(tmp_path), "--json"])
+    done = CliRunner().invoke(cli.main, ["web", "build", str(saved / "dynamic.json"), "-o", str(tmp_path), "--variant", "plain", "--json"])
+    assert done.exit_code == 0 and "model.json" in [file["name"] for file in json.loads(done.stdout)["files"]]
+    assert any(isinstance(dim, str) for dim in json.loads((tmp_path / "model.json").read_text())["inputs"][0]["shape"])
+    done = CliRunner().invoke(cli.main, ["web", "build", str(saved / "dynamic.json"), "--shape", "words=1", "-o", str(tmp_path)])
     assert done.exit_code == 3
 
 

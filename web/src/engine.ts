@@ -2,10 +2,11 @@
 
 import { OarlockError } from "./errors.js";
 import { environment, Heap } from "./imports.js";
+import type { Program } from "./program.js";
 import { Pool, SharedHeap, sharedMemory, type Team } from "./threads.js";
 import type { Dtype, Plan, TensorInfo, TypedArray } from "./types.js";
 
-const ARRAYS: Record<Dtype, { new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray; BYTES_PER_ELEMENT: number }> = {
+export const ARRAYS: Record<Dtype, { new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray; BYTES_PER_ELEMENT: number }> = {
   float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array,
   uint8: Uint8Array, bool: Uint8Array,
 };
@@ -17,8 +18,8 @@ const MOST_PAGES = 65536;
 /** Elements of a shape. */
 export const count = (shape: number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** Bytes of a tensor. */
-export const size = (info: TensorInfo): number => count(info.shape) * ARRAYS[info.dtype].BYTES_PER_ELEMENT;
+/** Bytes of a tensor; in a plan all sizes are known. */
+export const size = (info: TensorInfo): number => count(info.shape as number[]) * ARRAYS[info.dtype].BYTES_PER_ELEMENT;
 
 /** The time that one kernel took in a run. */
 export interface KernelTime {
@@ -29,6 +30,15 @@ export interface KernelTime {
 }
 
 type Call = (...pointers: number[]) => number;
+
+/** What a module's kernels are called by: a plan of fixed places, or a program where sizes are dynamic. */
+export function planOf(module: WebAssembly.Module): Plan | Program {
+  const [section] = WebAssembly.Module.customSections(module, PLAN);
+  if (!section) throw new OarlockError("the module has no plan", "", "build it again with `oarlock web build`");
+  const plan = JSON.parse(new TextDecoder().decode(section)) as Plan | Program;
+  if (plan.version === 1 || (plan.version === 2 && "kind" in plan && plan.kind === "program")) return plan;
+  throw new OarlockError(`the module has a plan of version ${plan.version}`, "", "use the runtime that came with it");
+}
 
 /**
  * An instance of a module on new memory; `failures` is told what a kernel says is wrong.
@@ -54,7 +64,7 @@ export async function start(
   return { memory, heap, instance, pool };
 }
 
-/** A module, ready to run. */
+/** A module with a plan, ready to run. */
 export class Engine {
   private failure = "";
   private readonly calls: [Call, number[]][];
@@ -79,12 +89,8 @@ export class Engine {
 
   /** `weights`: the bytes that the plan's region of weights holds; `team`: of a module whose loops run on several threads. */
   static async create(
-    module: WebAssembly.Module, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[], team?: Team,
+    module: WebAssembly.Module, plan: Plan, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[], team?: Team,
   ): Promise<Engine> {
-    const [section] = WebAssembly.Module.customSections(module, PLAN);
-    if (!section) throw new OarlockError("the module has no plan", "", "build it again with `oarlock web build`");
-    const plan = JSON.parse(new TextDecoder().decode(section)) as Plan;
-    if (plan.version !== 1) throw new OarlockError(`the module has a plan of version ${plan.version}`, "", "use the runtime that came with it");
     if (weights.byteLength !== plan.weights) throw new OarlockError(`there are ${weights.byteLength} bytes of weights, not ${plan.weights}`);
     const sizes = [plan.weights, plan.arena, ...inputs.map(size), ...outputs.map(size)];
     const failures = { tell: (_what: string): void => {} };
@@ -107,6 +113,16 @@ export class Engine {
   /** The memory of an output, until the next run. */
   output(number: number): TypedArray {
     return this.view(this.outputs[number]!, 2 + this.inputs.length + number);
+  }
+
+  /** Bytes of memory. */
+  get memoryBytes(): number {
+    return this.memory.buffer.byteLength;
+  }
+
+  /** The shape of an output. */
+  shape(number: number): number[] {
+    return this.outputs[number]!.shape as number[];
   }
 
   run(): void {
@@ -155,7 +171,7 @@ export class Engine {
   }
 
   private view(info: TensorInfo, region: number): TypedArray {
-    return new ARRAYS[info.dtype](this.memory.buffer, this.regions[region]!, count(info.shape));
+    return new ARRAYS[info.dtype](this.memory.buffer, this.regions[region]!, count(info.shape as number[]));
   }
 
   /** Does the plan's calls, its threads awake. */

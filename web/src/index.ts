@@ -15,7 +15,7 @@ export { imageTensor, type Normalisation, type Pixels, pixelsOf } from "./image.
 export type { KernelTime } from "./engine.js";
 export type { Input, LoadOptions, Model } from "./model.js";
 export type { RemoteModel } from "./remote.js";
-export type { Dtype, Manifest, Plan, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";
+export type { Dim, Dtype, Manifest, Plan, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";
 
 /** The model in a folder that `oarlock web build` wrote, running in this thread. */
 export function load(source: string | URL, options: LoadOptions = {}): Promise<Model> {

@@ -1,11 +1,15 @@
 /** A model: what it takes and gives, and runs of it. */
 
-import { count, Engine, type KernelTime } from "./engine.js";
+import { Engine, type KernelTime, planOf } from "./engine.js";
 import { OarlockError } from "./errors.js";
 import { explain, type Features, features, fits, withoutThreads } from "./features.js";
+import { type Input, put, shapesOf } from "./inputs.js";
 import { joined, locate, manifestAt, parts, type Progress } from "./loader.js";
 import { cores, MOST_THREADS, NoThreads } from "./threads.js";
-import type { Dtype, Manifest, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";
+import type { Manifest, Tensor, TensorInfo, Variant } from "./types.js";
+import { Machine } from "./vm.js";
+
+export type { Input } from "./inputs.js";
 
 export interface LoadOptions {
   /** Called as files arrive. */
@@ -18,14 +22,6 @@ export interface LoadOptions {
   worker?: string | URL;
 }
 
-/** What is given for an input: its elements in row-major order, or a tensor. */
-export type Input = TypedArray | number[] | Tensor;
-
-const KINDS: Record<string, Dtype[]> = {
-  Float32Array: ["float32"], Float64Array: ["float64"], Int8Array: ["int8"], Int16Array: ["int16"], Int32Array: ["int32"],
-  BigInt64Array: ["int64"], Uint8Array: ["uint8", "bool"],
-};
-
 export class Model {
   private closed = false;
 
@@ -37,7 +33,7 @@ export class Model {
     /** What is off and why, in sentences; empty where everything is as good as it can be. */
     readonly report: string[],
     /** What runs it, for tools. */
-    readonly engine: Engine,
+    readonly engine: Engine | Machine,
   ) {}
 
   static async load(source: string | URL, options: LoadOptions = {}): Promise<Model> {
@@ -68,7 +64,12 @@ export class Model {
     const module = await WebAssembly.compile(code as Uint8Array<ArrayBuffer>);
     const script = options.worker ?? new URL("./oarlock-worker.js", import.meta.url);
     const team = variant.needs.includes("threads") ? { threads, script } : undefined;
-    const engine = await Engine.create(module, joined(weights), manifest.inputs, manifest.outputs, team);
+    const plan = planOf(module);
+    const { inputs, outputs } = manifest;
+    const engine =
+      "functions" in plan
+        ? await Machine.create(module, plan, joined(weights), inputs, outputs, team)
+        : await Engine.create(module, plan, joined(weights), inputs, outputs, team);
     return new Model(manifest.inputs, manifest.outputs, variant.name, report, engine);
   }
 
@@ -88,7 +89,7 @@ export class Model {
     this.fill(inputs);
     this.engine.run();
     return Object.fromEntries(
-      this.outputs.map((info, i) => [info.name, { dtype: info.dtype, shape: [...info.shape], data: this.engine.output(i).slice() }]),
+      this.outputs.map((info, i) => [info.name, { dtype: info.dtype, shape: [...this.engine.shape(i)], data: this.engine.output(i).slice() }]),
     );
   }
 
@@ -99,16 +100,15 @@ export class Model {
     return this.engine.profile(runs);
   }
 
+  /** Bytes of WebAssembly's memory that the model has: it never shrinks. */
+  get memoryBytes(): number {
+    return this.engine.memoryBytes;
+  }
+
   private fill(inputs: Record<string, Input>): void {
     if (this.closed) throw new OarlockError("the model was closed");
-    const names = this.inputs.map((info) => info.name);
-    const unknown = Object.keys(inputs).filter((name) => !names.includes(name));
-    if (unknown.length) throw new OarlockError(`the model has no input ${unknown.join(", ")}`, "", `its inputs: ${names.join(", ")}`);
-    this.inputs.forEach((info, i) => {
-      const given = inputs[info.name];
-      if (given === undefined) throw new OarlockError(`there is no input ${info.name}`, "", `give ${describe(info)}`);
-      put(this.engine.input(i), info, given);
-    });
+    const shapes = shapesOf(this.inputs, inputs);
+    this.inputs.forEach((info, i) => put(this.engine.input(i, shapes[i]!), info, inputs[info.name]!));
   }
 }
 
@@ -132,26 +132,4 @@ function choose(manifest: Manifest, have: Features, wanted: string | undefined, 
     throw new OarlockError("this engine can run no variant of the model", where, `build one more (oarlock web build --variant plain); they need ${needs}`);
   }
   return best;
-}
-
-function describe(info: TensorInfo): string {
-  return `${info.dtype} [${info.shape.join(", ")}]`;
-}
-
-function put(place: TypedArray, info: TensorInfo, given: Input): void {
-  const tensor = !Array.isArray(given) && !ArrayBuffer.isView(given);
-  const data = tensor ? given.data : given;
-  const wrong = (what: string): OarlockError => new OarlockError(what, `input ${info.name}`, `give ${describe(info)}`);
-  if (tensor && (given.shape.length !== info.shape.length || given.shape.some((d, i) => d !== info.shape[i]))) {
-    throw wrong(`the shape is [${given.shape.join(", ")}]`);
-  }
-  if (data.length !== count(info.shape)) throw wrong(`there are ${data.length} elements, not ${count(info.shape)}`);
-  if (Array.isArray(data)) {
-    if (info.dtype === "int64") (place as BigInt64Array).set(data.map((v) => BigInt(v)));
-    else (place as Float32Array).set(data);
-    return;
-  }
-  const kind = data.constructor.name;
-  if (!KINDS[kind]?.includes(info.dtype)) throw wrong(`the elements are a ${kind}`);
-  (place as Float32Array).set(data as Float32Array);
 }

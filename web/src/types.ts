@@ -6,11 +6,14 @@ export type Dtype =
 export type TypedArray =
   | Float32Array | Float64Array | Int8Array | Int16Array | Int32Array | BigInt64Array | Uint8Array;
 
+/** A size; open ones have a name (equal names are equal sizes) or an expression of names, or null where only the data tell. */
+export type Dim = number | string | null;
+
 /** One input or output. */
 export interface TensorInfo {
   name: string;
   dtype: Dtype;
-  shape: number[];
+  shape: Dim[];
 }
 
 /** A tensor: elements in row-major order. */

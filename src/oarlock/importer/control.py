@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .importer import Importer
 
 FAN_OUT, LEVELS = 8, 12
+LOOP = "oarlock.loop"  # attribute of a function of a tower: a target may run its first step as long as the condition holds, instead
 Env = dict[Value, Any]
 
 
@@ -205,9 +206,10 @@ class _Frame:
             return relax.TensorType(dtype=dtype, ndim=len(dims))
         return relax.TensorType(relax.ShapeExpr([substitute(d, self.mapping) for d in dims]), dtype)
 
-    def finish(self, out: relax.Var, ty: relax.Type, name: str) -> relax.GlobalVar:
+    def finish(self, out: relax.Var, ty: relax.Type, name: str, loop: bool = False) -> relax.GlobalVar:
         """Add the function that returns ``out``."""
-        return self.imp.bb.add_func(relax.Function(self.params, _sequence(self.blocks, out), ty, is_pure=True), name)
+        function = relax.Function(self.params, _sequence(self.blocks, out), ty, is_pure=True)
+        return self.imp.bb.add_func(function.with_attr(LOOP, 1) if loop else function, name)
 
 
 def _sequence(blocks: Sequence[relax.BindingBlock], out: relax.Var) -> relax.SeqExpr:
@@ -459,7 +461,7 @@ class _Loop:
                 state = [bb.emit(relax.TupleGetItem(called, i)) for i in range(len(state))]
                 state[1:] = [self._refit(frame, var, c) for var, c in zip(state[1:], self.region.carried, strict=True)]
             out = bb.emit(relax.Tuple(state))
-        return frame.finish(out, ty, "loop")
+        return frame.finish(out, ty, "loop", loop=True)
 
     def _refit(self, frame: _Frame, var: relax.Var, c: _Carried) -> relax.Var:
         return _fit(self.imp, var, [None if d is None else substitute(d, frame.mapping) for d in c.dims]).expr

@@ -9,7 +9,7 @@ from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder, cast_expr, dim_max
-from .kernels import clamped
+from .kernels import clamped, last_axis, sorted_order
 from .reduce import extreme_index, reduced, resolve_axes
 from .registry import Scalar, operator
 from .scalar import HALF, elementwise, is_number, num, scalar_tensor, select
@@ -33,7 +33,8 @@ def _kept(out: Tensor, x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
 def _sorted(b: Builder, x: Tensor) -> tuple[Tensor, Tensor]:
     """Ascending along the last axis (equal ones in their order), and where each stood; NaN last."""
     key = elementwise(b, "nan_last", lambda v: select(tirx.isnan(v), num(v, np.inf), v), x) if x.is_float else x
-    order = b.emit(relax.op.argsort(key.expr, -1, False, "int64"))
+    rows, _, moved = last_axis(b, key, key.ndim - 1)
+    order = b.reshape(sorted_order(b, rows), moved)
     return b.compute(x.shape, lambda t, o, *i: t(*i[:-1], o(*i)), key, order, name="sorted"), order
 
 

@@ -156,7 +156,7 @@ class _Plan:
         if isinstance(value, relax.Call):
             name = getattr(value.op, "name", getattr(value.op, "name_hint", "a function"))
             if name == "relax.reshape":
-                if not _equal(self._bytes(value.args[0].ty), self._bytes(value.ty)):
+                if not equal_sizes(self._bytes(value.args[0].ty), self._bytes(value.ty)):
                     raise Dynamic("a reshape that may fail at run time")  # the VM says so; here nothing would
                 return self._read(value.args[0])
             if name == "relax.call_tir":
@@ -252,12 +252,12 @@ def _sizes(name: str, kernel: tirx.PrimFunc, types: list[relax.TensorType], scal
         raise Dynamic(f"the kernel {name}, which takes any shape")
     for buffer, ty in zip(buffers, types, strict=True):
         for dim, value in zip(buffer.ty.shape, ty.shape.values, strict=True):
-            if not _equal(compat.substitute(compat.static(dim), known), compat.static(value)):
+            if not equal_sizes(compat.substitute(compat.static(dim), known), compat.static(value)):
                 raise Dynamic(f"the kernel {name}, whose arguments may not fit")
     return {size: known[size] for size in wanted}
 
 
-def _equal(a: Any, b: Any) -> bool:
+def equal_sizes(a: Any, b: Any) -> bool:
     """Whether two sizes are the same whatever the symbols are."""
     if isinstance(a, int) and isinstance(b, int):
         return a == b

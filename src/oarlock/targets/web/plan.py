@@ -50,8 +50,7 @@ def plan_of(mod: tvm.IRModule, weights: Weights, describe: bool = False) -> tvm.
     for key, (callee, function) in callees(mod, layout.steps).items():
         exports[key] = len(kernels)
         export = f"k{len(kernels)}"
-        attrs = function.attrs or {}
-        kernels.append({"export": export, "name": callee.name_hint} | {name: str(attrs[a]) for name, a in _FACTS.items() if a in attrs})
+        kernels.append({"export": export, "name": callee.name_hint} | facts_of(function))
         functions[tvm.ir.GlobalVar(export)] = compat.direct_callee(function)
     steps = [[exports[step.kernel, step.upon], sum(map(place, step.arguments), [])] for step in layout.steps]
     if describe:
@@ -70,3 +69,9 @@ def _describe(kernels: list[dict[str, Any]], layout: Layout, functions: dict[int
         kernels[number]["tensors"] = [[str(b.dtype), [int(d) for d in b.shape]] for b in buffers]
         made = [i for i, value in enumerate(step.arguments) if value.region not in outside and (value.first == n or i == len(buffers) - 1)]
         kernels[number]["results"] = made
+
+
+def facts_of(kernel: tvm.tirx.PrimFunc) -> dict[str, str]:
+    """What the compiler knows of a kernel, as the runtime tells it."""
+    attrs = kernel.attrs or {}
+    return {name: str(attrs[key]) for name, key in _FACTS.items() if key in attrs}

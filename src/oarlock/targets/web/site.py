@@ -65,7 +65,7 @@ def build_site(
 ) -> Site:
     """Compile a model for the web and write the folder; its files of another build are replaced.
 
-    ``shapes``: as in compile; all sizes must be known.  ``variants``: of VARIANTS.
+    ``shapes``: as in compile; sizes that are not fixed stay open till the model runs.  ``variants``: of VARIANTS.
     ``describe``: plans tell what each kernel takes and gives, for tools.
     Raises what compile raises, and InputError where the folder cannot be written.
     """
@@ -112,8 +112,8 @@ def _must_be_ours(folder: Path) -> None:
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
     if spec.dtype not in DTYPES:
         raise UnsupportedError(f"JavaScript has no arrays of {spec.dtype}", where=str(spec), todo="cast it within the model")
-    if spec.shape is None or not all(isinstance(d, int) for d in spec.shape):
-        raise UnsupportedError("its sizes follow from nothing that is known when the model is compiled", where=str(spec))
+    if spec.shape is None:
+        raise UnsupportedError("its rank follows from nothing that is known when the model is compiled", where=str(spec))
     return spec.to_json()
 
 

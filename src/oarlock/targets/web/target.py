@@ -1,4 +1,4 @@
-"""WebTarget: the CPU's kernels for WebAssembly, without a VM: a module of kernels, and a plan of what to call."""
+"""WebTarget: the CPU's kernels for WebAssembly: a module of kernels, and a plan of what to call, or a program where sizes are dynamic."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ...kernels import Choices
 from ...rules.weights import Weights
 from ..base import Notes, Refusal, Stage, Target
 from ..cpu import CpuTarget
-from ..cpu.aot import Dynamic, NotStatic
+from ..cpu.aot import NotStatic
 from . import module
 from .plan import PLAN, plan_of
+from .program import program_of
 
 TRIPLE = "wasm32-unknown-unknown"
 
@@ -94,20 +95,21 @@ class WebTarget(Target):
 
     def program_stages(self, weights: Weights) -> list[Stage]:
         def plan(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+            arrays, types = weights.arrays, weights.types
             try:
                 return plan_of(mod, weights, self._describe)
-            except Dynamic as reason:
-                raise UnsupportedError(
-                    f"the web target runs models whose sizes are all known when they are compiled: main has {reason}",
-                    where="target web",
-                    todo="fix the sizes of the inputs (--shape x=1,3,224,224)",
-                ) from reason
             except NotStatic as reason:
-                raise UnsupportedError(f"the web target cannot run this model yet: main has {reason}", where="target web") from reason
+                if self._describe:
+                    what = f"kernels are told apart step by step where all sizes are known and nothing branches: main has {reason}"
+                    raise UnsupportedError(what, where="target web", todo="fix the sizes of the inputs (--shape)") from reason
+                weights.arrays, weights.types = arrays, types  # as they were: the plan may have packed them
+                return program_of(mod, weights)
 
         return [Stage("web-plan", plan)]
 
     def generate(self, mod: tvm.IRModule) -> Any:
+        if self.threads == 1:  # kernels that no schedule touches have parallel loops of their own
+            mod = tvm.IRModule({gv: compat.one_thread(f) for gv, f in mod.functions.items()}, attrs=mod.attrs)
         return compat.build_kernels(mod, self.tvm_target), [gv.name_hint for gv in mod.get_global_vars()], str(mod.attrs[PLAN])
 
     def build(self, executable: Any, directory: Path) -> bytes:

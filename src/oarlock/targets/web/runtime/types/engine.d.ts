@@ -1,10 +1,15 @@
 /** Runs a plan: kernels called one by one on memory that they share. */
 import { Heap } from "./imports.js";
+import type { Program } from "./program.js";
 import { Pool, type Team } from "./threads.js";
-import type { Plan, TensorInfo, TypedArray } from "./types.js";
+import type { Dtype, Plan, TensorInfo, TypedArray } from "./types.js";
+export declare const ARRAYS: Record<Dtype, {
+    new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray;
+    BYTES_PER_ELEMENT: number;
+}>;
 /** Elements of a shape. */
 export declare const count: (shape: number[]) => number;
-/** Bytes of a tensor. */
+/** Bytes of a tensor; in a plan all sizes are known. */
 export declare const size: (info: TensorInfo) => number;
 /** The time that one kernel took in a run. */
 export interface KernelTime {
@@ -13,6 +18,8 @@ export interface KernelTime {
     ms: number;
     workload?: string;
 }
+/** What a module's kernels are called by: a plan of fixed places, or a program where sizes are dynamic. */
+export declare function planOf(module: WebAssembly.Module): Plan | Program;
 /**
  * An instance of a module on new memory; `failures` is told what a kernel says is wrong.
  *
@@ -26,7 +33,7 @@ export declare function start(module: WebAssembly.Module, failures: {
     instance: WebAssembly.Instance;
     pool?: Pool;
 }>;
-/** A module, ready to run. */
+/** A module with a plan, ready to run. */
 export declare class Engine {
     readonly plan: Plan;
     private readonly memory;
@@ -38,11 +45,15 @@ export declare class Engine {
     private readonly calls;
     private constructor();
     /** `weights`: the bytes that the plan's region of weights holds; `team`: of a module whose loops run on several threads. */
-    static create(module: WebAssembly.Module, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[], team?: Team): Promise<Engine>;
+    static create(module: WebAssembly.Module, plan: Plan, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[], team?: Team): Promise<Engine>;
     /** The memory of an input, to be filled before a run; it is another array whenever memory has grown. */
     input(number: number): TypedArray;
     /** The memory of an output, until the next run. */
     output(number: number): TypedArray;
+    /** Bytes of memory. */
+    get memoryBytes(): number;
+    /** The shape of an output. */
+    shape(number: number): number[];
     run(): void;
     /** How many threads run its loops. */
     get threads(): number;

@@ -1,7 +1,10 @@
 /** A model: what it takes and gives, and runs of it. */
 import { Engine, type KernelTime } from "./engine.js";
+import { type Input } from "./inputs.js";
 import { type Progress } from "./loader.js";
-import type { Tensor, TensorInfo, TypedArray } from "./types.js";
+import type { Tensor, TensorInfo } from "./types.js";
+import { Machine } from "./vm.js";
+export type { Input } from "./inputs.js";
 export interface LoadOptions {
     /** Called as files arrive. */
     progress?: Progress;
@@ -12,8 +15,6 @@ export interface LoadOptions {
     /** The address of oarlock-worker.js, by default beside this file. */
     worker?: string | URL;
 }
-/** What is given for an input: its elements in row-major order, or a tensor. */
-export type Input = TypedArray | number[] | Tensor;
 export declare class Model {
     readonly inputs: TensorInfo[];
     readonly outputs: TensorInfo[];
@@ -22,7 +23,7 @@ export declare class Model {
     /** What is off and why, in sentences; empty where everything is as good as it can be. */
     readonly report: string[];
     /** What runs it, for tools. */
-    readonly engine: Engine;
+    readonly engine: Engine | Machine;
     private closed;
     private constructor();
     static load(source: string | URL, options?: LoadOptions): Promise<Model>;
@@ -36,5 +37,7 @@ export declare class Model {
     run(inputs: Record<string, Input>): Record<string, Tensor>;
     /** Each kernel's least time in milliseconds over some runs, the slowest first. */
     profile(inputs: Record<string, Input>, runs?: number): KernelTime[];
+    /** Bytes of WebAssembly's memory that the model has: it never shrinks. */
+    get memoryBytes(): number;
     private fill;
 }
