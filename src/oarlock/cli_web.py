@@ -1,4 +1,4 @@
-"""The commands of ``oarlock web``: build; profile is in cli_web_profile.py."""
+"""The commands of ``oarlock web``: build; profile is in cli_web_profile.py, serve and token in cli_web_serve.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from .cli_common import echo_json, escape, json_option, model_argument, out, progress, shape_option
 from .cli_web_profile import profile_command
+from .cli_web_serve import serve
 
 _FETCHED = ("oarlock.js", "oarlock-worker.js", "model.json")  # by a page, beside a module and the weights
 
@@ -17,6 +18,9 @@ _FETCHED = ("oarlock.js", "oarlock-worker.js", "model.json")  # by a page, besid
 @click.group()
 def web() -> None:
     """Models in browsers and in Node, as WebAssembly."""
+
+
+web.add_command(serve)
 
 
 @web.command()
@@ -51,7 +55,7 @@ def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[st
     best = next(iter(site.artifacts))
     code = sum(file.gzipped for file in site.files if file.kind == "module" and file.variant == best or file.name in _FETCHED)
     out.print(f"a browser fetches {code / 1e3:.0f} kB gzipped of code ({best}), and the weights")
-    out.print(f"[dim]serve it: python -m http.server -d {escape(str(site.folder))}[/]")
+    out.print(f"[dim]serve it: oarlock web serve {escape(str(site.folder))}[/]")
 
 
 web.add_command(profile_command)
