@@ -14,10 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import face
 import ocr
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"ocr": ocr.build}
+PAGES = {"ocr": ocr.build, "face": face.build}
 
 
 def main() -> None:

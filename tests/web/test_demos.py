@@ -142,3 +142,24 @@ def test_what_cannot_be_served(tmp_path: Path) -> None:
         server_of(tmp_path / "nowhere")
     with server_of(tmp_path, port=0) as server, pytest.raises(InputError, match="cannot serve at"):
         server_of(tmp_path, port=server.server_address[1])
+
+
+@needs_demo
+@chromium
+def test_the_page_finds_the_face(pages: str) -> None:
+    """Where another method, scikit-image's cascade of local binary patterns, finds it; then frames of a camera."""
+    from skimage import data
+    from skimage.feature import Cascade
+
+    found = looked_at("face_page.mjs", pages)
+    assert found["errors"] == [] and found["demo"]["error"] == ""
+    ((x, y, width, height, score),) = found["demo"]["boxes"]
+    (other,) = Cascade(data.lbp_frontal_face_cascade_filename()).detect_multi_scale(data.astronaut(), 1.2, 1, (60, 60), (123, 123))
+    middle = (other["c"] + other["width"] / 2, other["r"] + other["height"] / 2)
+    assert score > 0.8 and x < middle[0] < x + width and y < middle[1] < y + height
+    assert 0.5 < width / other["width"] < 2
+    right_eye, left_eye, nose, mouth = found["demo"]["points"][:4]
+    assert right_eye[0] < nose[0] < left_eye[0] and max(right_eye[1], left_eye[1]) < nose[1] < mouth[1]
+    assert "not to lend its camera" in found["refused"]
+    assert "frames per second" in found["camera"]["numbers"] and found["camera"]["error"] == ""
+    assert found["stopped"] == {"state": "The camera is off.", "button": "Camera"}
