@@ -12,7 +12,7 @@ export interface Facts {
 }
 
 export type Request =
-  | { id: number; what: "load"; source: string; variant?: string }
+  | { id: number; what: "load"; source: string; variant?: string; key?: CryptoKey }
   | { id: number; what: "run"; inputs: Record<string, Input> }
   | { id: number; what: "profile"; inputs: Record<string, Input>; runs: number };
 

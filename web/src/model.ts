@@ -4,6 +4,7 @@ import { count, Engine, type KernelTime } from "./engine.js";
 import { OarlockError } from "./errors.js";
 import { explain, type Features, features, fits } from "./features.js";
 import { joined, locate, manifestAt, parts, type Progress } from "./loader.js";
+import { type Key, opened } from "./protect.js";
 import type { Dtype, Manifest, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";
 
 export interface LoadOptions {
@@ -11,6 +12,8 @@ export interface LoadOptions {
   progress?: Progress;
   /** The name of a variant, in place of the best that this engine can run. */
   variant?: string;
+  /** Of a model that was built with `--protect`. */
+  key?: Key;
 }
 
 /** What is given for an input: its elements in row-major order, or a tensor. */
@@ -39,7 +42,8 @@ export class Model {
     const have = features();
     const variant = choose(manifest, have, options.variant, url.href);
     const report = explain(manifest.variants, variant, have);
-    const [code, ...weights] = await parts(url, [variant.module, ...variant.weights], options.progress ?? (() => {}), report);
+    const files = await parts(url, [variant.module, ...variant.weights], options.progress ?? (() => {}), report);
+    const [code, ...weights] = await opened(manifest, variant, files, options.key, url.href);
     const module = await WebAssembly.compile(code as Uint8Array<ArrayBuffer>);
     const engine = await Engine.create(module, joined(weights), manifest.inputs, manifest.outputs);
     return new Model(manifest.inputs, manifest.outputs, variant.name, report, engine);

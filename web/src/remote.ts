@@ -3,6 +3,7 @@
 import type { KernelTime } from "./engine.js";
 import { OarlockError } from "./errors.js";
 import { locate } from "./loader.js";
+import { keyToSend } from "./protect.js";
 import type { Facts, Reply, Request } from "./messages.js";
 import type { Input, LoadOptions } from "./model.js";
 import type { Tensor, TensorInfo } from "./types.js";
@@ -30,7 +31,9 @@ export class RemoteModel {
     const model = new RemoteModel(new Worker(script, { type: "module" }));
     try {
       const { href } = await locate(source);
-      const question: Question = { what: "load", source: href, ...(options.variant === undefined ? {} : { variant: options.variant }) };
+      const key = await keyToSend(href, options.key);
+      const { variant } = options;
+      const question: Question = { what: "load", source: href, ...(variant === undefined ? {} : { variant }), ...(key ? { key } : {}) };
       const { facts } = (await model.ask(question, options.progress)) as { facts: Facts };
       Object.assign(model, facts);
       return model;

@@ -13,6 +13,7 @@ async function answer(request: Request): Promise<void> {
   if (request.what === "load") {
     model = await Model.load(request.source, {
       ...(request.variant === undefined ? {} : { variant: request.variant }),
+      ...(request.key ? { key: request.key } : {}),
       progress: (loaded, total) => say({ id, progress: [loaded, total] }),
     });
     const { inputs, outputs, variant, report } = model;

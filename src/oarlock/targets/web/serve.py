@@ -22,6 +22,7 @@ class Handler(SimpleHTTPRequestHandler):
     extensions_map = SimpleHTTPRequestHandler.extensions_map | KINDS
     protocol_version = "HTTP/1.1"
     server_version = "oarlock"
+    secret = False  # of an answer that nobody may keep
 
     def end_headers(self) -> None:
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
@@ -29,7 +30,7 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.send_header("X-Content-Type-Options", "nosniff")
         kept = bool(_HASHED.search(self.path.partition("?")[0]))
-        self.send_header("Cache-Control", "max-age=31536000, immutable" if kept else "no-cache")
+        self.send_header("Cache-Control", "no-store" if self.secret else "max-age=31536000, immutable" if kept else "no-cache")
         super().end_headers()
 
     def list_directory(self, path: object) -> None:
@@ -39,13 +40,13 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
-def server_of(folder: str | Path, *, host: str = "127.0.0.1", port: int = 8000) -> ThreadingHTTPServer:
+def server_of(folder: str | Path, *, host: str = "127.0.0.1", port: int = 8000, handler: type[Handler] = Handler) -> ThreadingHTTPServer:
     """A server of a folder, bound but not yet serving; port 0 takes a free one.  Raises InputError where it cannot be."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError("there is no such folder", where=str(folder), todo="build it with `oarlock web build`")
     try:
-        return ThreadingHTTPServer((host, port), partial(Handler, directory=str(folder)))
+        return ThreadingHTTPServer((host, port), partial(handler, directory=str(folder)))
     except OSError as error:
         what = f"cannot serve at {host}:{port}: {error.strerror}"
         raise InputError(what, todo="name another port (--port 0 takes a free one)") from error

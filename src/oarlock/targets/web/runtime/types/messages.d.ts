@@ -13,6 +13,7 @@ export type Request = {
     what: "load";
     source: string;
     variant?: string;
+    key?: CryptoKey;
 } | {
     id: number;
     what: "run";

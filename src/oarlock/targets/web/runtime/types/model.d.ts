@@ -1,12 +1,15 @@
 /** A model: what it takes and gives, and runs of it. */
 import { Engine, type KernelTime } from "./engine.js";
 import { type Progress } from "./loader.js";
+import { type Key } from "./protect.js";
 import type { Tensor, TensorInfo, TypedArray } from "./types.js";
 export interface LoadOptions {
     /** Called as files arrive. */
     progress?: Progress;
     /** The name of a variant, in place of the best that this engine can run. */
     variant?: string;
+    /** Of a model that was built with `--protect`. */
+    key?: Key;
 }
 /** What is given for an input: its elements in row-major order, or a tensor. */
 export type Input = TypedArray | number[] | Tensor;
