@@ -34,7 +34,8 @@ export async function opened(
     const additionalData = new TextEncoder().encode(`oarlock web ${VERSION}\n${model}\n${roles[i]}`);
     const [iv, content] = [file.slice(0, NONCE), file.subarray(NONCE) as Uint8Array<ArrayBuffer>];
     try {
-      return new Uint8Array(await cipher.decrypt({ name: "AES-GCM", iv, additionalData }, held, content));
+      const clear = await cipher.decrypt({ name: "AES-GCM", iv, additionalData }, held, content);
+      return new Uint8Array(i === 0 ? await inflated(clear) : clear); // the module is compressed
     } catch {
       const what = "the file does not open with this key: it was changed, or is another model's or another part's";
       throw new OarlockError(what, `${where}, ${roles[i]}`, "put the whole folder there again, and give the key it was built with");
@@ -96,6 +97,10 @@ async function fetched(endpoint: KeyEndpoint | string | URL, name: string): Prom
   const bytes = new Uint8Array(await response.arrayBuffer());
   if (bytes.byteLength !== 32) throw new OarlockError(`the server gave ${bytes.byteLength} bytes, which is no key`, at.href);
   return bytes;
+}
+
+function inflated(bytes: ArrayBuffer): Promise<ArrayBuffer> {
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
 }
 
 async function subtle(): Promise<SubtleCrypto> {

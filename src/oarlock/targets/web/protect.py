@@ -5,7 +5,7 @@ it belongs to and its place there, so that no file stands in for another one::
 
     oarlock web 1 \\n <SHA-256 of what the manifest says of the build: number, plans' hashes, inputs, outputs> \\n <role>
 
-A role is ``module <variant>`` or ``weights <i> of <n>``.  ``web/src/protect.ts`` opens it.
+A role is ``module <variant>``, whose content is compressed (zlib), or ``weights <i> of <n>``.  ``web/src/protect.ts`` opens it.
 """
 
 from __future__ import annotations

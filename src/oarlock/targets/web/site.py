@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,8 @@ def _write(folder: Path, artifacts: Mapping[str, Artifact], tensors: dict[str, A
         (weights,) = artifact.weights
         data = weights.tobytes()
         chunks = [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)]
-        code = artifact.library if lock is None else stripped(artifact.library)[0]
+        # what is encrypted a server cannot compress any more
+        code = artifact.library if lock is None else zlib.compress(stripped(artifact.library)[0], 9)
         entry = {"name": name, "needs": VARIANTS[name].needs, "module": part("module", "wasm", code, name, f"module {name}")}
         stored = [part("weights", "bin", chunk, name, f"weights {i} of {len(chunks)}") for i, chunk in enumerate(chunks)]
         variants.append(entry | {"weights": stored})
