@@ -24,7 +24,6 @@ from .keys import Key, new_key, read_key
 from .plan import PLAN
 
 VERSION = 1
-_TOLD = ("name", "schedule", "workload", "candidate")  # of a kernel: what it does, and how
 
 
 def key_for(path: str | Path, folder: str | Path) -> Key:
@@ -44,10 +43,7 @@ def stripped(library: bytes) -> tuple[bytes, str]:
         raise InternalError("the plan is not the last section of a module")
     code = library[: -len(module.with_section(b"", PLAN, plan))]
     content = json.loads(plan)
-    for kernel in content["kernels"]:
-        kernel |= {"name": kernel["export"]}
-        for fact in _TOLD[1:]:
-            kernel.pop(fact, None)
+    content["kernels"] = [{"export": kernel["export"], "name": kernel["export"]} for kernel in content["kernels"]]
     plan = json.dumps(content).encode()
     return module.with_section(code, PLAN, plan), hashlib.sha256(plan).hexdigest()
 
