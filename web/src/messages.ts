@@ -13,7 +13,7 @@ export interface Facts {
 }
 
 export type Request =
-  | { id: number; what: "load"; source: string; variant?: string; threads?: number }
+  | { id: number; what: "load"; source: string; variant?: string; threads?: number; key?: CryptoKey }
   | { id: number; what: "run"; inputs: Record<string, Input> }
   | { id: number; what: "profile"; inputs: Record<string, Input>; runs: number };
 

@@ -5,6 +5,7 @@ import { OarlockError } from "./errors.js";
 import { explain, type Features, features, fits, withoutThreads } from "./features.js";
 import { type Input, put, shapesOf } from "./inputs.js";
 import { joined, locate, manifestAt, parts, type Progress } from "./loader.js";
+import { type Key, opened } from "./protect.js";
 import { cores, MOST_THREADS, NoThreads } from "./threads.js";
 import type { Manifest, Tensor, TensorInfo, Variant } from "./types.js";
 import { Machine } from "./vm.js";
@@ -20,6 +21,8 @@ export interface LoadOptions {
   threads?: number;
   /** The address of oarlock-worker.js, by default beside this file. */
   worker?: string | URL;
+  /** Of a model that was built with `--protect`. */
+  key?: Key;
 }
 
 export class Model {
@@ -60,7 +63,8 @@ export class Model {
     const report = explain(manifest.variants, variant, have, features().threads && threadless ? threadless : withoutThreads(have));
     const offered = manifest.variants.some((other) => other.needs.includes("threads"));
     if ((options.threads ?? 1) > 1 && !offered) report.push("threads off: the model was built without them");
-    const [code, ...weights] = await parts(url, [variant.module, ...variant.weights], options.progress ?? (() => {}), report);
+    const files = await parts(url, [variant.module, ...variant.weights], options.progress ?? (() => {}), report);
+    const [code, ...weights] = await opened(manifest, variant, files, options.key, url.href);
     const module = await WebAssembly.compile(code as Uint8Array<ArrayBuffer>);
     const script = options.worker ?? new URL("./oarlock-worker.js", import.meta.url);
     const team = variant.needs.includes("threads") ? { threads, script } : undefined;

@@ -3,6 +3,7 @@
 import type { KernelTime } from "./engine.js";
 import { OarlockError } from "./errors.js";
 import { locate } from "./loader.js";
+import { keyToSend } from "./protect.js";
 import type { Facts, Reply, Request } from "./messages.js";
 import type { Input, LoadOptions } from "./model.js";
 import type { Tensor, TensorInfo } from "./types.js";
@@ -31,7 +32,9 @@ export class RemoteModel {
     const model = new RemoteModel(new Worker(script, { type: "module" }));
     try {
       const { href } = await locate(source);
-      const wanted = Object.fromEntries(Object.entries({ variant: options.variant, threads: options.threads }).filter(([, v]) => v !== undefined));
+      const { variant, threads } = options;
+      const key = await keyToSend(href, options.key);
+      const wanted = Object.fromEntries(Object.entries({ variant, threads, key }).filter(([, value]) => value !== undefined));
       const question: Question = { what: "load", source: href, ...wanted };
       const { facts } = (await model.ask(question, options.progress)) as { facts: Facts };
       Object.assign(model, facts);

@@ -71,4 +71,13 @@ export interface Manifest {
   inputs: TensorInfo[];
   outputs: TensorInfo[];
   variants: Variant[];
+  protection?: Protection;
+}
+
+/** How files were encrypted: with which key, in which build, and SHA-256 of each variant's plan. */
+export interface Protection {
+  version: number;
+  key: string;
+  build: string;
+  plans: Record<string, string>;
 }

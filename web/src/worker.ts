@@ -20,6 +20,7 @@ async function answer(request: Request, say: (reply: Reply, move?: Transferable[
       ...(request.variant === undefined ? {} : { variant: request.variant }),
       ...(request.threads === undefined ? {} : { threads: request.threads }),
       worker: location.href,
+      ...(request.key ? { key: request.key } : {}),
       progress: (loaded, total) => say({ id, progress: [loaded, total] }),
     });
     const { inputs, outputs, variant, threads, report } = model;

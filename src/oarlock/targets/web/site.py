@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from ...errors import InputError, UnsupportedError
 from ...model import load_model
 from ...runtime.artifact import Artifact
 from ...runtime.signature import TensorSpec
+from .protect import Lock, key_for, stripped
 from .target import VARIANTS
 
 CHUNK_BYTES = 8 << 20
@@ -62,11 +64,14 @@ def build_site(
     variants: Sequence[str] = tuple(VARIANTS),
     progress: Callable[[str, int, int], None] | None = None,
     describe: bool = False,
+    protect: str | Path | None = None,
 ) -> Site:
     """Compile a model for the web and write the folder; its files of another build are replaced.
 
     ``shapes``: as in compile; sizes that are not fixed stay open till the model runs.  ``variants``: of VARIANTS.
     ``describe``: plans tell what each kernel takes and gives, for tools.
+    ``protect``: the file of a key, outside of the folder, with which modules and weights are encrypted; a new key where there is no
+    such file.
     Raises what compile raises, and InputError where the folder cannot be written.
     """
     if unknown := [name for name in variants if name not in VARIANTS]:
@@ -76,6 +81,7 @@ def build_site(
     program = load_model(model)
     folder = Path(folder)
     _must_be_ours(folder)
+    key = None if protect is None else key_for(protect, folder)
     chosen = [name for name in VARIANTS if name in variants]
     tell = progress or (lambda stage, done, total: None)
     artifacts = {}
@@ -88,9 +94,13 @@ def build_site(
         artifacts[name] = compile_model(program, "web", shapes, options=options, progress=report)
     signature = next(iter(artifacts.values())).signature
     tensors = {"inputs": [_tensor(spec) for spec in signature.inputs], "outputs": [_tensor(spec) for spec in signature.outputs]}
+    lock = None
+    if key is not None:
+        plans = {name: stripped(artifact.library)[1] for name, artifact in artifacts.items()}
+        lock = Lock(key, tensors, plans)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files = _write(folder, artifacts, tensors)
+        files = _write(folder, artifacts, tensors, lock)
     except OSError as error:
         raise InputError(f"the folder cannot be written: {error.strerror}", where=str(folder)) from error
     return Site(folder, tuple(files), artifacts)
@@ -117,14 +127,15 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
     return spec.to_json()
 
 
-def _write(folder: Path, artifacts: Mapping[str, Artifact], tensors: dict[str, Any]) -> list[File]:
+def _write(folder: Path, artifacts: Mapping[str, Artifact], tensors: dict[str, Any], lock: Lock | None) -> list[File]:
     files: dict[str, File] = {}
 
     def put(name: str, kind: str, content: bytes, variant: str = "") -> None:
         (folder / name).write_bytes(content)
         files.setdefault(name, File(name, kind, len(content), len(gzip.compress(content, 6)), variant))
 
-    def part(kind: str, end: str, content: bytes, variant: str) -> dict[str, Any]:
+    def part(kind: str, end: str, content: bytes, variant: str, role: str) -> dict[str, Any]:
+        content = content if lock is None else lock.seal(content, role)
         digest = hashlib.sha256(content).hexdigest()
         put(f"{digest[:20]}.{end}", kind, content, variant)
         return {"file": f"{digest[:20]}.{end}", "bytes": len(content), "sha256": digest}
@@ -135,9 +146,13 @@ def _write(folder: Path, artifacts: Mapping[str, Artifact], tensors: dict[str, A
         (weights,) = artifact.weights
         data = weights.tobytes()
         chunks = [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)]
-        entry = {"name": name, "needs": VARIANTS[name].needs, "module": part("module", "wasm", artifact.library, name)}
-        variants.append(entry | {"weights": [part("weights", "bin", chunk, name) for chunk in chunks]})
+        # what is encrypted a server cannot compress any more
+        code = artifact.library if lock is None else zlib.compress(stripped(artifact.library)[0], 9)
+        entry = {"name": name, "needs": VARIANTS[name].needs, "module": part("module", "wasm", code, name, f"module {name}")}
+        stored = [part("weights", "bin", chunk, name, f"weights {i} of {len(chunks)}") for i, chunk in enumerate(chunks)]
+        variants.append(entry | {"weights": stored})
     manifest = {"format": "oarlock web", "version": 1, "oarlock": __version__, **tensors, "variants": variants}
+    manifest |= {"protection": lock.facts} if lock is not None else {}
     put("model.json", "manifest", json.dumps(manifest, indent=1).encode())
     (folder / "types").mkdir(exist_ok=True)
     for path in sorted(_RUNTIME.rglob("*")):

@@ -12,6 +12,7 @@ export { features, type Features } from "./features.js";
 export { imageTensor, type Normalisation, type Pixels, pixelsOf } from "./image.js";
 export type { KernelTime } from "./engine.js";
 export type { Input, LoadOptions, Model } from "./model.js";
+export type { Key, KeyEndpoint } from "./protect.js";
 export type { RemoteModel } from "./remote.js";
 export type { Dim, Dtype, Manifest, Plan, Tensor, TensorInfo, TypedArray, Variant } from "./types.js";
 /** The model in a folder that `oarlock web build` wrote, running in this thread. */

@@ -7,5 +7,7 @@ export declare function locate(source: string | URL): Promise<URL>;
 export declare function manifestAt(url: URL): Promise<Manifest>;
 /** The files' contents one after another, checked against the manifest. */
 export declare function parts(base: URL, wanted: Part[], progress: Progress, notes: string[]): Promise<Uint8Array[]>;
+/** The engine's cryptography; nothing on a page that is not secure. */
+export declare function cryptography(): Promise<SubtleCrypto | undefined>;
 /** Chunks one after another; a lone one is itself. */
 export declare function joined(chunks: Uint8Array[]): Uint8Array;

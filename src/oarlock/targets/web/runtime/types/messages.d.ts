@@ -15,6 +15,7 @@ export type Request = {
     source: string;
     variant?: string;
     threads?: number;
+    key?: CryptoKey;
 } | {
     id: number;
     what: "run";

@@ -2,6 +2,7 @@
 import { Engine, type KernelTime } from "./engine.js";
 import { type Input } from "./inputs.js";
 import { type Progress } from "./loader.js";
+import { type Key } from "./protect.js";
 import type { Tensor, TensorInfo } from "./types.js";
 import { Machine } from "./vm.js";
 export type { Input } from "./inputs.js";
@@ -14,6 +15,8 @@ export interface LoadOptions {
     threads?: number;
     /** The address of oarlock-worker.js, by default beside this file. */
     worker?: string | URL;
+    /** Of a model that was built with `--protect`. */
+    key?: Key;
 }
 export declare class Model {
     readonly inputs: TensorInfo[];
