@@ -1,4 +1,4 @@
-"""The commands of ``oarlock web``: build; profile is in cli_web_profile.py, serve and token in cli_web_serve.py."""
+"""The commands of ``oarlock web``: build; profile and combine are in cli_web_profile.py, serve and token in cli_web_serve.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from .cli_common import echo_json, escape, json_option, model_argument, out, progress, shape_option
-from .cli_web_profile import profile_command
+from .cli_web_profile import combine_command, profile_command
 from .cli_web_serve import serve, token
 
 _FETCHED = ("oarlock.js", "oarlock-worker.js", "model.json")  # by a page, beside a module and the weights
@@ -63,3 +63,4 @@ def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[st
 
 
 web.add_command(profile_command)
+web.add_command(combine_command)

@@ -1,8 +1,9 @@
-"""The command ``oarlock web profile``: engines side by side in one tab."""
+"""The commands ``oarlock web profile`` and ``oarlock web combine``: engines side by side in one tab, and together."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +37,7 @@ def browser_options(command: Any) -> Any:
     """What profile and combine share: other engines, the browser, and how long to measure."""
     for option in (
         click.option("--runs", default=12, show_default=True, type=click.IntRange(1), help="Timed runs of each kernel alone."),
-        click.option("--rounds", default=12, show_default=True, type=click.IntRange(1), help="Turns that each engine takes with the model."),
+        click.option("--rounds", default=12, show_default=True, type=click.IntRange(1), help="Turns of each engine with the model."),
         click.option("--browser", type=click.Choice(["chromium", "own"]), default="chromium", show_default=True,
                      help="chromium: opened headless (CHROMIUM names it); own: open the address that is printed."),
         click.option("--variant", default="relaxed-simd", show_default=True, help="Of our engine."),
@@ -122,3 +123,52 @@ def write_profile(found: dict[str, Any], output: Path) -> None:
         (output / "profile.html").write_text(show.page(found))
     except OSError as error:
         raise InputError(f"the folder cannot be written: {error.strerror}", where=str(output)) from error
+
+
+@click.command("combine")
+@model_argument
+@shape_option
+@npz_option
+@image_option
+@seed_option
+@browser_options
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="The folder to write.")
+@json_option
+def combine_command(
+    model: Path, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int, output: Path, as_json: bool,
+    rounds: int, runs: int, **chosen: Any,
+) -> None:  # fmt: skip
+    """Profile a model, and take for each kernel the engine that is best there, crossings counted; what it gains is measured."""
+    from .targets.web.profiler import combine, profile
+
+    with tempfile.TemporaryDirectory(prefix="oarlock-combine-") as folder:
+        work = Path(folder)
+        setting, browser, announce = prepared(model, shapes, npz, image, seed, work, chosen)
+        found, aligned = profile.profile(setting, browser=browser, announce=announce, rounds=rounds, runs=runs, tell=_tell)
+        result = combine.combine(setting, found, aligned, browser=browser, announce=announce, rounds=rounds, tell=_tell)
+        write_profile(found, output)
+        try:
+            (output / "combine.json").write_text(json.dumps(result, indent=1))
+            (output / "combine.txt").write_text(combine.text(result) + "\n")
+            if "spec" in result:
+                _write_combined(result["spec"], work, output)
+        except OSError as error:
+            raise InputError(f"the folder cannot be written: {error.strerror}", where=str(output)) from error
+    if as_json:
+        echo_json(result)
+    else:
+        out.print(escape(combine.text(result)))
+        out.print(f"[dim]the profile's page: {escape(str(output / 'profile.html'))}[/]")
+
+
+def _write_combined(spec: dict[str, Any], work: Path, output: Path) -> None:
+    """The site, the sub-models that the plan uses, and combined.js that runs them."""
+    from .targets.web.profiler.tab import PAGE
+
+    shutil.copytree(work / "site", output / "site", dirs_exist_ok=True)
+    (output / "pieces").mkdir(exist_ok=True)
+    for segment in spec["segments"]:
+        if "file" in segment:
+            shutil.copy(work / "pieces" / segment["file"], output / "pieces")
+    shutil.copy(PAGE / "combined.js", output)
+    (output / "combined.json").write_text(json.dumps(spec))

@@ -225,7 +225,7 @@ def _report(setting: Setting, aligned: Aligned, found: Mapping[str, Any]) -> dic
             }
             whole[name]["kernels_ms"] = sum(row["ms"].get(name, 0.0) for row in rows)
     return {
-        "format": "oarlock web profile", "version": 1, "model": str(setting.model.name), "browser": found["browser"],
+        "format": "oarlock web profile", "version": 1, "model": "/".join(setting.model.parts[-2:]), "browser": found["browser"],
         "cores": found["cores"], "shapes": {n: list(s) for n, s in setting.shapes.items()},
         "engines": whole, "missing": setting.missing, "crossing": crossing, "rows": rows,
     }  # fmt: skip

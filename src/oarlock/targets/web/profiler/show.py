@@ -80,7 +80,8 @@ def page(profile: Mapping[str, Any]) -> str:
  h1 {{ font-size: 1.3rem; margin: 0; }} .soft {{ opacity: .7; }}
  .r {{ display: grid; grid-template-columns: 9.5rem 1fr 6rem; gap: .6rem; align-items: center; }}
  .r span {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
- .bar {{ height: .75rem; border-radius: 2px; min-width: 1px; }} .over {{ border-right: 5px dotted currentColor; box-sizing: border-box; }}
+ .bar {{ height: .75rem; border-radius: 2px; min-width: 1px; }}
+ .over {{ -webkit-mask: linear-gradient(90deg, #000 80%, #0003); mask: linear-gradient(90deg, #000 80%, #0003); }}
  .row {{ border-top: 1px solid #8884; padding: .4rem 0; display: grid; grid-template-columns: minmax(10rem, 1fr) 2fr; gap: .8rem; }}
  .row p {{ margin: 0; overflow-wrap: anywhere; }} small {{ opacity: .7; }} .lost {{ color: #c0392b; font-weight: 600; }}
  ul {{ padding-left: 1.2rem; }} button {{ font: inherit; }}
@@ -90,7 +91,8 @@ def page(profile: Mapping[str, Any]) -> str:
 <p class="soft">{html.escape(shapes)}; {html.escape(browser)}, {profile["cores"]} cores; medians of calls that took turns in one tab</p>
 {total}
 <ul>{"".join(f"<li>{note}" for note in notes)}</ul>
-<p><button id="sort">the slowest first</button> <span class="soft">red: rows where another engine is faster than ours</span></p>
+<p><button id="sort">the slowest first</button>
+<span class="soft">red: rows where another engine is faster than ours; bars that fade are longer</span></p>
 <div id="rows">{rows}</div>
 <script>
  const box = document.querySelector("#rows"), rows = [...box.children]; let slow = false;

@@ -9,6 +9,8 @@
  *     facts          optional: what it tells of itself
  */
 
+import { combined, toChannelsFirst } from "./combined.js";
+
 /** Oarlock: a folder that `oarlock web build` wrote. */
 async function oarlock(spec, inputs, base) {
   const { load } = await import(new URL("oarlock.js", new URL(spec.site, base)));
@@ -224,7 +226,19 @@ async function onnxPieces(spec, inputs, base) {
   };
 }
 
-/** What a call costs beside its work: {call_ms, ms_per_mb}, from two sizes of a model that gives what it takes. */
+/** Oarlock's plan, some of whose steps onnxruntime-web does in their place (profiler/combine.py). */
+async function combinedEngine(spec, inputs, base) {
+  const { load } = await import(new URL("oarlock.js", new URL(spec.site, base)));
+  const { ort, options } = await ortOf(spec, base);
+  const model = await combined(load, ort, options, new URL(spec.site, base), new URL(spec.folder, base), spec);
+  let last;
+  return {
+    run: async () => { last = await model.run(inputs); },
+    outputs: () => Object.entries(last).map(([name, tensor]) => ({ name, ...tensor })),
+  };
+}
+
+/** What a call and a change of layout cost beside work: {call_ms, ms_per_mb, layout_ms_per_mb}, from two sizes of a model that gives what it takes. */
 async function crossing(ort, options, url) {
   const session = await ort.InferenceSession.create(url.href, options);
   const took = async (n) => {
@@ -239,7 +253,14 @@ async function crossing(ort, options, url) {
   };
   const [small, large] = [await took(1), await took(1 << 18)];
   await session.release();
-  return { call_ms: small, ms_per_mb: Math.max(0, large - small) / (2 * 4 * (1 << 18) / 1e6) };
+  const [channelsLast, channelsFirst] = [new Float32Array(1 << 18), new Float32Array(1 << 18)];
+  const layouts = [];
+  for (let i = 0; i < 20; i++) {
+    const start = performance.now();
+    toChannelsFirst(channelsLast, channelsFirst, 64);
+    layouts.push((performance.now() - start) / (4 * (1 << 18) / 1e6));
+  }
+  return { call_ms: small, layout_ms_per_mb: layouts.sort((a, b) => a - b)[5], ms_per_mb: Math.max(0, large - small) / (2 * 4 * (1 << 18) / 1e6) };
 }
 
-export const ENGINES = { oarlock, onnxruntime, "onnx pieces": onnxPieces, paddlejs };
+export const ENGINES = { oarlock, onnxruntime, "onnx pieces": onnxPieces, paddlejs, combined: combinedEngine };
