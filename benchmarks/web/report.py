@@ -17,7 +17,7 @@ import oarlock
 from ..footprint import cpu_name
 from .models import RANDOM_WEIGHTS
 
-PEER = "onnxruntime-web"
+PEER, PADDLEJS = "onnxruntime-web", "paddle.js"
 AGREE = 1e-4  # of an output's scale
 
 
@@ -90,7 +90,7 @@ def write(results: dict[str, Any], root: Path, peers: Path) -> None:
         for engine, facts in result["engines"].items():
             row = {"model": model, "threads": int(threads), "engine": engine, "median_ms": round(facts["median_ms"], 4)}
             row["p10_ms"] = round(facts["p10_ms"], 4)
-            if engine != PEER and (found := ratio_of(result, engine)):
+            if engine.startswith("oarlock") and (found := ratio_of(result, engine)):
                 row |= dict(zip(("ratio", "ratio_p10", "ratio_p90", "ratio_of_p10s"), (round(x, 4) for x in found), strict=True))
             rows.append(row | {"difference_to_paddle": facts["difference"], "when": result["when"]})
     out = root / "benchmarks/results/web.json"
@@ -121,8 +121,8 @@ def document(results: dict[str, Any], peers: Path) -> str:
         mine = {k.rsplit("/", 1)[0]: r for k, r in results.items() if int(k.rsplit("/", 1)[1]) == threads}
         lines += [f"## {threads} thread{'s' if threads > 1 else ''}", ""]
         lines += [
-            "| model | engine | ms | onnxruntime-web ms | ratio | ratio of 10ths | difference | onnxruntime-web's |",
-            "|---" * 8 + "|",
+            "| model | engine | ms | onnxruntime-web ms | ratio | ratio of 10ths | difference | onnxruntime-web's | Paddle.js ms |",
+            "|---" * 9 + "|",
         ]
         ratios: dict[str, list[float]] = {}
         for model, result in mine.items():
@@ -138,6 +138,8 @@ def document(results: dict[str, Any], peers: Path) -> str:
                 cells += [f"{found[0]:.2f} ({found[1]:.2f}–{found[2]:.2f})", f"{found[3]:.2f}"] if found else ["–", "–"]
                 cells.append(f"{e['difference']:.0e}")
                 cells.append(f"{peer['difference']:.0e}" if peer else "–")
+                other = result["engines"].get(PADDLEJS)
+                cells.append(f"{other['median_ms']:.0f}" if other else "–")
                 lines.append(f"| {' | '.join(cells)} |")
                 if found:
                     ratios.setdefault(engine, []).append(found[0])
@@ -146,9 +148,12 @@ def document(results: dict[str, Any], peers: Path) -> str:
             mean = math.exp(statistics.fmean(map(math.log, found_ratios)))
             lines.append(f"Geometric mean of the ratios, {engine}: {mean:.2f} (worst {max(found_ratios):.2f}).")
         lines.append("")
-    lines += [
-        "\\* random weights, with statistics of random data in their batch norms.  BlazeFace: the network as Paddle code, up to its boxes"
-    ]
+    if renderers := {r["engines"][PADDLEJS]["facts"]["renderer"] for r in results.values() if PADDLEJS in r["engines"]}:
+        lines += [
+            f"Paddle.js 2.2.0 on WebGL: {', '.join(sorted(renderers))}.  On SwiftShader, a CPU, its times say nothing about a GPU.",
+            "",
+        ]
+    lines += ["\\* random weights, with statistics of random data in their batch norms.  BlazeFace: made with Paddle, up to its boxes"]
     lines += ["and scores, at 128×128.", "", "## What a page downloads, without weights", ""]
     lines += ["kB gzipped: our module of kernels with its plan, the runtime and the manifest; onnxruntime-web's module and its script.", ""]
     lines += ["| model | variant | kB |", "|---|---|---|"]

@@ -60,8 +60,7 @@ def test_norms_go_into_convolutions(saved: Path) -> None:
     assert kinds[0] == "feed" and kinds[-2:] == ["connect", "fetch"] and "batchnorm" not in kinds
     assert [shape for _, shape in outputs] == [(1, 5), (1, 20, 16, 4)]
     conv = model["ops"][1]
-    (norm,) = [op for op in program.walk() if op.short_name.startswith("batch_norm") and op.operands["x"] in
-               [r for o in program.walk() if o.short_name == "conv2d" and o.operands["input"] is program.inputs[0] for r in o.results]]  # fmt: skip
+    norm = next(op for op in program.walk() if op.short_name.startswith("batch_norm"))  # it follows the first convolution
     held = {name: program.parameters[value.name].data.astype("float64") for name, value in norm.operands.items() if value and name != "x"}
     factor = held["scale"] / np.sqrt(held["variance"] + norm.attrs["epsilon"])
     names = [v["name"] for v in model["vars"] if v["persistable"]]
@@ -268,7 +267,14 @@ def test_an_input_of_another_shape(saved: Path, tmp_path: Path) -> None:
 def test_the_page_says_who_is_missing() -> None:
     engines = {"oarlock": {"median_ms": 1.0, "p10_ms": 1.0, "facts": {}, "differs": None}}
     row = {"operators": ["conv2d", "conv2d"], "kernels": [{"name": "<k>"}], "ms": {"oarlock": 1.0}}
-    profile = {"engines": engines, "rows": [row], "missing": {"paddle.js": "no <b>"}, "browser": "x", "model": "<m>", "shapes": {}, "cores": 2}
+    profile = {
+        "engines": engines,
+        "rows": [row],
+        "missing": {"paddle.js": "no <b>"},
+        "browser": "x",
+        "model": "<m>",
+        "shapes": {},
+        "cores": 2,
+    }
     page = show.page(profile)
     assert "&lt;m&gt;" in page and "<b>" not in page.split("<ul>")[1].split("</ul>")[0] and "conv2d×2" in page and "&lt;k&gt;" in page
-

@@ -75,6 +75,12 @@ def rows_of(
         result = step["results"][-1]
         value = next((name for name, other in open_values.items() if same(result, other)), "")
         tensor = next((name for name, other in open_tensors.items() if same(result, other)), "")
+        if not value and not tensor and rows and same(result, rows[-1].result):  # the same in another layout
+            row = rows[-1]
+            row.steps += waiting
+            row.result, row.layout = result, layout_of(result, tensors[row.tensor]) if row.tensor else ""
+            waiting = []
+            continue
         if not value and not tensor and n + 1 < len(steps):
             continue
         rows.append(Row(waiting, result, value, tensor, layout_of(result, tensors[tensor]) if tensor else ""))

@@ -14,10 +14,11 @@ import { combined, toChannelsFirst } from "./combined.js";
 /** Oarlock: a folder that `oarlock web build` wrote. */
 async function oarlock(spec, inputs, base) {
   const { load } = await import(new URL("oarlock.js", new URL(spec.site, base)));
-  const model = await load(new URL(spec.site, base), spec.variant ? { variant: spec.variant } : {});
+  const options = { ...(spec.variant ? { variant: spec.variant } : {}), ...(spec.threads > 1 ? { threads: spec.threads } : {}) };
+  const model = await load(new URL(spec.site, base), options);
   let last;
   return {
-    facts: { variant: model.variant, report: model.report },
+    facts: { variant: model.variant, report: model.report, threads: model.threads ?? 1 },
     run: async () => { last = await model.run(inputs); },
     outputs: () => Object.entries(last).map(([name, tensor]) => ({ name, ...tensor })),
     steps: (runs) => timeSteps(model, inputs, runs),
