@@ -232,3 +232,10 @@ def test_bits_of_what_is_not_finite() -> None:
     for value, bits in ((np.inf, compat_webgpu.INFINITY), (-np.inf, compat_webgpu.NEGATIVE_INFINITY)):
         assert np.array(bits, "int32").view("float32") == value
     assert np.isnan(np.array(compat_webgpu.NAN, "int32").view("float32"))
+
+
+@paddle
+@linker
+def test_a_protected_model_has_none(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.UnsupportedError, match="a protected model has none"):
+        build_site(saved / "tiny.json", tmp_path / "site", variants=["webgpu"], protect=tmp_path / "key")
