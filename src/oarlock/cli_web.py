@@ -32,8 +32,8 @@ web.add_command(token)
     "--variant",
     "variants",
     multiple=True,
-    type=click.Choice(["relaxed-simd-threads", "simd128-threads", "relaxed-simd", "simd128", "plain"]),
-    help="What engines to build for; the runtime takes the best that runs.  [default: all]",
+    type=click.Choice(["relaxed-simd-threads", "simd128-threads", "relaxed-simd", "simd128", "plain", "webgpu"]),
+    help="What engines to build for; the runtime takes the best that runs, webgpu when asked.  [default: all that can be]",
 )
 @click.option("--protect", type=click.Path(path_type=Path), help="Encrypt it with the key in this file, a new one where there is none.")
 @json_option
@@ -41,13 +41,12 @@ def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[st
     """Compile a model into a folder that any web server can serve: modules, weights, the runtime and a page."""
     from .inputs import parse_shapes
     from .targets.web.site import build_site
-    from .targets.web.target import VARIANTS
 
     with progress("reading") as step:
-        chosen = variants or tuple(VARIANTS)
+        chosen = variants or None
         site = build_site(model, output, shapes=parse_shapes(shapes), variants=chosen, progress=step, protect=protect)
     if as_json:
-        echo_json({"folder": str(site.folder), "files": [vars(file) for file in site.files]})
+        echo_json({"folder": str(site.folder), "files": [vars(file) for file in site.files], "notes": site.notes})
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for title in ("file", "what", "kB", "kB gzipped"):
@@ -55,6 +54,8 @@ def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[st
     for file in (f for f in site.files if f.kind != "types"):
         table.add_row(file.name, f"{file.kind} {file.variant}".strip(), f"{file.bytes / 1e3:.1f}", f"{file.gzipped / 1e3:.1f}")
     out.print(table)
+    for note in site.notes:
+        out.print(f"[yellow]{escape(note)}[/]")
     best = next(iter(site.artifacts))
     code = sum(file.gzipped for file in site.files if file.kind == "module" and file.variant == best or file.name in _FETCHED)
     out.print(f"a browser fetches {code / 1e3:.0f} kB gzipped of code ({best}), and the weights")

@@ -76,7 +76,8 @@ def test_paddles_numbers_in_a_browser(site: Path, saved: Path) -> None:
 
 def test_what_is_written(site: Path) -> None:
     manifest = json.loads((site / "model.json").read_text())
-    assert [v["name"] for v in manifest["variants"]] == ["relaxed-simd-threads", "simd128-threads", "relaxed-simd", "simd128", "plain"]
+    names = ["relaxed-simd-threads", "simd128-threads", "relaxed-simd", "simd128", "plain", "webgpu"]
+    assert [v["name"] for v in manifest["variants"]] == names
     for variant in manifest["variants"]:
         for part in [variant["module"], *variant["weights"]]:
             content = (site / part["file"]).read_bytes()

@@ -1,5 +1,6 @@
 /** What this engine has, and what that means for a model, in plain words. */
 
+import { type GpuFacts, gpuFacts, lacking, noGpu } from "./gpu-device.js";
 import type { Need, Variant } from "./types.js";
 
 export interface Features {
@@ -10,7 +11,9 @@ export interface Features {
   /** Shared memory between workers: in a browser only on a page that is cross-origin isolated. */
   threads: boolean;
   crossOriginIsolated: boolean;
+  /** Whether there may be a GPU; `gpu` says what it is, once it was looked for. */
   webgpu: boolean;
+  gpu?: GpuFacts;
 }
 
 const HEADER = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
@@ -35,15 +38,29 @@ export function features(): Features {
     relaxedSimd: WebAssembly.validate(new Uint8Array(RELAXED)),
     threads: typeof SharedArrayBuffer !== "undefined" && WebAssembly.validate(new Uint8Array(SHARED)),
     crossOriginIsolated: (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ?? false,
-    webgpu: typeof navigator !== "undefined" && "gpu" in navigator,
+    webgpu: noGpu() === "",
   };
   return known;
 }
 
+/** The same, with the GPU where choosing among these variants asks for it: one is wanted by its name, or nothing else runs. */
+export async function featuresFor(variants: Variant[], wanted?: string): Promise<Features> {
+  const have = features();
+  const onGpu = variants.filter((variant) => variant.needs.includes("webgpu"));
+  const others = variants.filter((variant) => !onGpu.includes(variant));
+  const asked = wanted === undefined ? !others.some((variant) => fits(variant, have)) : onGpu.some((v) => v.name === wanted);
+  if (!onGpu.length || !asked) return have;
+  const gpu = await gpuFacts();
+  return { ...have, gpu, webgpu: gpu.off === "" };
+}
+
 const HAS: Record<Need, (f: Features) => boolean> = {
-  simd: (f) => f.simd, "relaxed-simd": (f) => f.relaxedSimd, threads: (f) => f.threads,
+  simd: (f) => f.simd, "relaxed-simd": (f) => f.relaxedSimd, threads: (f) => f.threads, webgpu: (f) => f.webgpu,
+  "shader-f16": (f) => f.gpu?.features.includes("shader-f16") ?? true, // until the GPU was looked for
 };
 const WORDS: Record<Exclude<Need, "threads">, string> = {
+  webgpu: "there is no GPU that this page may use",
+  "shader-f16": "the GPU has no arithmetic on 16 bits (shader-f16)",
   simd: "this engine has no vectors (WebAssembly SIMD): Chrome 91, Firefox 89, Safari 16.4 and newer have it",
   "relaxed-simd": "this engine has no fused multiply-add (WebAssembly relaxed SIMD): Chrome 114 and newer have it",
 };
@@ -52,7 +69,17 @@ const has = (need: Need, have: Features): boolean => HAS[need]?.(have) ?? false;
 
 /** Whether an engine can run a variant. */
 export function fits(variant: Variant, have: Features): boolean {
-  return variant.needs.every((need) => has(need, have));
+  return reasons(variant, have).length === 0;
+}
+
+/** Why an engine cannot run a variant, in sentences.  `threadless`: why there are no threads. */
+export function reasons(variant: Variant, have: Features, threadless = withoutThreads(have)): string[] {
+  const onGpu = variant.needs.includes("webgpu");
+  if (onGpu && have.gpu) return lacking(variant, have.gpu);
+  if (onGpu && !have.webgpu) return [noGpu() || WORDS.webgpu];
+  const why = (need: Need): string =>
+    need === "threads" ? threadless : (WORDS[need] ?? `this runtime does not know what ${need} is`);
+  return variant.needs.filter((need) => !has(need, have)).map(why);
 }
 
 /** Why there are no threads. */
@@ -69,11 +96,10 @@ export function explain(variants: Variant[], taken: Variant, have: Features, thr
   const lines: string[] = [];
   for (const variant of variants) {
     if (variant === taken) break;
-    for (const need of variant.needs) {
-      const why = WORDS[need as keyof typeof WORDS] ?? `this runtime does not know what ${need} is`;
-      const name = variant.name.replace(/-threads$/, ""); // once for both
-      const line = need === "threads" ? `threads off: ${threadless}` : `${name} is off: ${why}`;
-      if (!has(need, have) && !lines.includes(line)) lines.push(line);
+    const name = variant.name.replace(/-threads$/, ""); // once for both
+    for (const why of reasons(variant, have, threadless)) {
+      const line = why === threadless ? `threads off: ${threadless}` : `${name} is off: ${why}`;
+      if (!lines.includes(line)) lines.push(line);
     }
   }
   return lines;

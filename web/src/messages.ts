@@ -19,6 +19,7 @@ export type Request =
 
 export type Reply =
   | { id: number; progress: [number, number] }
+  | { id: number; compiling: [number, number] }
   | { id: number; error: { what: string; where: string; todo: string } }
   | { id: number; facts: Facts }
   | { id: number; outputs: Record<string, Tensor> }

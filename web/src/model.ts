@@ -2,19 +2,23 @@
 
 import { Engine, type KernelTime, planOf } from "./engine.js";
 import { OarlockError } from "./errors.js";
-import { explain, type Features, features, fits, withoutThreads } from "./features.js";
+import { explain, type Features, features, featuresFor, fits, reasons, withoutThreads } from "./features.js";
+import { GpuModel } from "./gpu-model.js";
 import { type Input, put, shapesOf } from "./inputs.js";
 import { joined, locate, manifestAt, parts, type Progress } from "./loader.js";
 import { type Key, opened } from "./protect.js";
 import { cores, MOST_THREADS, NoThreads } from "./threads.js";
 import type { Manifest, Tensor, TensorInfo, Variant } from "./types.js";
 import { Machine } from "./vm.js";
+import type { Compiling } from "./webgpu.js";
 
 export type { Input } from "./inputs.js";
 
 export interface LoadOptions {
   /** Called as files arrive. */
   progress?: Progress;
+  /** Called while a GPU's shaders are compiled. */
+  compiling?: Compiling;
   /** The name of a variant, in place of the best that this engine can run. */
   variant?: string;
   /** On how many threads loops run, where the engine has threads; by default as many as there are cores, at most 4. */
@@ -25,6 +29,7 @@ export interface LoadOptions {
   key?: Key;
 }
 
+/** A model that runs in this thread; see GpuModel for those on the GPU. */
 export class Model {
   private closed = false;
 
@@ -39,7 +44,7 @@ export class Model {
     readonly engine: Engine | Machine,
   ) {}
 
-  static async load(source: string | URL, options: LoadOptions = {}): Promise<Model> {
+  static async load(source: string | URL, options: LoadOptions = {}): Promise<Model | GpuModel> {
     const url = await locate(source);
     const manifest = await manifestAt(url);
     const threads = await threadsFor(options.threads);
@@ -57,14 +62,22 @@ export class Model {
   }
 
   /** `threadless`: why no variant with threads shall be taken, nothing where one may. */
-  private static async make(url: URL, manifest: Manifest, options: LoadOptions, threads: number, threadless: string): Promise<Model> {
-    const have = threadless ? { ...features(), threads: false } : features();
+  private static async make(
+    url: URL,
+    manifest: Manifest,
+    options: LoadOptions,
+    threads: number,
+    threadless: string,
+  ): Promise<Model | GpuModel> {
+    const known = await featuresFor(manifest.variants, options.variant);
+    const have = threadless ? { ...known, threads: false } : known;
     const variant = choose(manifest, have, options.variant, url.href);
     const report = explain(manifest.variants, variant, have, features().threads && threadless ? threadless : withoutThreads(have));
     const offered = manifest.variants.some((other) => other.needs.includes("threads"));
     if ((options.threads ?? 1) > 1 && !offered) report.push("threads off: the model was built without them");
     const files = await parts(url, [variant.module, ...variant.weights], options.progress ?? (() => {}), report);
     const [code, ...weights] = await opened(manifest, variant, files, options.key, url.href);
+    if (variant.needs.includes("webgpu")) return GpuModel.create(manifest, variant, code!, joined(weights), report, options.compiling);
     const module = await WebAssembly.compile(code as Uint8Array<ArrayBuffer>);
     const script = options.worker ?? new URL("./oarlock-worker.js", import.meta.url);
     const team = variant.needs.includes("threads") ? { threads, script } : undefined;
@@ -127,7 +140,10 @@ function choose(manifest: Manifest, have: Features, wanted: string | undefined, 
   if (wanted !== undefined) {
     const named = manifest.variants.find((variant) => variant.name === wanted);
     if (!named) throw new OarlockError(`there is no variant ${wanted}`, where, `it has: ${manifest.variants.map((v) => v.name).join(", ")}`);
-    if (!fits(named, have)) throw new OarlockError(`this engine cannot run the variant ${wanted}`, where, `it needs: ${named.needs.join(", ")}`);
+    if (!fits(named, have)) {
+      const why = reasons(named, have).join("; ");
+      throw new OarlockError(`this engine cannot run the variant ${wanted}: ${why}`, where, `it needs: ${named.needs.join(", ")}`);
+    }
     return named;
   }
   const best = manifest.variants.find((variant) => fits(variant, have));

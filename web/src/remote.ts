@@ -9,7 +9,7 @@ import type { Input, LoadOptions } from "./model.js";
 import type { Tensor, TensorInfo } from "./types.js";
 
 type Question = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
-type Waiting = { done: (reply: Reply) => void; failed: (error: Error) => void; progress?: (loaded: number, total: number) => void };
+type Waiting = { done: (reply: Reply) => void; failed: (error: Error) => void; options: LoadOptions };
 
 /** A model whose runs leave the page responsive. */
 export class RemoteModel {
@@ -36,7 +36,7 @@ export class RemoteModel {
       const key = await keyToSend(href, options.key);
       const wanted = Object.fromEntries(Object.entries({ variant, threads, key }).filter(([, value]) => value !== undefined));
       const question: Question = { what: "load", source: href, ...wanted };
-      const { facts } = (await model.ask(question, options.progress)) as { facts: Facts };
+      const { facts } = (await model.ask(question, options)) as { facts: Facts };
       Object.assign(model, facts);
       return model;
     } catch (error) {
@@ -58,19 +58,20 @@ export class RemoteModel {
     this.end(new OarlockError("the model was closed"));
   }
 
-  private ask(question: Question, progress?: (loaded: number, total: number) => void): Promise<Reply> {
+  private ask(question: Question, options: LoadOptions = {}): Promise<Reply> {
     if (this.ended) return Promise.reject(this.ended);
     const id = this.next++;
     return new Promise((done, failed) => {
       this.worker.postMessage({ ...question, id }); // throws for what cannot be sent
-      this.waiting.set(id, { done, failed, ...(progress ? { progress } : {}) });
+      this.waiting.set(id, { done, failed, options });
     });
   }
 
   private hear(reply: Reply): void {
     const asked = this.waiting.get(reply.id);
     if (!asked) return;
-    if ("progress" in reply) return asked.progress?.(...reply.progress);
+    if ("progress" in reply) return asked.options.progress?.(...reply.progress);
+    if ("compiling" in reply) return asked.options.compiling?.(...reply.compiling);
     this.waiting.delete(reply.id);
     if ("error" in reply) asked.failed(new OarlockError(reply.error.what, reply.error.where, reply.error.todo));
     else asked.done(reply);

@@ -2,6 +2,7 @@
 
 import { OarlockError } from "./errors.js";
 import type { Reply, Request } from "./messages.js";
+import type { GpuModel } from "./gpu-model.js";
 import { Model } from "./model.js";
 import { help, type Join } from "./threads.js";
 
@@ -11,7 +12,7 @@ interface Port {
   close(): void;
 }
 
-let model: Model | undefined;
+let model: Model | GpuModel | undefined;
 
 async function answer(request: Request, say: (reply: Reply, move?: Transferable[]) => void): Promise<void> {
   const { id } = request;
@@ -22,14 +23,15 @@ async function answer(request: Request, say: (reply: Reply, move?: Transferable[
       worker: location.href,
       ...(request.key ? { key: request.key } : {}),
       progress: (loaded, total) => say({ id, progress: [loaded, total] }),
+      compiling: (done, total) => say({ id, compiling: [done, total] }),
     });
     const { inputs, outputs, variant, threads, report } = model;
     say({ id, facts: { inputs, outputs, variant, threads, report } });
   } else if (request.what === "run") {
-    const outputs = model!.run(request.inputs);
+    const outputs = await model!.run(request.inputs);
     say({ id, outputs }, Object.values(outputs).map((tensor) => tensor.data.buffer as ArrayBuffer));
   } else {
-    say({ id, times: model!.profile(request.inputs, request.runs) });
+    say({ id, times: await model!.profile(request.inputs, request.runs) });
   }
 }
 

@@ -12,7 +12,12 @@ from .base import Notes, Refusal, Search, Stage, Target
 __all__ = ["Notes", "Refusal", "Search", "Stage", "Target", "get", "names"]
 
 ENTRY_POINTS = "oarlock.targets"
-_BUILT_IN = {"cpu": "oarlock.targets.cpu:CpuTarget", "cuda": "oarlock.targets.cuda:CudaTarget", "web": "oarlock.targets.web:WebTarget"}
+_BUILT_IN = {
+    "cpu": "oarlock.targets.cpu:CpuTarget",
+    "cuda": "oarlock.targets.cuda:CudaTarget",
+    "web": "oarlock.targets.web:WebTarget",
+    "webgpu": "oarlock.targets.webgpu:WebGpuTarget",
+}
 
 
 def _sources() -> dict[str, str]:

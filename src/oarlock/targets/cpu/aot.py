@@ -83,22 +83,35 @@ class Layout:
     dims: list[Any]
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Where tensors lie: bytes of an element by its type, constants as they are stored, and what places the values that kernels make.
+
+    ``place`` gives what becomes the layout's ``arena``.  By default tensors lie as NumPy has them, in one block.
+    """
+
+    alignment: int = ALIGNMENT
+    itemsize: Callable[[str], int] = lambda dtype: (tvm.DataType(dtype).bits + 7) // 8
+    stored: Callable[[np.ndarray], np.ndarray] = lambda array: array
+    place: Callable[[list[Value]], Any] | None = None
+
+
 def compile_ahead(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
     """The module with ``main`` as one kernel; ``weights`` becomes one array of bytes.  Raises NotStatic."""
     return _assemble(mod, lay_out(mod, weights), weights)
 
 
-def lay_out(mod: tvm.IRModule, weights: Weights) -> Layout:
+def lay_out(mod: tvm.IRModule, weights: Weights, memory: Memory = Memory()) -> Layout:  # noqa: B008
     """What ``main`` does, and where all that it touches lies; ``weights`` becomes one array of bytes.  Raises NotStatic."""
     main = mod["main"]
     symbols = _symbols(main, len(weights.arrays))
     try:
-        plan = _Plan(mod, main, weights, symbols)
+        plan = _Plan(mod, main, weights, symbols, memory)
     except NotStatic as reason:
         raise (Dynamic(str(reason)) if symbols else reason) from reason
     steps = share(plan.steps, plan.arena, {step.kernel: inplace.operands(mod[step.kernel]) for step in plan.steps})
-    arena = place_symbolic(plan.arena) if symbols else place(plan.arena)
-    offsets = weights.pack(list(plan.constants.values()), ALIGNMENT)
+    arena = place_symbolic(plan.arena) if symbols else (memory.place or place)(plan.arena)
+    offsets = weights.pack(list(plan.constants.values()), memory.alignment)
     for value, offset in zip([*plan.weights, *plan.constants], offsets, strict=True):
         value.offset = offset
     return Layout(plan.inputs, list(main.ret_ty.fields), steps, arena, symbols, plan.dims)
@@ -122,8 +135,8 @@ def callees(mod: tvm.IRModule, steps: list[Step]) -> dict[tuple[Any, Any], tuple
 class _Plan:
     """The steps of ``main`` and the memory that each touches."""
 
-    def __init__(self, mod: tvm.IRModule, main: relax.Function, weights: Weights, symbols: set[tirx.Var]) -> None:
-        self.mod, self.symbols = mod, symbols
+    def __init__(self, mod: tvm.IRModule, main: relax.Function, weights: Weights, symbols: set[tirx.Var], memory: Memory) -> None:
+        self.mod, self.symbols, self.memory = mod, symbols, memory
         self.steps: list[Step] = []
         self.dims: list[Any] = []  # expressions that are dims: they are negative for inputs that are too small
         self.arena: list[Value] = []
@@ -189,11 +202,11 @@ class _Plan:
         for dim in ty.shape.values:
             if not isinstance(dim, int | tirx.IntImm | tirx.Var) and not any(tvm_ffi.structural_equal(dim, d) for d in self.dims):
                 self.dims.append(dim)
-        return product([compat.static(d) for d in ty.shape.values]) * ((tvm.DataType(str(ty.dtype)).bits + 7) // 8)
+        return product([compat.static(d) for d in ty.shape.values]) * self.memory.itemsize(str(ty.dtype))
 
     def _read(self, value: relax.Expr) -> Value:
         if isinstance(value, compat.Constant):
-            array = compat.constant_array(value)
+            array = self.memory.stored(compat.constant_array(value))
             made = Value(array.nbytes, "weights")
             self.constants[made] = array
             return made

@@ -16,10 +16,9 @@ from ...rules.weights import Weights
 from ...runtime import cuda_code
 from ..base import Notes, Refusal, Stage, Target
 from ..cpu import CpuTarget
+from ..gpu import rewrite_operators, schedule_module
 from .calls import check_device_calls
 from .nvrtc import nvrtc
-from .rewrite import rewrite_operators
-from .schedule import schedule_module
 
 _ARCH = re.compile(r"sm_(\d{2,3})[af]?")
 
@@ -101,7 +100,7 @@ class CudaTarget(Target):
 
     def kernel_stages(self, choices: Choices) -> list[Stage]:
         def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-            return schedule_module(mod, self._tvm_target, choices, notes)
+            return schedule_module(mod, self._tvm_target, choices, notes, self.name)
 
         return [Stage("cuda-schedule", schedule)]
 

@@ -54,12 +54,12 @@ def plan_of(mod: tvm.IRModule, weights: Weights, describe: bool = False) -> tvm.
         functions[tvm.ir.GlobalVar(export)] = compat.direct_callee(function)
     steps = [[exports[step.kernel, step.upon], sum(map(place, step.arguments), [])] for step in layout.steps]
     if describe:
-        _describe(kernels, layout, {exports[key]: function for key, (_, function) in callees(mod, layout.steps).items()})
+        describe_kernels(kernels, layout, {exports[key]: function for key, (_, function) in callees(mod, layout.steps).items()})
     plan = {"version": VERSION, "arena": int(layout.arena), "weights": weights.arrays[0].nbytes, "kernels": kernels, "steps": steps}
     return tvm.IRModule(functions).with_attr(PLAN, json.dumps(plan))
 
 
-def _describe(kernels: list[dict[str, Any]], layout: Layout, functions: dict[int, Any]) -> None:
+def describe_kernels(kernels: list[dict[str, Any]], layout: Layout, functions: dict[int, Any]) -> None:
     """Say of each kernel what its arguments are ([dtype, shape]), and which of them are results."""
     numbers: dict[tuple[Any, Any], int] = {}
     outside = {"weights", *(f"input {p.name}" for p in layout.inputs)}

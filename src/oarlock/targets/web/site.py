@@ -2,6 +2,7 @@
 
     model.json            what it takes and gives, and its variants, the best first (web/src/types.ts: Manifest)
     <hash>.wasm           a module of kernels and their plan, one a variant
+    <hash>.json           the shaders and the plan of the variant webgpu
     <hash>.bin            the weights, in chunks; variants share those that are alike
     oarlock.js, oarlock-worker.js, types/    the runtime, and its types for TypeScript
     index.html            a page that runs the model, and shows what takes how long
@@ -23,7 +24,7 @@ from typing import Any
 
 from ..._version import __version__
 from ...compiler import compile as compile_model
-from ...errors import InputError, UnsupportedError
+from ...errors import InputError, InternalError, UnsupportedError
 from ...model import load_model
 from ...runtime.artifact import Artifact
 from ...runtime.signature import TensorSpec
@@ -33,7 +34,9 @@ from .target import VARIANTS
 CHUNK_BYTES = 8 << 20
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")  # that JavaScript has arrays of
 _RUNTIME = Path(__file__).with_name("runtime")  # what web/build.mjs makes
-_HASHED = re.compile(r"[0-9a-f]{20}\.(wasm|bin)")
+_HASHED = re.compile(r"[0-9a-f]{20}\.(wasm|bin|json)")
+WEBGPU = "webgpu"  # the variant for GPUs, by the target of that name
+EVERY = (*VARIANTS, WEBGPU)  # the GPU last: that it is faster cannot be known here
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,12 @@ class File:
 
 @dataclass(frozen=True)
 class Site:
-    """What was written, and each variant's artifact."""
+    """What was written, each variant's artifact, and why variants were left out."""
 
     folder: Path
     files: tuple[File, ...]
     artifacts: Mapping[str, Artifact]
+    notes: tuple[str, ...] = ()
 
 
 def build_site(
@@ -61,37 +65,50 @@ def build_site(
     folder: str | Path,
     *,
     shapes: Mapping[str, Sequence[int | str | None]] | None = None,
-    variants: Sequence[str] = tuple(VARIANTS),
+    variants: Sequence[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     describe: bool = False,
     protect: str | Path | None = None,
 ) -> Site:
     """Compile a model for the web and write the folder; its files of another build are replaced.
 
-    ``shapes``: as in compile; sizes that are not fixed stay open till the model runs.  ``variants``: of VARIANTS.
+    ``shapes``: as in compile; sizes that are not fixed stay open till the model runs.  ``variants``: of EVERY; by default all, but
+    that one for GPUs is left out, with a note, where the model cannot run there (it takes fixed sizes) or is protected.
     ``describe``: plans tell what each kernel takes and gives, for tools.
     ``protect``: the file of a key, outside of the folder, with which modules and weights are encrypted; a new key where there is no
     such file.
     Raises what compile raises, and InputError where the folder cannot be written.
     """
-    if unknown := [name for name in variants if name not in VARIANTS]:
-        raise InputError(f"there is no variant {', '.join(unknown)}", todo=f"use: {', '.join(VARIANTS)}")
-    if not variants:
-        raise InputError("there is no variant to build", todo=f"use some of: {', '.join(VARIANTS)}")
+    wanted = EVERY if variants is None else variants
+    if unknown := [name for name in wanted if name not in EVERY]:
+        raise InputError(f"there is no variant {', '.join(unknown)}", todo=f"use: {', '.join(EVERY)}")
+    if not wanted:
+        raise InputError("there is no variant to build", todo=f"use some of: {', '.join(EVERY)}")
     program = load_model(model)
     folder = Path(folder)
     _must_be_ours(folder)
     key = None if protect is None else key_for(protect, folder)
-    chosen = [name for name in VARIANTS if name in variants]
+    chosen = [name for name in EVERY if name in wanted]
     tell = progress or (lambda stage, done, total: None)
-    artifacts = {}
+    artifacts: dict[str, Artifact] = {}
+    notes: list[str] = []
     for n, name in enumerate(chosen):
 
         def report(stage: str, done: int, total: int, n: int = n, name: str = name) -> None:
             tell(f"{name}: {stage}", n * total + done, len(chosen) * total)
 
-        options = {"variant": name} | ({"describe": True} if describe else {})
-        artifacts[name] = compile_model(program, "web", shapes, options=options, progress=report)
+        extra = {"describe": True} if describe else {}
+        if name != WEBGPU:
+            artifacts[name] = compile_model(program, "web", shapes, options={"variant": name} | extra, progress=report)
+            continue
+        try:
+            if key is not None:
+                raise UnsupportedError("shaders are not encrypted yet: a protected model has none", where=f"variant {WEBGPU}")
+            artifacts[name] = compile_model(program, WEBGPU, shapes, options=extra, progress=report)
+        except (UnsupportedError, InternalError) as reason:
+            if variants is not None:
+                raise
+            notes.append(f"there is no variant {WEBGPU}: {reason}")
     signature = next(iter(artifacts.values())).signature
     tensors = {"inputs": [_tensor(spec) for spec in signature.inputs], "outputs": [_tensor(spec) for spec in signature.outputs]}
     lock = None
@@ -103,7 +120,7 @@ def build_site(
         files = _write(folder, artifacts, tensors, lock)
     except OSError as error:
         raise InputError(f"the folder cannot be written: {error.strerror}", where=str(folder)) from error
-    return Site(folder, tuple(files), artifacts)
+    return Site(folder, tuple(files), artifacts, tuple(notes))
 
 
 def _must_be_ours(folder: Path) -> None:
@@ -148,7 +165,13 @@ def _write(folder: Path, artifacts: Mapping[str, Artifact], tensors: dict[str, A
         chunks = [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)]
         # what is encrypted a server cannot compress any more
         code = artifact.library if lock is None else zlib.compress(stripped(artifact.library)[0], 9)
-        entry = {"name": name, "needs": VARIANTS[name].needs, "module": part("module", "wasm", code, name, f"module {name}")}
+        entry: dict[str, Any] = {"name": name}
+        if name == WEBGPU:
+            plan = json.loads(artifact.library)
+            entry |= {"needs": [WEBGPU, *plan["needs"]], "limits": plan["limits"]}
+        else:
+            entry |= {"needs": VARIANTS[name].needs}
+        entry["module"] = part("module", "json" if name == WEBGPU else "wasm", code, name, f"module {name}")
         stored = [part("weights", "bin", chunk, name, f"weights {i} of {len(chunks)}") for i, chunk in enumerate(chunks)]
         variants.append(entry | {"weights": stored})
     manifest = {"format": "oarlock web", "version": 1, "oarlock": __version__, **tensors, "variants": variants}

@@ -31,6 +31,9 @@ export type Reply = {
     progress: [number, number];
 } | {
     id: number;
+    compiling: [number, number];
+} | {
+    id: number;
     error: {
         what: string;
         where: string;

@@ -1,14 +1,18 @@
 /** A model: what it takes and gives, and runs of it. */
 import { Engine, type KernelTime } from "./engine.js";
+import { GpuModel } from "./gpu-model.js";
 import { type Input } from "./inputs.js";
 import { type Progress } from "./loader.js";
 import { type Key } from "./protect.js";
 import type { Tensor, TensorInfo } from "./types.js";
 import { Machine } from "./vm.js";
+import type { Compiling } from "./webgpu.js";
 export type { Input } from "./inputs.js";
 export interface LoadOptions {
     /** Called as files arrive. */
     progress?: Progress;
+    /** Called while a GPU's shaders are compiled. */
+    compiling?: Compiling;
     /** The name of a variant, in place of the best that this engine can run. */
     variant?: string;
     /** On how many threads loops run, where the engine has threads; by default as many as there are cores, at most 4. */
@@ -18,6 +22,7 @@ export interface LoadOptions {
     /** Of a model that was built with `--protect`. */
     key?: Key;
 }
+/** A model that runs in this thread; see GpuModel for those on the GPU. */
 export declare class Model {
     readonly inputs: TensorInfo[];
     readonly outputs: TensorInfo[];
@@ -29,7 +34,7 @@ export declare class Model {
     readonly engine: Engine | Machine;
     private closed;
     private constructor();
-    static load(source: string | URL, options?: LoadOptions): Promise<Model>;
+    static load(source: string | URL, options?: LoadOptions): Promise<Model | GpuModel>;
     /** `threadless`: why no variant with threads shall be taken, nothing where one may. */
     private static make;
     /** On how many threads its loops run. */

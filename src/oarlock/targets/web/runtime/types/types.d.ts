@@ -35,6 +35,33 @@ export interface Plan {
     kernels: Kernel[];
     steps: Step[];
 }
+/** A kernel on the GPU: `bytes` of each argument, and its dispatches: shader, arguments (−1 − n: work space n) and blocks. */
+export interface GpuKernel extends Omit<Kernel, "export"> {
+    bytes: number[];
+    launches: [shader: number, arguments: number[], grid: [number, number, number]][];
+    /** Bytes of each work space between its launches. */
+    spaces?: number[];
+}
+/** Where a kernel runs and on what: (region, offset in bytes) of each argument.  Regions: weights, inputs, outputs, buffers. */
+export interface GpuStep {
+    on: "webgpu";
+    kernel: number;
+    places: number[];
+}
+/** What the variant webgpu has as its module. */
+export interface GpuPlan {
+    version: number;
+    weights: number;
+    buffers: number[];
+    spaces: number[];
+    /** WGSL with the entry point main; `access`: of each binding, r (read) or w (read and write). */
+    shaders: {
+        code: string;
+        access: string;
+    }[];
+    kernels: GpuKernel[];
+    steps: GpuStep[];
+}
 /** A file beside the manifest. */
 export interface Part {
     file: string;
@@ -45,10 +72,12 @@ export interface Part {
 export interface Variant {
     name: string;
     needs: Need[];
+    /** Limits of the GPU that are needed beyond WebGPU's least. */
+    limits?: Record<string, number>;
     module: Part;
     weights: Part[];
 }
-export type Need = "simd" | "relaxed-simd" | "threads";
+export type Need = "simd" | "relaxed-simd" | "threads" | "webgpu" | "shader-f16";
 /** model.json, which `load` is given the address of (or of its folder). */
 export interface Manifest {
     format: "oarlock web";

@@ -12,7 +12,7 @@ from typing import Any
 import tvm
 from tvm import relax, te, tirx
 
-from ... import compat, compat_cuda
+from ... import compat, compat_gpu
 
 
 def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
@@ -58,5 +58,5 @@ def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
         weight = compat.constant(compat.constant_array(weight).reshape(flat))
     else:
         weight = bb.emit(relax.op.reshape(weight, flat))
-    attrs = {"op_pattern": compat_cuda.OUT_ELEMENTWISE_FUSABLE}
+    attrs = {"op_pattern": compat_gpu.OUT_ELEMENTWISE_FUSABLE}
     return bb.call_te(compute, data, weight, primfunc_name_hint="convolution", primfunc_attrs=attrs)

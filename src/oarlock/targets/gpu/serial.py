@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from tvm import tirx
 
-from ... import compat, compat_cuda
+from ... import compat, compat_gpu
 
 THREADS = 64  # of a block: turns are long and differ, so blocks are small
 
 
 def bind_statements(function: tirx.PrimFunc) -> tirx.PrimFunc:
     """The kernel with its statements bound to threads."""
-    return compat_cuda.with_root(function, _bind(compat_cuda.root(function)))
+    return compat_gpu.with_root(function, _bind(compat_gpu.root(function)))
 
 
 def _bind(stmt: tirx.Stmt) -> tirx.Stmt:
@@ -37,16 +37,16 @@ def _bind(stmt: tirx.Stmt) -> tirx.Stmt:
 
 
 def _one_thread(stmt: tirx.Stmt) -> tirx.Stmt:
-    body = compat_cuda.in_thread(stmt)
-    return compat_cuda.thread_loop("blockIdx.x", 1, lambda _: compat_cuda.thread_loop("threadIdx.x", 1, lambda _: body))
+    body = compat_gpu.in_thread(stmt)
+    return compat_gpu.thread_loop("blockIdx.x", 1, lambda _: compat_gpu.thread_loop("threadIdx.x", 1, lambda _: body))
 
 
 def _one_thread_a_turn(loop: tirx.For) -> tirx.Stmt:
-    body = compat_cuda.in_thread(loop.body)
+    body = compat_gpu.in_thread(loop.body)
     blocks = tirx.floordiv(loop.extent + (THREADS - 1), THREADS)
 
     def turn(block: tirx.Var, thread: tirx.Var) -> tirx.Stmt:
         number = block * THREADS + thread
         return tirx.IfThenElse(number < loop.extent, compat.substitute(body, {loop.loop_var: number + loop.min}), None)
 
-    return compat_cuda.thread_loop("blockIdx.x", blocks, lambda b: compat_cuda.thread_loop("threadIdx.x", THREADS, lambda t: turn(b, t)))
+    return compat_gpu.thread_loop("blockIdx.x", blocks, lambda b: compat_gpu.thread_loop("threadIdx.x", THREADS, lambda t: turn(b, t)))

@@ -8,7 +8,7 @@ from typing import Any
 import tvm
 from tvm import relax, te, tirx
 
-from ... import compat, compat_cuda
+from ... import compat, compat_gpu
 from ...ops.serial import both, cell, either, i64, loop, parallel, when
 
 
@@ -95,4 +95,4 @@ def _statements(bb: relax.BlockBuilder, fill: Callable, x: relax.Expr, shape: li
     def kernel(a: te.Tensor) -> te.Tensor:
         return te.extern([[i64(d) for d in a.shape]], [a], body, dtype=[dtype], name=name)
 
-    return bb.call_te(kernel, x, primfunc_name_hint=name, primfunc_attrs={"op_pattern": compat_cuda.OPAQUE})
+    return bb.call_te(kernel, x, primfunc_name_hint=name, primfunc_attrs={"op_pattern": compat_gpu.OPAQUE})

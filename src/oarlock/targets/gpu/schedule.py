@@ -12,7 +12,7 @@ import tvm
 from tvm import tirx
 from tvm.s_tir import dlight
 
-from ... import compat, compat_cuda
+from ... import compat, compat_gpu
 from ...errors import UnsupportedError
 from ...kernels import Choices
 from ...kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
@@ -34,27 +34,34 @@ _RULES: list[tuple[str, Callable]] = [
 _SHARED_FROM = 64
 
 
-def _in_order(function: tirx.PrimFunc) -> list[tuple[str, Callable]]:
+def _in_order(function: tirx.PrimFunc, windows: bool) -> list[tuple[str, Callable]]:
     """The rules in the order in which they are likely to be best."""
-    length = compat_cuda.reduction_length(function)
+    length = compat_gpu.reduction_length(function)
+    if windows and compat_gpu.reduction_axes(function) >= 3:
+        return [_RULES[0], _RULES[-1], *_RULES[1:-1]]
     return _RULES if length is None or length >= _SHARED_FROM else [_RULES[0], _RULES[-1], *_RULES[1:-1]]
 
 
-def schedule_module(mod: tvm.IRModule, target: tvm.target.Target, choices: Choices, notes: Notes) -> tvm.IRModule:
-    """Schedule every kernel of ``mod``; UnsupportedError names all that cannot run on a GPU."""
+def schedule_module(
+    mod: tvm.IRModule, target: tvm.target.Target, choices: Choices, notes: Notes, name: str, *, windows: bool = False
+) -> tvm.IRModule:
+    """Schedule every kernel of ``mod`` for the target called ``name``; UnsupportedError names all that cannot run on a GPU.
+
+    ``windows``: convolutions that are no products get one thread an element by default, however many terms an element has.
+    """
     new: dict[tvm.ir.GlobalVar, tirx.PrimFunc] = {}
     refused: list[str] = []
     for gv, function in mod.functions.items():
-        if not isinstance(function, tirx.PrimFunc) or SCHEDULE in (function.attrs or {}) or compat_cuda.is_host_function(function):
+        if not isinstance(function, tirx.PrimFunc) or SCHEDULE in (function.attrs or {}) or compat_gpu.is_host_function(function):
             continue
-        scheduled = _schedule(gv.name_hint, function, target, choices, notes)
+        scheduled = _schedule(gv.name_hint, function, target, choices, notes, name, windows)
         if fault := gpu_fault(scheduled):
             refused.append(f"    {gv.name_hint}: {fault}")
         new[gv] = scheduled
     if refused:
         raise UnsupportedError(
             "kernels of this model cannot run on a GPU:\n" + "\n".join(refused),
-            where="target cuda",
+            where=f"target {name}",
             todo='compile the model with target="cpu", or with fixed shapes where a size of work space is not known',
         )
     if new:
@@ -63,23 +70,25 @@ def schedule_module(mod: tvm.IRModule, target: tvm.target.Target, choices: Choic
     return mod
 
 
-def _schedule(name: str, function: tirx.PrimFunc, target: tvm.target.Target, choices: Choices, notes: Notes) -> tirx.PrimFunc:
-    if compat_cuda.is_scheduled(function):
+def _schedule(
+    kernel: str, function: tirx.PrimFunc, target: tvm.target.Target, choices: Choices, notes: Notes, name: str, windows: bool
+) -> tirx.PrimFunc:
+    if compat_gpu.is_scheduled(function):
         return function.with_attr(SCHEDULE, "tvm")
-    function = compat_cuda.one_root(compat_cuda.exact_doubles(compat_cuda.without_wide_shifts(function)))
+    function = compat_gpu.one_root(compat_gpu.exact_doubles(compat_gpu.without_wide_shifts(function)))
     if is_statements(function):
         return _launched(bind_statements(function)).with_attr(SCHEDULE, "statements")
     candidates: dict[str, tirx.PrimFunc] = {}
-    for kind, rule in _in_order(function):
+    for kind, rule in _in_order(function, windows):
         if len(candidates) == 2 or candidates and "elements" not in (kind, *candidates):
             continue  # one thread an element, and the first rule that takes the kernel, are the candidates
         try:
             schedule = rule().apply(function, target, False)
             if schedule is not None:
-                compat_cuda.check_reductions(schedule.mod["main"])
+                compat_gpu.check_reductions(schedule.mod["main"])
         except Exception as e:  # the rules are TVM's: whatever they raise, the next one may do
             text = next((line.strip() for line in str(e).splitlines() if line.strip()), repr(e))
-            notes.add("cuda-schedule", f"{name}: rule {kind} does not apply ({type(e).__name__}: {text[:200]})")
+            notes.add(f"{name}-schedule", f"{kernel}: rule {kind} does not apply ({type(e).__name__}: {text[:200]})")
             continue
         if schedule is not None and not gpu_fault(scheduled := _launched(schedule.mod["main"])):
             candidates[kind] = scheduled.with_attr(SCHEDULE, kind)
@@ -91,4 +100,4 @@ def _schedule(name: str, function: tirx.PrimFunc, target: tvm.target.Target, cho
 
 
 def _launched(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    return compat_cuda.with_root(function, compat_cuda.skip_empty(compat_cuda.root(function)))
+    return compat_gpu.with_root(function, compat_gpu.skip_empty(compat_gpu.root(function)))
