@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich import box
@@ -12,6 +13,10 @@ from .cli_common import echo_json, escape, json_option, model_argument, out, pro
 from .cli_web_profile import combine_command, profile_command
 from .cli_web_serve import serve, token
 
+if TYPE_CHECKING:
+    from .targets.web.layers import Layer
+
+_LAYERS = 12  # how many are listed
 _FETCHED = ("oarlock.js", "oarlock-worker.js", "model.json")  # by a page, beside a module and the weights
 
 
@@ -40,13 +45,17 @@ web.add_command(token)
 def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[str, ...], protect: Path | None, as_json: bool) -> None:
     """Compile a model into a folder that any web server can serve: modules, weights, the runtime and a page."""
     from .inputs import parse_shapes
+    from .targets.web.layers import layers
     from .targets.web.site import build_site
 
     with progress("reading") as step:
         chosen = variants or None
         site = build_site(model, output, shapes=parse_shapes(shapes), variants=chosen, progress=step, protect=protect)
+    best, artifact = next(iter(site.artifacts.items()))
+    parts = [] if best == "webgpu" else layers(artifact.library)  # shaders are text: their file's size says it all
     if as_json:
-        echo_json({"folder": str(site.folder), "files": [vars(file) for file in site.files], "notes": site.notes})
+        listed = {"files": [vars(file) for file in site.files], "layers": [vars(layer) for layer in parts]}
+        echo_json({"folder": str(site.folder), **listed, "notes": site.notes})
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for title in ("file", "what", "kB", "kB gzipped"):
@@ -54,13 +63,26 @@ def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[st
     for file in (f for f in site.files if f.kind != "types"):
         table.add_row(file.name, f"{file.kind} {file.variant}".strip(), f"{file.bytes / 1e3:.1f}", f"{file.gzipped / 1e3:.1f}")
     out.print(table)
+    if parts:
+        _show_layers(parts, best)
     for note in site.notes:
         out.print(f"[yellow]{escape(note)}[/]")
-    best = next(iter(site.artifacts))
     code = sum(file.gzipped for file in site.files if file.kind == "module" and file.variant == best or file.name in _FETCHED)
     out.print(f"a browser fetches {code / 1e3:.0f} kB gzipped of code ({best}), and the weights")
     keys = "" if protect is None else f" --keys {escape(str(protect))}"
     out.print(f"[dim]serve it: oarlock web serve {escape(str(site.folder))}{keys}[/]")
+
+
+def _show_layers(parts: list[Layer], variant: str) -> None:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in (f"layer ({variant})", "its job", "kB weights", "kB code"):
+        table.add_column(title, justify="right" if "kB" in title else "left")
+    for layer in parts[:_LAYERS]:
+        table.add_row(escape(layer.name[:40]), layer.workload, f"{layer.weights / 1e3:.1f}", f"{layer.code / 1e3:.1f}")
+    if rest := parts[_LAYERS:]:
+        weights, code = sum(layer.weights for layer in rest), sum(layer.code for layer in rest)
+        table.add_row(f"{len(rest)} more (--json lists them)", "", f"{weights / 1e3:.1f}", f"{code / 1e3:.1f}")
+    out.print(table)
 
 
 web.add_command(profile_command)

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 import oarlock
 from oarlock import cli, errors
 from oarlock.targets.web import module
+from oarlock.targets.web.layers import layers
 from oarlock.targets.web.site import CHUNK_BYTES, build_site
 
 HERE = Path(__file__).parent
@@ -135,6 +136,21 @@ def test_the_command(saved: Path, tmp_path: Path) -> None:
     assert any(isinstance(dim, str) for dim in json.loads((tmp_path / "model.json").read_text())["inputs"][0]["shape"])
     done = CliRunner().invoke(cli.main, ["web", "build", str(saved / "dynamic.json"), "--shape", "words=1", "-o", str(tmp_path)])
     assert done.exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["net", "dynamic"])
+def test_bytes_of_each_layer(saved: Path, tmp_path: Path, name: str) -> None:
+    """What a model weighs, told by layer: the sizes of its parameters are known from the network (save_model.py)."""
+    built = build_site(saved / f"{name}.json", tmp_path, variants=["simd128"])
+    (artifact,) = built.artifacts.values()
+    found = layers(artifact.library)
+    manifest = json.loads((tmp_path / "model.json").read_text())["variants"][0]
+    assert sum(layer.weights for layer in found) == sum(part["bytes"] for part in manifest["weights"])
+    assert 0.5 * len(artifact.library) < sum(layer.code for layer in found) < len(artifact.library)
+    assert all(layer.code > 0 for layer in found)
+    first = next(layer for layer in found if layer.workload.startswith("conv2d float32"))
+    norm_and_bias = 16 * 4
+    assert 3 * 3 * 3 * 16 * 4 <= first.weights <= 3 * 3 * 3 * 16 * 4 + norm_and_bias + 64
 
 
 def test_sections() -> None:

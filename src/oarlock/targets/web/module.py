@@ -14,7 +14,7 @@ INITIAL_BYTES = 4 << 20  # what the runtime's memory has at least: the kernels' 
 STACK_BYTES = 1 << 20
 MOST_BYTES = 4 << 30
 _MAGIC = b"\0asm\x01\0\0\0"
-_CUSTOM, _IMPORT = 0, 2
+_CUSTOM, _IMPORT, _EXPORT, _CODE = 0, 2, 7, 10
 
 # What web/src/imports.ts has for kernels to import.
 _UNARY = """acos acosh asin asinh atan atanh cbrt ceil cos cosh erf exp exp2 exp10 expm1 fabs floor log log10 log1p log2 nearbyint rint
@@ -67,6 +67,41 @@ def imports(module: bytes) -> list[str]:
             name, at = _text(body, at)
             found.append(name)
             at = _skip_type(body, at)
+    return found
+
+
+def code_bytes(module: bytes) -> dict[str, int]:
+    """Bytes of code by exported function: its own, and that of the functions after it which nobody outside can call."""
+    starts: dict[int, str] = {}
+    functions = 0
+    sizes: list[int] = []
+    for kind, body in _sections(module):
+        if kind == _IMPORT:
+            count, at = _number(body, 0)
+            for _ in range(count):
+                _, at = _text(body, at)
+                _, at = _text(body, at)
+                functions += body[at] == 0
+                at = _skip_type(body, at)
+        elif kind == _EXPORT:
+            count, at = _number(body, 0)
+            for _ in range(count):
+                name, at = _text(body, at)
+                function = body[at] == 0
+                index, at = _number(body, at + 1)
+                if function:
+                    starts[index] = name
+        elif kind == _CODE:
+            count, at = _number(body, 0)
+            for _ in range(count):
+                size, at = _number(body, at)
+                sizes.append(size)
+                at += size
+    found: dict[str, int] = {}
+    owner = ""
+    for index, size in enumerate(sizes, functions):
+        owner = starts.get(index, owner)
+        found[owner] = found.get(owner, 0) + size
     return found
 
 
