@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { source } from "./helpers.mjs";
 
-const { environment, erf, Heap, rint } = await source("imports");
+const { environment, Heap } = await source("imports");
+const { erf, erfc, lgamma, rint } = await source("maths");
 const { explain, features, fits } = await source("features");
 const { imageTensor } = await source("image");
 
@@ -14,6 +15,22 @@ test("erf, by a table", () => {
     assert.equal(erf(-x), -erf(x));
   }
   assert.ok(Number.isNaN(erf(NaN)));
+});
+
+test("erfc and lgamma, by C's", () => {
+  const close = (got, want, bound) => Math.abs(got - want) <= bound * Math.abs(want) + 1e-14;
+  for (const [x, y] of [[-3, 1.9999779095030015], [0, 1.0], [0.5, 0.4795001221869535], [1.5, 0.033894853524689274], [2.4, 0.0006885138966450789], [2.6,
+    0.00023603441652934908], [4, 1.541725790028002e-08], [6.5, 3.8421483271206475e-20], [10, 2.088487583762545e-45], [26,
+    5.663192408856143e-296]]) {
+    assert.ok(close(erfc(x), y, 1e-10), `erfc(${x}) = ${erfc(x)}`);
+  }
+  for (const [x, y] of [[0.1, 2.2527126517342055], [0.5, 0.5723649429247004], [1, 0.0], [1.5, -0.12078223763524543], [2, 0.0], [3.7,
+    1.4280723266653883], [10, 12.801827480081467], [170.5, 704.0044277342047], [10000000000.0, 220258509288.81058], [-0.5,
+    1.265512123484645], [-3.3, -0.824355805017426], [-20.75, -43.123258552502236], [1e-20, 46.051701859880914]]) {
+    assert.ok(close(lgamma(x), y, 1e-13), `lgamma(${x}) = ${lgamma(x)}`);
+  }
+  assert.equal(erfc(Infinity), 0);
+  assert.ok([0, -1, -7, Infinity, -Infinity].every((x) => lgamma(x) === Infinity) && Number.isNaN(lgamma(NaN)) && Number.isNaN(erfc(NaN)));
 });
 
 test("rounding to the nearest, ties to even", () => {

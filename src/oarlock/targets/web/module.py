@@ -16,9 +16,9 @@ MOST_BYTES = 4 << 30
 _MAGIC = b"\0asm\x01\0\0\0"
 _CUSTOM, _IMPORT, _EXPORT, _CODE = 0, 2, 7, 10
 
-# What web/src/imports.ts has for kernels to import.
-_UNARY = """acos acosh asin asinh atan atanh cbrt ceil cos cosh erf exp exp2 exp10 expm1 fabs floor log log10 log1p log2 nearbyint rint
-round sin sinh sqrt tan tanh trunc""".split()
+# What web/src/imports.ts and maths.ts have for kernels to import.
+_UNARY = """acos acosh asin asinh atan atanh cbrt ceil cos cosh erf erfc exp exp2 exp10 expm1 fabs floor lgamma log log10 log1p
+log2 nearbyint rint round sin sinh sqrt tan tanh trunc""".split()
 _BINARY = "atan2 copysign fmax fmin fmod hypot nextafter pow".split()
 KNOWN = frozenset(
     [name + end for name in _UNARY + _BINARY for end in ("", "f")]

@@ -1,8 +1,4 @@
 /** What kernels may import: C's mathematics, work space, and ways to say what is wrong. */
-/** The error function, to about one unit in the last place of a float32: a continued fraction's tail, or a power series. */
-export declare function erf(x: number): number;
-/** To the nearest whole number, ties to the even one. */
-export declare function rint(x: number): number;
 /** Memory above what is taken already; it grows as needed. */
 export declare class Heap {
     readonly memory: WebAssembly.Memory;
