@@ -1,4 +1,7 @@
-/** Bundles the runtime and puts it where the Python package has it; `node build.mjs --check` says whether it is there already. */
+/**
+ * Bundles the runtime and puts it where the Python package has it; `node build.mjs --check` says whether it is there already, and
+ * `--package` puts it into dist, which is what `npm pack` takes.
+ */
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, cpSync } from "node:fs";
@@ -36,6 +39,13 @@ if (process.argv.includes("--check")) {
     console.error(`src/oarlock/targets/web/runtime is not what web/src makes: ${[...other, ...more].join(", ")}; run \`make web\``);
     process.exit(1);
   }
+} else if (process.argv.includes("--package")) {
+  const dist = join(here, "dist");
+  rmSync(dist, { recursive: true, force: true });
+  mkdirSync(dist);
+  for (const name of readdirSync(made).filter((name) => name !== "index.html")) cpSync(join(made, name), join(dist, name), { recursive: true });
+  cpSync(join(here, "../LICENSE"), join(dist, "LICENSE"));
+  rmSync(made, { recursive: true });
 } else {
   rmSync(runtime, { recursive: true, force: true });
   mkdirSync(runtime); // not copied: a temporary folder is its owner's alone

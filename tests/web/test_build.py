@@ -138,6 +138,25 @@ def test_the_command(saved: Path, tmp_path: Path) -> None:
     assert done.exit_code == 3
 
 
+@pytest.mark.skipif(shutil.which("npm") is None or not driver.exists(), reason="there is no npm, or no tools for the web (make test)")
+def test_the_package_for_npm(site: Path, saved: Path, tmp_path: Path) -> None:
+    """What `npm pack` makes is enough to run a model in Node, by the package's name."""
+    packed = ["npm", "pack", "--silent", "--pack-destination", str(tmp_path)]
+    name = subprocess.run(packed, cwd=HERE.parents[1] / "web", capture_output=True, text=True, check=True).stdout.split()[-1]
+    home = tmp_path / "node_modules/oarlock-web"
+    home.mkdir(parents=True)
+    subprocess.run(["tar", "xzf", str(tmp_path / name), "-C", str(home), "--strip-components=1"], check=True)
+    assert {p.name for p in home.iterdir()} == {"dist", "package.json", "README.md"} and (home / "dist/types/index.d.ts").exists()
+    script = (HERE / "run.mjs").read_text().replace("import(pathToFileURL(`${site}/oarlock.js`))", 'import("oarlock-web")')
+    assert '"oarlock-web"' in script
+    (tmp_path / "run.mjs").write_text(script)
+    done = subprocess.run(
+        ["node", str(tmp_path / "run.mjs"), str(site), "simd128", str(saved)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    same_as_paddle(json.loads(done.stdout), saved)
+
+
 @pytest.mark.parametrize("name", ["net", "dynamic"])
 def test_bytes_of_each_layer(saved: Path, tmp_path: Path, name: str) -> None:
     """What a model weighs, told by layer: the sizes of its parameters are known from the network (save_model.py)."""
