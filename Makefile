@@ -18,6 +18,7 @@
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
 #   make bench-threads  parallel loops and models on Oarlock's threads, TVM's, and one (writes docs/threads.md)
 #   make bench-web  speed in headless Chromium beside onnxruntime-web (slow; writes docs/benchmarks-web.md)
+#   make web-models  every variant of the web's models beside Paddle, in headless Chromium (slow; writes docs/web-models.md)
 #   make bench-web-threads  WebAssembly on one thread and on two, in Node and in Chromium (prints the table of docs/web-threads.md)
 #   make bench-dynamic  a width known only at run time beside a compile for each width (slow; writes docs/dynamic.md)
 
@@ -41,7 +42,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test web web-demo test-gpu test-onednn demo lint zoo cases cases-web fuzz bench bench-cpu bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web fuzz bench bench-cpu bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -92,6 +93,9 @@ bench: $(VENV)/.bench
 
 bench-cpu: $(VENV)/.bench $(VENV)/.demo
 	$(PY) -m benchmarks.cpu --write
+
+web-models: $(VENV)/.bench $(VENV)/.demo $(VENV)/.browser
+	$(PY) -m benchmarks.web.variants --write
 
 bench-web: $(VENV)/.bench $(VENV)/.demo $(VENV)/.browser benchmarks/web/node_modules/.ready
 	$(PY) -m benchmarks.web --write $(BENCH)

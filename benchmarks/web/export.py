@@ -49,8 +49,9 @@ class BlazeFace(nn.Layer):
     def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
         eighth = self.eighth(x)
         maps = [eighth, self.sixteenth(eighth)]
-        boxes = [conv(m).transpose([0, 2, 3, 1]).reshape([0, -1, 4]) for conv, m in zip(self.boxes, maps, strict=True)]
-        scores = [conv(m).transpose([0, 2, 3, 1]).reshape([0, -1, 2]) for conv, m in zip(self.scores, maps, strict=True)]
+        # Paddle translates this source, and its zip knows no "strict"
+        boxes = [conv(m).transpose([0, 2, 3, 1]).reshape([0, -1, 4]) for conv, m in zip(self.boxes, maps)]  # noqa: B905
+        scores = [conv(m).transpose([0, 2, 3, 1]).reshape([0, -1, 2]) for conv, m in zip(self.scores, maps)]  # noqa: B905
         return paddle.concat(boxes, 1), nn.functional.softmax(paddle.concat(scores, 1))
 
 
