@@ -11,19 +11,28 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const runtime = join(here, "../src/oarlock/targets/web/runtime");
-const made = mkdtempSync(join(tmpdir(), "oarlock-web-"));
+const target = join(here, "../src/oarlock/targets/web");
+const temporary = mkdtempSync(join(tmpdir(), "oarlock-web-"));
 
-for (const [from, to] of [["index", "oarlock"], ["worker", "oarlock-worker"]]) {
-  await build({
-    entryPoints: [join(here, `src/${from}.ts`)], outfile: join(made, `${to}.js`), bundle: true, format: "esm", target: "es2022",
+const bundle = (from, to) =>
+  build({
+    entryPoints: [join(here, `src/${from}.ts`)], outfile: `${to}.js`, bundle: true, format: "esm", target: "es2022",
     platform: "neutral", external: ["node:*"], minify: true, legalComments: "none",
   });
-}
+
+// what goes into every site
+const made = join(temporary, "runtime");
+for (const [from, to] of [["index", "oarlock"], ["worker", "oarlock-worker"]]) await bundle(from, join(made, to));
 execFileSync(process.execPath, [join(here, "node_modules/typescript/bin/tsc"), "-p", here, "--emitDeclarationOnly", "--outDir", join(made, "types")], {
   stdio: "inherit",
 });
+for (const name of ["tuner.d.ts", "tuner-chart.d.ts", "tuner-worker.d.ts", "tuning.d.ts", "measure.d.ts", "alone.d.ts"]) rmSync(join(made, "types", name), { force: true });
 cpSync(join(here, "index.html"), join(made, "index.html"));
+
+// the page of `oarlock web tune`
+const tuner = join(temporary, "tuner");
+for (const name of ["tuner", "tuner-worker"]) await bundle(name, join(tuner, name));
+cpSync(join(here, "tune.html"), join(tuner, "tune.html"));
 
 const files = (folder) => (existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }) : [])
   .filter((entry) => entry.isFile())
@@ -31,12 +40,16 @@ const files = (folder) => (existsSync(folder) ? readdirSync(folder, { recursive:
   .sort();
 
 if (process.argv.includes("--check")) {
-  const [mine, theirs] = [files(made), files(runtime)];
-  const other = mine.filter((name) => !theirs.includes(name) || !readFileSync(join(made, name)).equals(readFileSync(join(runtime, name))));
-  const more = theirs.filter((name) => !mine.includes(name));
-  rmSync(made, { recursive: true });
-  if (other.length + more.length) {
-    console.error(`src/oarlock/targets/web/runtime is not what web/src makes: ${[...other, ...more].join(", ")}; run \`make web\``);
+  const stale = [];
+  for (const folder of readdirSync(temporary)) {
+    const [from, to] = [join(temporary, folder), join(target, folder)];
+    const [mine, theirs] = [files(from), files(to)];
+    const other = mine.filter((name) => !theirs.includes(name) || !readFileSync(join(from, name)).equals(readFileSync(join(to, name))));
+    stale.push(...[...other, ...theirs.filter((name) => !mine.includes(name))].map((name) => `${folder}/${name}`));
+  }
+  rmSync(temporary, { recursive: true });
+  if (stale.length) {
+    console.error(`src/oarlock/targets/web is not what web/src makes: ${stale.join(", ")}; run \`make web\``);
     process.exit(1);
   }
 } else if (process.argv.includes("--package")) {
@@ -47,9 +60,12 @@ if (process.argv.includes("--check")) {
   cpSync(join(here, "../LICENSE"), join(dist, "LICENSE"));
   rmSync(made, { recursive: true });
 } else {
-  rmSync(runtime, { recursive: true, force: true });
-  mkdirSync(runtime); // not copied: a temporary folder is its owner's alone
-  for (const name of readdirSync(made)) cpSync(join(made, name), join(runtime, name), { recursive: true });
-  rmSync(made, { recursive: true });
-  console.log(`${files(runtime).length} files in src/oarlock/targets/web/runtime`);
+  for (const folder of readdirSync(temporary)) {
+    const [from, to] = [join(temporary, folder), join(target, folder)];
+    rmSync(to, { recursive: true, force: true });
+    mkdirSync(to); // not copied: a temporary folder is its owner's alone
+    for (const name of readdirSync(from)) cpSync(join(from, name), join(to, name), { recursive: true });
+    console.log(`${files(to).length} files in src/oarlock/targets/web/${folder}`);
+  }
+  rmSync(temporary, { recursive: true });
 }

@@ -23,7 +23,7 @@ from .cli_common import (
 from .errors import InputError
 
 if TYPE_CHECKING:
-    from .kernels.contest import Summary
+    from .kernels.summary import Summary
 
 SHOWN = 40  # rows of the table of workloads
 
@@ -87,10 +87,10 @@ def tune(
     if as_json:
         echo_json(summary.to_json() | {"artifact": str(output) if output else None})
     else:
-        _show(summary)
+        show(summary)
 
 
-def _show(summary: Summary) -> None:
+def show(summary: Summary) -> None:
     table = Table("workload", "calls", "default", "µs", "winner", "µs", "gain", "tried")
     for row in summary.rows[:SHOWN]:
         changed = row.winner != row.default
@@ -109,6 +109,8 @@ def _show(summary: Summary) -> None:
     for workload, candidate, reason in summary.failed:
         out.print(f"[red]failed:[/] {escape(workload)}: {escape(candidate)}: {escape(reason)}")
     ratio = f"{summary.tuned_s / summary.default_s:.3f}×"
+    if summary.kept:
+        out.print("the winners together were no faster than the choices before: those stay")
     out.print(
         f"default {summary.default_s * 1e3:.3f} ms, tuned [bold]{summary.tuned_s * 1e3:.3f} ms[/] ({ratio}) on {escape(summary.target)}\n"
         f"{summary.trials} trials, {summary.left} candidates left untried; records: {escape(summary.records)}"
@@ -120,10 +122,10 @@ def records() -> None:
     """Show and merge databases of measurements."""
 
 
-@records.command()
+@records.command("show")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @json_option
-def show(file: Path | None, as_json: bool) -> None:
+def show_records(file: Path | None, as_json: bool) -> None:
     """List what is recorded in FILE (default: the user's own database)."""
     from .kernels.records import Records, user_path
 

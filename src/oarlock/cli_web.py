@@ -1,4 +1,4 @@
-"""The commands of ``oarlock web``: build; profile and combine are in cli_web_profile.py, serve and token in cli_web_serve.py."""
+"""The commands of ``oarlock web``: build; profile, combine, tune, serve and token are in files of their own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from .cli_common import echo_json, escape, json_option, model_argument, out, progress, shape_option
 from .cli_web_profile import combine_command, profile_command
 from .cli_web_serve import serve, token
+from .cli_web_tune import tune
 
 if TYPE_CHECKING:
     from .targets.web.layers import Layer
@@ -41,21 +42,30 @@ web.add_command(token)
     help="What engines to build for; the runtime takes the best that runs, webgpu when asked.  [default: all that can be]",
 )
 @click.option("--protect", type=click.Path(path_type=Path), help="Encrypt it with the key in this file, a new one where there is none.")
+@click.option("--records", type=click.Path(path_type=Path), help="The database of measurements (default: the user's own; see web tune).")
 @json_option
-def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[str, ...], protect: Path | None, as_json: bool) -> None:
+def build(
+    model: Path,
+    shapes: tuple[str, ...],
+    output: Path,
+    variants: tuple[str, ...],
+    protect: Path | None,
+    records: Path | None,
+    as_json: bool,
+) -> None:
     """Compile a model into a folder that any web server can serve: modules, weights, the runtime and a page."""
     from .inputs import parse_shapes
     from .targets.web.layers import layers
     from .targets.web.site import build_site
 
     with progress("reading") as step:
-        chosen = variants or None
-        site = build_site(model, output, shapes=parse_shapes(shapes), variants=chosen, progress=step, protect=protect)
+        chosen, where = variants or None, records or True
+        site = build_site(model, output, shapes=parse_shapes(shapes), variants=chosen, records=where, progress=step, protect=protect)
     best, artifact = next(iter(site.artifacts.items()))
     parts = [] if best == "webgpu" else layers(artifact.library)  # shaders are text: their file's size says it all
     if as_json:
         listed = {"files": [vars(file) for file in site.files], "layers": [vars(layer) for layer in parts]}
-        echo_json({"folder": str(site.folder), **listed, "notes": site.notes})
+        echo_json({"folder": str(site.folder), **listed, "notes": site.notes, "by_record": site.by_record})
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for title in ("file", "what", "kB", "kB gzipped"):
@@ -69,6 +79,11 @@ def build(model: Path, shapes: tuple[str, ...], output: Path, variants: tuple[st
         out.print(f"[yellow]{escape(note)}[/]")
     code = sum(file.gzipped for file in site.files if file.kind == "module" and file.variant == best or file.name in _FETCHED)
     out.print(f"a browser fetches {code / 1e3:.0f} kB gzipped of code ({best}), and the weights")
+    for variant, kernels in site.by_record.items():
+        if kernels:
+            out.print(f"kernels of {variant} by records of measurements: {len(kernels)}")
+        for workload, candidate in kernels.items():
+            out.print(f"    {escape(workload)}: {escape(candidate)}")
     keys = "" if protect is None else f" --keys {escape(str(protect))}"
     out.print(f"[dim]serve it: oarlock web serve {escape(str(site.folder))}{keys}[/]")
 
@@ -87,3 +102,4 @@ def _show_layers(parts: list[Layer], variant: str) -> None:
 
 web.add_command(profile_command)
 web.add_command(combine_command)
+web.add_command(tune)

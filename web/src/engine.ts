@@ -139,6 +139,23 @@ export class Engine {
     this.pool?.end();
   }
 
+  /** Steps of a run. */
+  get length(): number {
+    return this.calls.length;
+  }
+
+  /** One step of a run. */
+  step(number: number): void {
+    const [call, pointers] = this.calls[number]!;
+    if (call(...pointers) !== 0) this.fail(number);
+  }
+
+  /** The memory of a region of the plan; it is another array whenever memory has grown. */
+  span(region: number): Uint8Array {
+    const sizes = [this.plan.weights, this.plan.arena, ...[...this.inputs, ...this.outputs].map(size)];
+    return new Uint8Array(this.memory.buffer, this.regions[region]!, sizes[region]!);
+  }
+
   /** Each kernel's least time over some runs, the slowest first. */
   profile(runs = 10): KernelTime[] {
     const least = this.calls.map(() => Infinity);

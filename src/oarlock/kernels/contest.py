@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +32,11 @@ from ..model import Program, load_model
 from ..ops import registry
 from ..runtime.artifact import Artifact
 from .choice import Found
+from .place import Here, Place, Runner
 from .records import Records, is_timed, user_path
 from .search import TRIALS, Searched, Searches, Task, losing, peaks_of
-from .trials import Processes, Runner, TrialError, Variant, build
+from .summary import Row, Summary, Watch
+from .trials import Processes, TrialError, Variant, build
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -46,47 +47,8 @@ ROUND_S = 0.12  # what a turn should take
 TOLERANCE = 1e-3  # of an output's scale: other orders of summation, but no other kernel; in fewer bits it is that of a check
 BUILD_LIMIT_S, RUN_LIMIT_S = 300.0, 20.0
 
-Shapes = Mapping[str, Sequence[int | str | None]]
 Report = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What was found for one workload: seconds of all its kernels in a run, with the first candidate and with the best."""
-
-    workload: str
-    calls: int
-    default: str
-    winner: str
-    default_s: float
-    winner_s: float
-    tried: int
-
-    @property
-    def gain(self) -> float:
-        """The part of the default's time that is saved."""
-        return 1.0 - self.winner_s / self.default_s if self.default_s else 0.0
-
-
-@dataclass
-class Summary:
-    """What a tuning found.  ``default_s`` and ``tuned_s``: the least time of a whole run, before and after."""
-
-    target: str
-    records: str
-    rows: list[Row] = field(default_factory=list)
-    failed: list[tuple[str, str, str]] = field(default_factory=list)  # workload, candidate, reason
-    trials: int = 0
-    left: int = 0  # candidates that there was no time for
-    searched: list[Searched] = field(default_factory=list)
-    default_s: float = 0.0
-    tuned_s: float = 0.0
-    artifact: Artifact | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        facts = {k: v for k, v in vars(self).items() if k not in ("artifact", "rows", "searched")}
-        rows = [asdict(row) | {"gain": row.gain} for row in self.rows]
-        return facts | {"rows": rows, "searched": [searched.to_json() for searched in self.searched]}
+Shapes = Mapping[str, Sequence[int | str | None]]
 
 
 def tune(
@@ -102,6 +64,7 @@ def tune(
     at: Shapes | None = None,
     records: str | os.PathLike[str] | None = None,
     progress: Report | None = None,
+    place: Place | None = None,
     build_limit_s: float = BUILD_LIMIT_S,
     run_limit_s: float = RUN_LIMIT_S,
 ) -> Summary:
@@ -112,7 +75,8 @@ def tune(
     ``inputs``: arrays to run it on (default: seeded random ones, where
     dynamic dims take the sizes of ``at``, else 1 or usual ones).  ``records``: the database's file (default: the user's own, which
     compile looks into).  It is written after every trial: a tuning that was stopped goes on where it was.
-    ``progress``: called with (what is done, trials done, trials in all).  ``build_limit_s``, ``run_limit_s``: after these seconds
+    ``progress``: called with (what is done, trials done, trials in all).  ``place``: where trials run (default: here).
+    ``build_limit_s``, ``run_limit_s``: after these seconds
     a compiler or a run has hung.
 
     Raises what compile raises for the model, OarlockError when the default build itself does not run, and TargetError for a search where
@@ -122,13 +86,18 @@ def tune(
 
     program = model if isinstance(model, Program) else load_model(model)
     chosen = make_target(target, threads, options)
+    if place is None and chosen.tuned_by:
+        raise TargetError(
+            "this target's kernels are not measured here, but where they run", where=f"target {chosen.name}", todo=f"use {chosen.tuned_by}"
+        )
     if search and chosen.search is None:
         raise TargetError("kernels of this target are not searched for", where=f"target {chosen.name}", todo="tune without the search")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oarlock-tune-")))
         processes = Processes()
         stack.callback(processes.end_all)
-        contest = _Contest(program, chosen, shapes, Path(records or user_path()), folder, processes, minutes, progress)
+        where = place or Here(processes, int(chosen.runtime.get("threads", 1)))
+        contest = _Contest(program, chosen, shapes, Path(records or user_path()), folder, processes, where, minutes, progress)
         contest.build_limit_s, contest.run_limit_s = build_limit_s, run_limit_s
         contest.search_trials = TRIALS if search is True else int(search)
         return contest.run(inputs, at)
@@ -147,16 +116,17 @@ class _Contest:
         database: Path,
         folder: Path,
         processes: Processes,
+        place: Place,
         minutes: float,
         progress: Report | None,
     ) -> None:
-        self.folder, self.processes, self.database = folder, processes, database
-        self.key, self.family = target.record_key
+        self.folder, self.processes, self.database, self.place = folder, processes, database, place
+        self.key, self.family = place.record_key(target)
         self.threads = int(target.runtime.get("threads", 1))
         self.records = Records.load(database, missing_ok=True)
-        self.begin, self.minutes = time.monotonic(), minutes
+        self.begin, self.minutes = self._now(), minutes
         self.end = self.begin + 60 * minutes
-        self.report: Report = progress or (lambda what, done, total: None)
+        self.progress, self.watch = progress, Watch(place, self.key, minutes)
         self.summary = Summary(self.key, str(database))
         self.numbers = itertools.count()
         self.tried: set[tuple[str, str]] = set()
@@ -187,6 +157,7 @@ class _Contest:
         save_npz(self.inputs, inputs if inputs is not None else random_inputs(signature.inputs, at or self.input_shapes))
         with self._runner(self.reference) as runner:
             self._check_reference(runner)
+            self.before = self._winners(kept=True)
             if self.search_trials:
                 self.end = self.begin + 30 * self.minutes
             self._trials()
@@ -194,7 +165,7 @@ class _Contest:
                 self.end = self.begin + 60 * self.minutes
                 self._search()
                 # there must be time for one trial of all that was found
-                self.end = max(self.end, time.monotonic() + 1.1 * self._trial_s()) if self.summary.searched else self.end
+                self.end = max(self.end, self._now() + 1.1 * self._trial_s()) if self.summary.searched else self.end
                 self._trials()
         self._finish()
         return self.summary
@@ -272,7 +243,7 @@ class _Contest:
         done, total = 0, len(plans)
         while plans:
             batch = [plans.pop(0) for _ in range(min(len(plans), at_once))]
-            if time.monotonic() + self._trial_s() > self.end:
+            if self._now() + self._trial_s() > self.end:
                 return False
             self.report("building", done, total)
             builds = [pool.submit(self._build, plan) for plan in batch]
@@ -286,21 +257,24 @@ class _Contest:
                     self._time(made.result())
                     self.tried.update(plan.items())
                 except TrialError as failure:
-                    halves = self._blame(plan, str(failure))
+                    halves = self._blame(plan, failure, None if error else made.result())
                     plans[:0] = halves
                     total += len(halves)
                 self.summary.trials += 1
                 self._store()
         return True
 
-    def _blame(self, plan: dict[str, str], reason: str) -> list[dict[str, str]]:
-        """A plan of one candidate that failed is recorded; one of several becomes its halves."""
-        if len(plan) > 1:
+    def _blame(self, plan: dict[str, str], failure: TrialError, variant: Variant | None) -> list[dict[str, str]]:
+        """A candidate that is known to have failed is recorded, and the others of its plan are tried again; else they become halves."""
+        guilty = variant.workloads.get(failure.kernel or "") if variant else None
+        if len(plan) > 1 and guilty not in plan:
             items = list(plan.items())
             return [dict(items[: len(items) // 2]), dict(items[len(items) // 2 :])]
-        for workload, name in plan.items():
-            self._fail(workload, name, reason)
-        return []
+        for workload in [guilty] if guilty in plan else list(plan):
+            assert workload is not None
+            self._fail(workload, plan[workload], str(failure))
+        rest = {workload: name for workload, name in plan.items() if workload != guilty}
+        return [rest] if guilty in plan and rest else []
 
     def _fail(self, workload: str, name: str, reason: str, trials: int | None = None) -> None:
         self.tried.add((workload, name))
@@ -343,7 +317,7 @@ class _Contest:
     def _search(self) -> None:
         """Search for schedules of the kernels that lose the most; each becomes one more candidate of its workload."""
         end = self.end - self._trial_s()
-        if time.monotonic() >= end:
+        if self._now() >= end:
             return
         plan = self._winners()
         starts_file = self.folder / "starts"
@@ -352,11 +326,12 @@ class _Contest:
         with self._runner(variant) as runner:
             times = runner.kernels(3 * self.runs, self.limit_s)
         kernels = Artifact.load(variant.artifact).manifest["kernels"]
-        peaks = peaks_of(str(self.job["target"]), self.threads, end - time.monotonic(), self.report)
+        peaks = peaks_of(str(self.job["target"]), self.threads, end - self._now(), self.report)
         starts = pickle.loads(starts_file.read_bytes()) if starts_file.exists() else {}
-        searches = Searches(self.processes, self.job, self.folder, self.report)
+        bench, journal = self.place.bench(self.job, self.folder), self.database.with_name(f".{self.database.name}.trials")
+        searches = Searches(self.processes, self.job, self.folder, self.report, bench=bench, journal=journal, key=self.key)
         for workload in losing(kernels, times, peaks):
-            if workload not in starts or time.monotonic() >= end:
+            if workload not in starts or self._now() >= end:
                 continue
             base, start, made = starts[workload]
             entries = self.records.entries(self.key, workload)
@@ -364,7 +339,7 @@ class _Contest:
             if done < self.search_trials:
                 known = [(entry["trace"], entry["alone"]) for entry in entries.values() if "trace" in entry]
                 task = Task(workload, base, start, made, self.search_trials, done, known)
-                self.summary.searched.append(searches.run(task, end, self._found))
+                self.summary.searched.append(searches.run(task, end + self.place.waited_s, self._found))
 
     def _found(self, searched: Searched) -> None:
         """Record the best schedule so far of a search."""
@@ -397,17 +372,26 @@ class _Contest:
                 self._time(self._build(plan))
                 self._store()
                 plan = self._winners()
+            plans = [{}, plan] if self.before in ({}, plan) else [{}, plan, self.before]
             untuned = self._build({}, self.final_job)
-            tuned = self._build(plan, self.final_job) if plan else untuned
-            with self._runner(untuned) as runner, self._runner(tuned) as other:
-                self._same(other.outputs(self.limit_s))
-                pairs = [(runner.seconds(self.runs, self.limit_s), other.seconds(self.runs, self.limit_s)) for _ in range(ROUNDS)]
+            builds = [self._build(p, self.final_job) if p else untuned for p in plans]
+            turns = self._alternate(builds)
         except TrialError as error:
             raise OarlockError(f"the winners do not run together: {error}", where=str(self.database)) from error
-        self.summary.default_s = min(a for a, _ in pairs)
-        ratio = _quiet(b for _, b in pairs) / _quiet(a for a, _ in pairs) if plan else 1.0
-        self.summary.tuned_s = self.summary.default_s * ratio
-        self.summary.artifact = Artifact.load(tuned.artifact)
+        self.summary.default_s = min(turns[0])
+        # of two ways to compare on a busy machine, the one that says less for the winners
+        pairs = [statistics.median(b / a for a, b in zip(turns[0], times, strict=True)) for times in turns]
+        ratios = [max(_quiet(times) / _quiet(turns[0]), pair) for times, pair in zip(turns, pairs, strict=True)]
+        taken = ratios.index(min(ratios)) if plan != self.before else 1
+        self.summary.kept = taken != 1
+        for workload in self.base:
+            default = self.asked[workload][0]
+            choice = plans[taken].get(workload, default)
+            self.records.keep(self.key, workload, choice if choice != plan.get(workload, default) else None)
+        plan = plans[taken]
+        self.summary.tuned_s = self.summary.default_s * (ratios[taken] if plan else 1.0)
+        self._store()
+        self.summary.artifact = Artifact.load(builds[taken].artifact)
         self.summary.artifact.path = ""  # its file goes with the folder
         for workload in sorted(self.base, key=lambda w: -self.base[w] * self.calls[w]):
             entries, default = self.records.entries(self.key, workload), self.asked[workload][0]
@@ -416,12 +400,21 @@ class _Contest:
             times = [entries[name]["seconds"] * self.calls[workload] for name in (default, winner)]
             self.summary.rows.append(Row(workload, self.calls[workload], default, winner, times[0], times[1], tried))
 
-    def _winners(self) -> dict[str, str]:
-        """The best candidate of each workload where it is not the default."""
+    def _alternate(self, variants: Sequence[Variant]) -> list[list[float]]:
+        """Seconds of whole runs of each, in turns; all must compute what the default does."""
+        with ExitStack() as stack:
+            runners = [stack.enter_context(self._runner(variant)) for variant in variants]
+            for runner in runners[1:]:
+                self._same(runner.outputs(self.limit_s))
+            turns = [[runner.seconds(self.runs, self.limit_s) for runner in runners] for _ in range(2 * ROUNDS)]
+        return [[turn[n] for turn in turns] for n in range(len(runners))]
+
+    def _winners(self, kept: bool = False) -> dict[str, str]:
+        """The best candidate of each workload where it is not the default; ``kept``: as a compilation chooses."""
         plan = {}
         for workload in self.base:
             names = self.asked[workload]
-            best = self.records.best(self.key, workload, names)
+            best = self.records.best(self.key, workload, names, kept=kept)
             if best is not None and best != names[0]:
                 plan[workload] = best
         return plan
@@ -440,8 +433,20 @@ class _Contest:
 
     @contextmanager
     def _runner(self, variant: Variant) -> Iterator[Runner]:
-        with Runner(self.processes, variant.artifact, self.inputs, self.threads) as runner:
+        runner = self.place.runner(variant.artifact, self.inputs)
+        try:
             yield runner
+        finally:
+            runner.close()
+
+    def _now(self) -> float:
+        """Seconds on a clock that stands still while nobody is there to run a trial."""
+        return time.monotonic() - self.place.waited_s
+
+    def report(self, what: str, done: int, total: int) -> None:
+        if self.progress:
+            self.progress(what, done, total)
+        self.watch.doing(what, done, total)
 
     def _by_workload(self, variant: Variant, times: Mapping[str, tuple[float, int]]) -> dict[str, float]:
         """Seconds of a call by workload, the mean over all its calls in a run."""
@@ -461,6 +466,8 @@ class _Contest:
 
     def _store(self) -> None:
         self.records.add_to(self.database)
+        self.watch.counted(self.summary.trials, self.summary.failed)
+        self.watch.measured(self.records, self.base, self.calls, self.asked)
 
 
 def _quiet(times: Iterable[float]) -> float:

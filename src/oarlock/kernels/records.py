@@ -140,6 +140,7 @@ class Records:
     def put(self, key: str, family: str, workload: str, candidate: str, seconds: float, count: int) -> None:
         """Record a time, in place of an earlier one."""
         entries = self._kernel(key, family, workload)
+        _release(entries)
         timed = {"seconds": float(f"{seconds:.4g}"), "count": count, **_stamp()}
         entries[candidate] = {name: entries.get(candidate, {})[name] for name in _SEARCH if name in entries.get(candidate, {})} | timed
 
@@ -155,6 +156,16 @@ class Records:
         facts = {"base": found.base, "trace": found.trace, "trials": trials, "alone": float(f"{alone_s:.4g}"), **_stamp()}
         entries[candidate] = entries.get(candidate, {}) | facts
         _prune(entries, candidate)
+
+    def keep(self, key: str, workload: str, candidate: str | None) -> None:
+        """Let ``candidate`` be chosen whatever the times say, until there is a new time: all winners together were no faster.
+
+        None: let the times decide again.
+        """
+        entries = self.entries(key, workload)
+        _release(entries)
+        if candidate in entries:
+            entries[candidate] = entries[candidate] | {"kept": True}
 
     def searched(self, key: str, workload: str) -> dict[str, Found]:
         """What searches found for a workload, by candidate, the fastest alone first."""
@@ -176,14 +187,16 @@ class Records:
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def best(self, key: str, workload: str, candidates: Sequence[str]) -> str | None:
-        """The fastest recorded of ``candidates`` for exactly this target; None when none is recorded.
+    def best(self, key: str, workload: str, candidates: Sequence[str], *, kept: bool = True) -> str | None:
+        """The fastest recorded of ``candidates`` for exactly this target, or the one that is kept; None when none is recorded.
 
         The first candidate is left only for a gain that is no noise, which must be the larger the fewer the measurements are.
         Failed ones are never taken.
         """
         entries = self.entries(key, workload)
         known = {name: entries[name] for name in candidates if "seconds" in entries.get(name, {})}
+        if kept and (pinned := [name for name, entry in known.items() if entry.get("kept")]):
+            return pinned[0]
         default = known.get(candidates[0])
         if default is not None:
             known = {n: e for n, e in known.items() if e is default or e["seconds"] < default["seconds"] * (1 - _margin(e["count"]))}
@@ -291,6 +304,12 @@ def _good_entry(entry: Any) -> bool:
         case {"trace": list(), "trials": int(), "alone": float()}:
             return True
     return False
+
+
+def _release(entries: dict[str, Entry]) -> None:
+    for name, entry in entries.items():
+        if "kept" in entry:
+            entries[name] = {field: value for field, value in entry.items() if field != "kept"}
 
 
 def _prune(entries: dict[str, Entry], latest: str = "") -> None:

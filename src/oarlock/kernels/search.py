@@ -7,6 +7,8 @@ compilation replays it without searching, and a search that was stopped goes on.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
 import json
 import pickle
@@ -15,13 +17,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import InternalError
+from ..errors import InternalError, OarlockError
 from ..profiling import machine
 from ..profiling.machine import Peaks
 from ..profiling.roofline import lost_seconds
-from .trials import Lines, Processes
+from .trials import Lines, Processes, TrialError
+
+if TYPE_CHECKING:
+    from .place import Bench
 
 TRIALS = 64  # of a kernel, unless said otherwise
 LEAST_LOSS = 0.01  # part of the time of all kernels that one must lose to be searched for
@@ -29,6 +34,7 @@ MEASURE_S = 120.0  # time that must be left for the machine to be measured first
 START_S = 180.0  # in which a search must propose its first schedules, and the next ones
 EXHAUSTED = "there are no more schedules"
 TRIAL_S = 10.0  # after which the building or running of a schedule is given up: one that takes so long to compile is no good one
+FINALISTS = 4
 CRASHES = 6  # trials in a row that crash or hang: what is tried is hopeless
 
 Report = Callable[[str, int, int], None]
@@ -68,45 +74,66 @@ class Task:
     known: Sequence[tuple[Any, float | None]] = ()
 
 
+Store = Callable[[Searched], None]
+
+
 @dataclass
 class Searches:
-    """Runs searches one after the other, each kernel's in a process that is started anew when it dies."""
+    """Runs searches one after the other, each kernel's in a process that is started anew when it dies.
+
+    ``bench``: times what that process proposes, instead of the process itself.  ``journal``: a folder for what each trial took, so that a
+    search that was killed goes on after its last trial; ``key``: of the records.
+    """
 
     processes: Processes
     job: Mapping[str, Any]
     folder: Path
     report: Report
     trial_limit_s: float = TRIAL_S
+    bench: Bench | None = None
+    journal: Path | None = None
+    key: str = ""
     numbers: Any = field(default_factory=itertools.count)
+    _finalists: list[tuple[float, Any, str]] = field(default_factory=list)
 
     def run(self, task: Task, end: float, store: Callable[[Searched], None]) -> Searched:
         """Search until the task's trials are done or the clock says ``end``; ``store`` is called whenever there is a better schedule."""
         found = Searched(task.workload, task.base, trials=task.done)
-        known = list(task.known)
+        journal = _Journal(self.journal, self.key, task)
+        known = [*task.known, *journal.trials]
+        found.trials = max(found.trials, journal.before + len(journal.trials))
+        found.failed = sum(seconds is None for _, seconds in journal.trials)
         if timed := [(seconds, trace) for trace, seconds in known if seconds]:
             found.best_s, found.best = min(timed, key=lambda pair: pair[0])
         crashes = 0
+        self._finalists = []
         try:
             while found.trials < task.trials and not found.stopped:
                 before = found.trials
-                reason, trace = self._process(task, found, known, end, store)
+                reason, trace = self._process(task, found, known, end, store, journal)
                 if trace is None:
                     found.stopped = reason if found.trials < task.trials else ""
                     found.done = task.trials if reason == EXHAUSTED else 0
                     break
                 # the trial that was under way is to blame
+                journal.add(trace, None)
                 known.append((trace, None))
                 found.trials += 1
                 found.failed += 1
                 crashes = crashes + 1 if found.trials == before + 1 else 1
                 if crashes >= CRASHES:
                     found.stopped = f"{crashes} trials in a row: {reason}"
+            self._again(found)
+        except TrialError as error:
+            found.stopped = str(error)
         finally:
             store(found)
+        if found.trials >= task.trials or found.stopped == EXHAUSTED:
+            journal.end()
         return found
 
     def _process(
-        self, task: Task, found: Searched, known: list[tuple[Any, float | None]], end: float, store: Callable[[Searched], None]
+        self, task: Task, found: Searched, known: list[tuple[Any, float | None]], end: float, store: Store, journal: _Journal
     ) -> tuple[str, Any]:
         """One process, until it has nothing more to say → (why it ended, the trace of the trial that ended it)."""
         number = next(self.numbers)
@@ -119,11 +146,25 @@ class Searches:
             "trials": task.trials - found.trials,
             "seed": found.trials + 1,
             "known": known,
+            "proposes": self.bench is not None,
         }
+        if self.bench is not None and found.base_s is None:
+            found.base_s = job["base_s"] = self.bench.base(task.made)
         request.write_bytes(pickle.dumps(job))
-        process = self.processes.start(["search", str(request)], errors, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0)
-        assert process.stdout is not None
+        process = self.processes.start(["search", str(request)], errors, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        assert process.stdout is not None and process.stdin is not None
         lines, trying = Lines(process.stdout), None
+
+        def took(trace: Any, seconds: float | None) -> None:
+            journal.add(trace, seconds)
+            known.append((trace, seconds))
+            found.trials += 1
+            if seconds is None:
+                found.failed += 1
+            elif found.best_s is None or seconds < found.best_s:
+                found.best_s, found.best = seconds, trace
+                store(found)
+
         try:
             while time.monotonic() < end:
                 limit = self.trial_limit_s if trying is not None else START_S
@@ -142,22 +183,47 @@ class Searches:
                         earlier = [(s, t) for t, s in task.known if s]
                         found.best_s, found.best = min([(seconds, trace), *earlier], key=lambda pair: pair[0])
                     case {"took": float(seconds)}:
-                        known.append((trying, seconds))
-                        found.trials += 1
-                        if found.best_s is None or seconds < found.best_s:
-                            found.best_s, found.best = seconds, trying
-                            store(found)
+                        took(trying, seconds)
                         trying = None
                     case {"failed": str()}:
-                        known.append((trying, None))
-                        found.trials += 1
-                        found.failed += 1
+                        took(trying, None)
                         trying = None
+                    case {"batch": [*proposals]}:
+                        results = self._bench(task, found, proposals, end, took)
+                        process.stdin.write(json.dumps(results).encode() + b"\n")
                     case other:
                         raise InternalError(f"a search said {other!r}")
             return "the time is over", None
         finally:
             self.processes.end(process)
+
+    def _bench(
+        self, task: Task, found: Searched, proposals: list[Any], end: float, took: Callable[[Any, float | None], None]
+    ) -> list[float | None]:
+        """Seconds of what the process proposed, as (trace, kernel), in order; those that there is no time for are left out."""
+        assert self.bench is not None and found.base_s is not None
+        results: list[float | None] = []
+        trials = self.bench.trials([kernel for _, kernel in proposals], self.trial_limit_s)
+        for trace, kernel in proposals:
+            self.report(f"searching {task.workload}", found.trials, task.trials)
+            if time.monotonic() >= end:
+                break
+            ratio, _ = next(trials)
+            results.append(found.base_s * ratio if ratio else None)
+            took(trace, results[-1])
+            if seconds := results[-1]:
+                self._finalists = sorted([*self._finalists, (seconds, trace, kernel)], key=lambda f: f[0])[:FINALISTS]
+        trials.close()
+        return results
+
+    def _again(self, found: Searched) -> None:
+        """The best of many measurements was lucky: the first few are timed again, for longer."""
+        if self.bench is None or found.base_s is None:
+            return
+        again = [(self.bench.again(kernel, self.trial_limit_s), trace) for _, trace, kernel in self._finalists]
+        if times := [(found.base_s * ratio, trace) for ratio, trace in again if ratio]:
+            if found.best in [trace for _, trace, _ in self._finalists]:
+                found.best_s, found.best = min(times, key=lambda pair: pair[0])
 
     def _ended(self, process: subprocess.Popen[bytes], errors: Path, trying: Any) -> tuple[str, Any]:
         status = process.wait()
@@ -165,6 +231,46 @@ class Searches:
             return EXHAUSTED, None
         lines = [line for line in errors.read_text(errors="replace").splitlines() if line.strip()]
         return f"ended with status {status}{': ' + lines[-1].strip()[:300] if lines else ''}", trying
+
+
+class _Journal:
+    """A file of one search's trials, one a line, each written before the next begins."""
+
+    def __init__(self, folder: Path | None, key: str, task: Task) -> None:
+        self.trials: list[tuple[Any, float | None]] = []
+        self.before = task.done  # trials of searches that ended
+        if folder is None:
+            self._path = None
+            return
+        # the same search: of this kernel as it is made here and now
+        name = hashlib.sha256(json.dumps([key, task.workload, task.base, task.start]).encode()).hexdigest()[:24]
+        self._path = folder / f"{name}.jsonl"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        except OSError as error:
+            raise OarlockError(f"trials cannot be kept: {error.strerror or error}", where=str(folder)) from error
+        for line in lines:
+            with contextlib.suppress(ValueError):  # the last one may be cut off
+                match json.loads(line):
+                    case {"before": int(before)}:
+                        self.before = before
+                    case {"trace": list(trace), "seconds": float() | None as seconds}:
+                        self.trials.append((trace, seconds))
+
+    def add(self, trace: Any, seconds: float | None) -> None:
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                if not file.tell():
+                    file.write(json.dumps({"before": self.before}) + "\n")
+                file.write(json.dumps({"trace": trace, "seconds": seconds}) + "\n")
+
+    def end(self) -> None:
+        """The search is done: records have what it found."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of other searches
+                self._path.parent.rmdir()
 
 
 def losing(kernels: Mapping[str, Mapping[str, Any]], times: Mapping[str, tuple[float, int]], peaks: Peaks | None) -> dict[str, float]:

@@ -3,6 +3,9 @@
 ``python -m oarlock.kernels.worker search JOB`` writes one JSON document a line: {"base": seconds} for the kernel as it is, then for every
 trial {"trying": trace} before it and {"took": seconds} or {"failed": reason} after it: whoever reads knows which trial was to blame.
 {"final": trace, "took": seconds} at the end tells which is the best when those few that seemed so are timed for longer.
+
+Where trials run elsewhere (place.Bench) it only proposes: {"batch": [[trace, kernel], …]}, and reads what they took from stdin, as a list
+of seconds, None where one failed; shorter than the batch when the time is over.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import importlib
 import json
 import os
 import pickle
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +49,8 @@ def search(job_file: str) -> None:
     if how is None:
         raise InternalError(f"the target {target.name} has no search")
     compat_search.use_threads(how.threads)
+    if job["proposes"]:
+        return _propose(job, target, how, tell)
     with target.tvm_target:
         base = compat_search.Kernel(compat_search.function_of(job["made"]), target.tvm_target)
         anchor = job["base_s"] or min(base.seconds() for _ in range(3 * TURNS))
@@ -68,6 +75,23 @@ def search(job_file: str) -> None:
         if again := [(anchor * kernel.ratio(base, FINAL_TURNS), trace) for _, trace, kernel in finalists]:
             least, trace = min(again, key=lambda pair: pair[0])
             tell(final=trace, took=least)
+
+
+def _propose(job: dict[str, Any], target: Target, how: Search, tell: Callable[..., None]) -> None:
+    from .. import compat_search
+
+    with target.tvm_target:
+        evolution = compat_search.Evolution(
+            compat_search.function_of(job["start"]), target.tvm_target, how, trials=job["trials"], seed=job["seed"], known=job["known"]
+        )
+        left = job["trials"]
+        while left > 0 and (batch := evolution.batch(min(left, compat_search.BATCH))):
+            tell(batch=[[proposal.trace, compat_search.function_text(proposal.kernel)] for proposal in batch])
+            results = json.loads(sys.stdin.readline())
+            if len(results) < len(batch):
+                return
+            evolution.tell(list(zip(batch, results, strict=True)))
+            left -= len(batch)
 
 
 def _trial(function: tirx.PrimFunc, target: Target, how: Search, base: Kernel, anchor: float) -> tuple[float | None, Kernel | None, str]:

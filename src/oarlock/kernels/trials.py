@@ -20,11 +20,16 @@ import numpy as np
 
 from ..inputs import npz_inputs
 
-_WORKER = [sys.executable, "-m", f"{__package__}.worker"]
+_WORKER = f"{__package__}.worker"
 
 
 class TrialError(Exception):
-    """A build or a run failed: crashed, hung, or refused.  Only the contest sees it."""
+    """A build or a run failed: crashed, hung, or refused.  Only the contest sees it.
+
+    ``kernel``: the function that was running, where that is known.
+    """
+
+    kernel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,11 @@ class Processes:
     def __init__(self) -> None:
         self._alive: set[subprocess.Popen[bytes]] = set()
 
-    def start(self, arguments: list[str], errors: Path, **pipes: Any) -> subprocess.Popen[bytes]:
+    def start(self, arguments: list[str], errors: Path, module: str = _WORKER, **pipes: Any) -> subprocess.Popen[bytes]:
         """A worker in a session of its own, so that Ctrl-C reaches the contest alone."""
+        command = [sys.executable, "-m", module, *arguments]
         with errors.open("wb") as stderr:
-            process = subprocess.Popen([*_WORKER, *arguments], stderr=stderr, start_new_session=True, env=_environment(), **pipes)
+            process = subprocess.Popen(command, stderr=stderr, start_new_session=True, env=_environment(), **pipes)
         self._alive.add(process)
         return process
 
@@ -95,8 +101,8 @@ def build(processes: Processes, job: Mapping[str, Any], plan: Mapping[str, str],
     return Variant(plan, artifact, asked, reply["workloads"], reply["made"])
 
 
-class Runner:
-    """A process that runs one variant when asked."""
+class LocalRunner:
+    """A process that runs one variant when asked (place.Runner)."""
 
     def __init__(self, processes: Processes, artifact: Path, inputs: Path, threads: int) -> None:
         self._processes, self._folder = processes, artifact.parent
@@ -122,12 +128,6 @@ class Runner:
 
     def close(self) -> None:
         self._processes.end(self._process)
-
-    def __enter__(self) -> Runner:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def _ask(self, request: dict[str, Any], limit_s: float) -> Any:
         stdin = self._process.stdin

@@ -71,6 +71,8 @@ class Target(ABC):
     """
 
     name: ClassVar[str]
+    tuned_by: ClassVar[str] = ""
+    """The command that measures this target's kernels; empty: oarlock tune, on the machine that compiles."""
 
     @property
     @abstractmethod

@@ -18,18 +18,19 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..._version import __version__
 from ...compiler import compile as compile_model
 from ...errors import InputError, InternalError, UnsupportedError
-from ...model import load_model
+from ...model import Program, load_model
 from ...runtime.artifact import Artifact
 from ...runtime.signature import TensorSpec
+from .chosen import compile_chosen
 from .protect import Lock, key_for, stripped
-from .target import VARIANTS
+from .target import VARIANTS, WebTarget
 
 CHUNK_BYTES = 8 << 20
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")  # that JavaScript has arrays of
@@ -52,20 +53,25 @@ class File:
 
 @dataclass(frozen=True)
 class Site:
-    """What was written, each variant's artifact, and why variants were left out."""
+    """What was written, each variant's artifact, why variants were left out, and which kernels records chose.
+
+    ``by_record``: variant → workload → candidate (chosen.py).
+    """
 
     folder: Path
     files: tuple[File, ...]
     artifacts: Mapping[str, Artifact]
     notes: tuple[str, ...] = ()
+    by_record: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def build_site(
-    model: str | Path,
+    model: Program | str | Path,
     folder: str | Path,
     *,
     shapes: Mapping[str, Sequence[int | str | None]] | None = None,
     variants: Sequence[str] | None = None,
+    records: str | Path | bool = True,
     progress: Callable[[str, int, int], None] | None = None,
     describe: bool = False,
     protect: str | Path | None = None,
@@ -74,7 +80,7 @@ def build_site(
 
     ``shapes``: as in compile; sizes that are not fixed stay open till the model runs.  ``variants``: of EVERY; by default all, but
     that one for GPUs is left out, with a note, where the model cannot run there (it takes fixed sizes) or is protected.
-    ``describe``: plans tell what each kernel takes and gives, for tools.
+    ``records``: as in compile.  ``describe``: plans tell what each kernel takes and gives, for tools.
     ``protect``: the file of a key, outside of the folder, with which modules and weights are encrypted; a new key where there is no
     such file.
     Raises what compile raises, and InputError where the folder cannot be written.
@@ -84,7 +90,7 @@ def build_site(
         raise InputError(f"there is no variant {', '.join(unknown)}", todo=f"use: {', '.join(EVERY)}")
     if not wanted:
         raise InputError("there is no variant to build", todo=f"use some of: {', '.join(EVERY)}")
-    program = load_model(model)
+    program = model if isinstance(model, Program) else load_model(model)
     folder = Path(folder)
     _must_be_ours(folder)
     key = None if protect is None else key_for(protect, folder)
@@ -92,6 +98,7 @@ def build_site(
     tell = progress or (lambda stage, done, total: None)
     artifacts: dict[str, Artifact] = {}
     notes: list[str] = []
+    by_record: dict[str, dict[str, str]] = {}
     for n, name in enumerate(chosen):
 
         def report(stage: str, done: int, total: int, n: int = n, name: str = name) -> None:
@@ -99,12 +106,13 @@ def build_site(
 
         extra = {"describe": True} if describe else {}
         if name != WEBGPU:
-            artifacts[name] = compile_model(program, "web", shapes, options={"variant": name} | extra, progress=report)
+            target = WebTarget(variant=name, describe=describe)
+            artifacts[name], by_record[name] = compile_chosen(program, target, shapes, records, report)
             continue
         try:
             if key is not None:
                 raise UnsupportedError("shaders are not encrypted yet: a protected model has none", where=f"variant {WEBGPU}")
-            artifacts[name] = compile_model(program, WEBGPU, shapes, options=extra, progress=report)
+            artifacts[name] = compile_model(program, WEBGPU, shapes, options=extra, records=records, progress=report)
         except (UnsupportedError, InternalError) as reason:
             if variants is not None:
                 raise
@@ -120,7 +128,7 @@ def build_site(
         files = _write(folder, artifacts, tensors, lock)
     except OSError as error:
         raise InputError(f"the folder cannot be written: {error.strerror}", where=str(folder)) from error
-    return Site(folder, tuple(files), artifacts, tuple(notes))
+    return Site(folder, tuple(files), artifacts, tuple(notes), by_record)
 
 
 def _must_be_ours(folder: Path) -> None:

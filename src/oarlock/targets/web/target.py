@@ -13,7 +13,7 @@ from ... import compat
 from ...errors import TargetError, UnsupportedError
 from ...kernels import Choices
 from ...rules.weights import Weights
-from ..base import Notes, Refusal, Stage, Target
+from ..base import Notes, Refusal, Search, Stage, Target
 from ..cpu import CpuTarget
 from ..cpu.aot import NotStatic
 from . import module
@@ -55,6 +55,7 @@ class WebTarget(Target):
     """
 
     name = "web"
+    tuned_by = "oarlock web tune"
 
     def __init__(self, *, variant: str = "simd128", describe: bool | str = False) -> None:
         if variant not in VARIANTS:
@@ -92,6 +93,10 @@ class WebTarget(Target):
 
     def kernel_stages(self, choices: Choices) -> list[Stage]:
         return self._cpu.kernel_stages(choices)
+
+    @property
+    def search(self) -> Search:
+        return self._cpu.search
 
     def program_stages(self, weights: Weights) -> list[Stage]:
         def plan(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

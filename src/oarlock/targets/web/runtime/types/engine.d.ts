@@ -59,6 +59,12 @@ export declare class Engine {
     get threads(): number;
     /** Ends its workers; it cannot run any more. */
     close(): void;
+    /** Steps of a run. */
+    get length(): number;
+    /** One step of a run. */
+    step(number: number): void;
+    /** The memory of a region of the plan; it is another array whenever memory has grown. */
+    span(region: number): Uint8Array;
     /** Each kernel's least time over some runs, the slowest first. */
     profile(runs?: number): KernelTime[];
     /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */

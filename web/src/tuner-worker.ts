@@ -1,0 +1,86 @@
+/** Runs what is tried, in a worker: it may hang or crash. */
+
+import { Alone, least, ratio, type Argument } from "./alone.js";
+import { Engine, planOf } from "./engine.js";
+import { joined } from "./loader.js";
+import { Measure } from "./measure.js";
+import type { Plan } from "./types.js";
+import type { Ask, Build, FromWorker, Job } from "./tuning.js";
+
+interface Loaded {
+  key: string;
+  engine: Engine;
+  measure: Measure;
+}
+
+let loaded: Loaded | undefined;
+let base: { key: string; kernel: Alone } | undefined;
+
+const say = (answer: FromWorker, move: Transferable[] = []): void => (globalThis as unknown as Worker).postMessage(answer, move);
+
+async function file(name: string): Promise<Uint8Array> {
+  const response = await fetch(`file/${name}`);
+  if (!response.ok) throw new Error(`the server answered ${response.status} for ${name}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+const moduleOf = async (name: string): Promise<WebAssembly.Module> => WebAssembly.compile((await file(name)) as Uint8Array<ArrayBuffer>);
+
+/** A build, ready and warm.  `before` hears of each kernel ahead of its first call: if it never ends, it is known which it was. */
+async function load(build: Build, before: (kernel: number) => void): Promise<Loaded> {
+  const key = JSON.stringify(build);
+  if (loaded?.key === key) return loaded;
+  loaded = undefined; // its memory goes first
+  const parts: Uint8Array[] = [];
+  for (const name of build.weights) parts.push(await file(name));
+  const module = await moduleOf(build.module);
+  const plan = planOf(module) as Plan; // the server sends no programs
+  const engine = await Engine.create(module, plan, joined(parts), build.inputs, build.outputs);
+  for (const [i, input] of build.inputs.entries()) {
+    const bytes = await file(input.file);
+    const place = engine.input(i);
+    new Uint8Array(place.buffer, place.byteOffset, place.byteLength).set(bytes);
+  }
+  for (let i = 0; i < engine.length; i++) {
+    before(engine.plan.steps[i]![0]);
+    engine.step(i);
+  }
+  const measure = new Measure(engine);
+  measure.warm();
+  return (loaded = { key, engine, measure });
+}
+
+async function kernel(name: string, args: Argument[]): Promise<Alone> {
+  return Alone.create(await moduleOf(name), args);
+}
+
+async function answer({ id, ask }: Job): Promise<void> {
+  if (ask.what === "base" || ask.what === "alone") return say({ id, result: await alone(ask, () => say({ id, at: 0 })) });
+  const before = (number: number): void => say({ id, at: number });
+  const { engine, measure } = await load(ask.build, before);
+  if (ask.what === "outputs") {
+    engine.run();
+    const arrays = ask.build.outputs.map((_, i) => engine.output(i).slice().buffer as ArrayBuffer);
+    say({ id, result: null, arrays }, arrays);
+  } else if (ask.what === "run") {
+    say({ id, result: measure.run(ask.runs) });
+  } else {
+    const { kernels } = engine.plan;
+    say({ id, result: measure.kernels(ask.budget, before).map(([ms, calls], i) => [kernels[i]!.name, ms, calls]) });
+  }
+}
+
+/** The milliseconds of a kernel, or its time over the base's; it must give the same numbers. */
+async function alone(ask: Extract<Ask, { base: string }>, before: () => void): Promise<number> {
+  if (base?.key !== ask.base) base = { key: ask.base, kernel: await kernel(ask.base, ask.args) };
+  if (ask.what === "base") return least(base.kernel, ask.turns);
+  const tried = await kernel(ask.kernel, ask.args);
+  before();
+  const wrong = tried.differs(base.kernel);
+  if (wrong) throw new Error(`wrong numbers: ${wrong}`);
+  return ratio(tried, base.kernel, ask.turns);
+}
+
+addEventListener("message", (event: MessageEvent<Job>) => {
+  answer(event.data).catch((error: unknown) => say({ id: event.data.id, failed: error instanceof Error ? error.message : String(error) }));
+});
