@@ -12,7 +12,7 @@ from pathlib import Path
 import oarlock
 from oarlock.targets.web.site import build_site
 
-VARIANTS = ("relaxed-simd", "simd128")  # all browsers since 2023
+VARIANTS = ("relaxed-simd-threads", "relaxed-simd", "simd128")  # all browsers since 2023; threads where the page has its headers
 
 
 def package_folder(name: str) -> Path:
@@ -23,11 +23,11 @@ def package_folder(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def members(model: Path, page: Path, name: str, shapes: Iterable[Sequence[int]], variants: Sequence[str] = VARIANTS) -> list[dict]:
-    """``model`` for each shape of its only input x, in folders under the page's; what the page's models.json says of them."""
+def members(model: Path, page: Path, name: str, shapes: Iterable[Sequence[int | None]], variants: Sequence[str] = VARIANTS) -> list[dict]:
+    """``model`` for each shape of its only input x (None: any size), in folders under the page's; what its models.json says of them."""
     out = []
     for shape in shapes:
-        folder = page / "models" / name / "x".join(map(str, shape[2:]))
+        folder = page / "models" / name / "x".join("any" if dim is None else str(dim) for dim in shape[2:])
         if not _is_new(folder, model):
             start = time.perf_counter()
             site = build_site(model, folder, shapes={"x": list(shape)}, variants=variants)

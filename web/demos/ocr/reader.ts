@@ -35,6 +35,7 @@ const MEAN = [0.485, 0.456, 0.406];
 const STD = [0.229, 0.224, 0.225];
 const LINE_HEIGHT = 48;
 const DOUBT = 0.5; // whether a line stands on its head
+const LONG_SIDE = 864; // of a picture as detection sees it, as in examples/ocr: much larger, and a line falls into pieces
 const MEMORABLE = 1 << 22; // pixels of the largest canvas where a network takes any size
 
 export class Reader {
@@ -94,7 +95,7 @@ export class Reader {
   }
 
   private async find(picture: Pixels, times: Times): Promise<Quad[]> {
-    const scale = ([, , h, w]: (number | null)[]): number => Math.min((h ?? 960) / picture.height, (w ?? 960) / picture.width);
+    const scale = ([, , h, w]: (number | null)[]): number => Math.min((h ?? LONG_SIDE) / picture.height, (w ?? LONG_SIDE) / picture.width);
     const area = ([, , h, w]: (number | null)[]): number => (h && w ? h * w : MEMORABLE);
     // the least canvas of those on which the picture is (nearly) as large as on any
     const largest = Math.max(...this.detection.members.map(({ shape }) => scale(shape)));
