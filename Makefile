@@ -1,4 +1,5 @@
-# Everything runs in a virtual environment of its own (.venv), but for a browser that `make test` installs where root runs it.
+# Everything runs in a virtual environment of its own (.venv) and in node_modules of web and benchmarks/web, but for a browser that
+# `make test` installs where root runs it.
 #
 #   make test     set up, then all tests but the slow ones
 #   make demo     read the text of a picture with compiled PP-OCR models

@@ -30,7 +30,7 @@ from .errors import InputError
 if TYPE_CHECKING:
     from .runtime.session import Session
 
-_PEERS = Path("benchmarks/web/node_modules")
+_PEERS = Path("node_modules")
 
 
 def browser_options(command: Any) -> Any:
@@ -40,11 +40,12 @@ def browser_options(command: Any) -> Any:
         click.option("--rounds", default=12, show_default=True, type=click.IntRange(1), help="Turns of each engine with the model."),
         click.option("--browser", type=click.Choice(["chromium", "own"]), default="chromium", show_default=True,
                      help="chromium: opened headless (CHROMIUM names it); own: open the address that is printed."),
-        click.option("--variant", default="relaxed-simd", show_default=True, help="Of our engine."),
+        click.option("--variant", type=click.Choice(["relaxed-simd", "simd128", "plain"]), default="relaxed-simd", show_default=True,
+                     help="Of our engine."),
         click.option("--onnx", type=click.Path(path_type=Path, exists=True, dir_okay=False),
                      help="The model as ONNX with fixed sizes (default: paddle2onnx, where it is installed)."),
         click.option("--peers", type=click.Path(path_type=Path, file_okay=False),
-                     help="A node_modules with onnxruntime-web and @paddlejs.  [default: benchmarks/web/node_modules]"),
+                     help="A node_modules with onnxruntime-web and @paddlejs.  [default: node_modules]"),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -172,6 +172,12 @@ def test_bytes_of_each_layer(saved: Path, tmp_path: Path, name: str) -> None:
     assert 3 * 3 * 3 * 16 * 4 <= first.weights <= 3 * 3 * 3 * 16 * 4 + norm_and_bias + 64
 
 
+def test_layers_of_a_plan_without_weights() -> None:
+    plan = {"weights": 0, "kernels": [{"export": "k0", "name": "relu"}], "steps": [[0, [2, 0, 3, 0]]]}
+    (layer,) = layers(module.with_section(b"\0asm\x01\0\0\0", "oarlock.plan", json.dumps(plan).encode()))
+    assert (layer.name, layer.calls, layer.weights) == ("relu", 1, 0)
+
+
 def test_sections() -> None:
     empty = b"\0asm\x01\0\0\0"
     content = bytes(range(256)) * 3

@@ -53,6 +53,24 @@ def server(made: tuple[Path, Path]) -> Iterator[str]:
 
 
 @node
+def test_a_program_by_a_buffer(saved: Path, tmp_path: Path) -> None:
+    """A model of dynamic sizes; the key as Node reads it, which may be used again."""
+    site.build_site(saved / "dynamic.json", tmp_path / "site", variants=["simd128"], protect=tmp_path / "model.key")
+    (tmp_path / "raw.key").write_bytes(keys.read_key(tmp_path / "model.key").key)
+    load = "const model = await load(site, { variant });"
+    script = (HERE / "run.mjs").read_text()
+    assert load in script
+    twice = "const key = readFileSync(process.argv[5]);\nawait load(site, { variant, key });\n" + load.replace(
+        "variant }", "variant, key }"
+    )
+    (tmp_path / "run.mjs").write_text(script.replace(load, twice))
+    command = ["node", str(tmp_path / "run.mjs"), str(tmp_path / "site"), "simd128", str(saved), str(tmp_path / "raw.key")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    same_as_paddle(json.loads(done.stdout), saved)
+
+
+@node
 def test_in_node(made: tuple[Path, Path], saved: Path, server: str) -> None:
     folder, path = made
     key = keys.read_key(path)

@@ -40,6 +40,9 @@ export function planOf(module: WebAssembly.Module): Plan | Program {
   throw new OarlockError(`the module has a plan of version ${plan.version}`, "", "use the runtime that came with it");
 }
 
+/** What a kernel threw, as an error that says where; its stack and its work space are as they were before. */
+export type Trapped = (error: unknown, where: string) => OarlockError;
+
 /**
  * An instance of a module on new memory; `failures` is told what a kernel says is wrong.
  *
@@ -47,7 +50,7 @@ export function planOf(module: WebAssembly.Module): Plan | Program {
  */
 export async function start(
   module: WebAssembly.Module, failures: { tell: (what: string) => void }, bytes: number, team?: Team,
-): Promise<{ memory: WebAssembly.Memory; heap: Heap; instance: WebAssembly.Instance; pool?: Pool }> {
+): Promise<{ memory: WebAssembly.Memory; heap: Heap; instance: WebAssembly.Instance; trapped: Trapped; pool?: Pool }> {
   const memory = team
     ? sharedMemory(INITIAL_PAGES, bytes, team.threads)
     : new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
@@ -57,11 +60,18 @@ export async function start(
   env["TVMBackendParallelLaunch"] = (body: number, data: number) => pool!.launch(body, data);
   const instance = await WebAssembly.instantiate(module, { env });
   const base = Number((instance.exports["__heap_base"] as WebAssembly.Global).value);
-  if (!team) return { memory, heap: (heap = new Heap(memory, base)), instance };
+  const stack = instance.exports["__stack_pointer"] as WebAssembly.Global | undefined;
+  const top: unknown = stack?.value;
+  const trapped: Trapped = (error, where) => {
+    if (stack) stack.value = top;
+    heap!.reclaim();
+    return error instanceof OarlockError ? error : new OarlockError(`a kernel failed: ${(error as Error)?.message ?? error}`, where);
+  };
+  if (!team) return { memory, heap: (heap = new Heap(memory, base)), instance, trapped };
   const control = Math.ceil(base / 64) * 64;
   heap = new SharedHeap(memory, control);
   pool = await Pool.start(team, module, instance, heap, control, (what) => failures.tell(what));
-  return { memory, heap, instance, pool };
+  return { memory, heap, instance, trapped, pool };
 }
 
 /** A module with a plan, ready to run. */
@@ -76,6 +86,7 @@ export class Engine {
     private readonly inputs: TensorInfo[],
     private readonly outputs: TensorInfo[],
     instance: WebAssembly.Instance,
+    private readonly trapped: Trapped,
     private readonly pool: Pool | undefined,
     failures: { tell: (what: string) => void },
   ) {
@@ -94,11 +105,11 @@ export class Engine {
     if (weights.byteLength !== plan.weights) throw new OarlockError(`there are ${weights.byteLength} bytes of weights, not ${plan.weights}`);
     const sizes = [plan.weights, plan.arena, ...inputs.map(size), ...outputs.map(size)];
     const failures = { tell: (_what: string): void => {} };
-    const { memory, heap, instance, pool } = await start(module, failures, sizes.reduce((sum, bytes) => sum + bytes + 64, 0), team);
+    const { memory, heap, instance, trapped, pool } = await start(module, failures, sizes.reduce((sum, bytes) => sum + bytes + 64, 0), team);
     try {
       const regions = sizes.map((bytes) => heap.take(bytes));
       new Uint8Array(memory.buffer, regions[0], plan.weights).set(weights);
-      return new Engine(plan, memory, regions, inputs, outputs, instance, pool, failures);
+      return new Engine(plan, memory, regions, inputs, outputs, instance, trapped, pool, failures);
     } catch (error) {
       pool?.end();
       throw error;
@@ -144,12 +155,6 @@ export class Engine {
     return this.calls.length;
   }
 
-  /** One step of a run. */
-  step(number: number): void {
-    const [call, pointers] = this.calls[number]!;
-    if (call(...pointers) !== 0) this.fail(number);
-  }
-
   /** The memory of a region of the plan; it is another array whenever memory has grown. */
   span(region: number): Uint8Array {
     const sizes = [this.plan.weights, this.plan.arena, ...[...this.inputs, ...this.outputs].map(size)];
@@ -177,9 +182,8 @@ export class Engine {
 
   /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */
   call(step: number): void {
-    const [call, pointers] = this.calls[step]!;
     this.pool?.wake(); // for the next call too, should it come soon
-    if (call(...pointers) !== 0) this.fail(step);
+    this.make(step, (call, pointers) => call(...pointers));
   }
 
   /** The memory at a place of the plan (types.ts: Step); it is another array whenever memory has grown. */
@@ -195,19 +199,26 @@ export class Engine {
   private steps(make: (step: number, call: Call, pointers: number[]) => number): void {
     this.pool?.wake();
     try {
-      for (let i = 0; i < this.calls.length; i++) {
-        const [call, pointers] = this.calls[i]!;
-        if (make(i, call, pointers) !== 0) this.fail(i);
-      }
+      for (let i = 0; i < this.calls.length; i++) this.make(i, (call, pointers) => make(i, call, pointers));
     } finally {
       this.pool?.rest();
     }
   }
 
-  private fail(step: number): never {
-    const kernel = this.plan.kernels[this.plan.steps[step]![0]]!;
+  private make(step: number, how: (call: Call, pointers: number[]) => number): void {
+    let status: number;
+    try {
+      status = how(...this.calls[step]!);
+    } catch (error) {
+      throw this.trapped(error, this.place(step));
+    }
+    if (status === 0) return;
     const why = this.failure || "it did not say why";
     this.failure = "";
-    throw new OarlockError(`a kernel failed: ${why}`, `${kernel.name}, step ${step} of ${this.calls.length}`);
+    throw new OarlockError(`a kernel failed: ${why}`, this.place(step));
+  }
+
+  private place(step: number): string {
+    return `${this.plan.kernels[this.plan.steps[step]![0]]!.name}, step ${step} of ${this.calls.length}`;
   }
 }

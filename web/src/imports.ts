@@ -41,6 +41,11 @@ export class Heap {
     if (this.sizes.has(start)) this.free.push(start);
   }
 
+  /** Takes back all work space: of a kernel that ended midway. */
+  reclaim(): void {
+    this.free.splice(0, this.free.length, ...this.sizes.keys());
+  }
+
   /** The work space that was given back and ends where memory is free, made larger; −1 where none does. */
   private extended(bytes: number): number {
     const top = this.top;

@@ -67,6 +67,17 @@ async function whole(url: URL, part: Part, tell: (bytes: number) => void, notes:
   return bytes;
 }
 
+/** Lets the browser forget the files of earlier builds in a model's folder: those that its manifest does not name. */
+export async function forget(base: URL, manifest: Manifest): Promise<void> {
+  const named = new Set(manifest.variants.flatMap((v) => [v.module, ...v.weights]).map((part) => new URL(part.file, base).href));
+  const folder = new URL(".", base).href;
+  const cache = await models();
+  for (const { url } of (await cache?.keys()) ?? []) {
+    const inside = url.startsWith(folder) && !url.slice(folder.length).includes("/");
+    if (inside && !named.has(url)) await cache!.delete(url);
+  }
+}
+
 /** What is wrong with a file's content, or nothing. */
 async function fault(bytes: Uint8Array, part: Part, notes: string[]): Promise<string> {
   if (bytes.byteLength !== part.bytes) return `the file has ${bytes.byteLength} bytes, not ${part.bytes}`;

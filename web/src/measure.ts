@@ -114,7 +114,7 @@ class Step {
   ) {
     this.upon = changed(engine, number);
     const restore = this.keep();
-    this.n = calls(() => (restore(), engine.step(number)));
+    this.n = calls(() => (restore(), engine.call(number)));
   }
 
   ms(): number {
@@ -122,14 +122,14 @@ class Step {
     const restore = this.keep();
     const start = performance.now();
     if (!this.upon) {
-      for (let i = 0; i < n; i++) engine.step(number);
+      for (let i = 0; i < n; i++) engine.call(number);
       return (performance.now() - start) / n;
     }
     for (let i = 0; i < n; i++) restore();
     const middle = performance.now();
     for (let i = 0; i < n; i++) {
       restore();
-      engine.step(number);
+      engine.call(number);
     }
     const whole = performance.now() - middle;
     return Math.max(whole - (middle - start), LEAST * whole) / n;
@@ -150,9 +150,9 @@ function changed(engine: Engine, number: number): { region: number; start: numbe
   const regions = [...new Set(engine.plan.steps[number]![1].filter((_, i) => i % 2 === 0))].filter((region) => region !== WEIGHTS);
   const whole = (region: number): Int32Array => new Int32Array(engine.span(region).slice(0, engine.span(region).length & ~3).buffer);
   const before = regions.map((region) => engine.span(region).slice());
-  engine.step(number); // memory grows now, if it must
+  engine.call(number); // memory grows now, if it must
   const once = regions.map(whole);
-  engine.step(number);
+  engine.call(number);
   const twice = regions.map(whole);
   for (const [i, region] of regions.entries()) {
     const [a, b] = [once[i]!, twice[i]!];

@@ -5,7 +5,7 @@ import { OarlockError } from "./errors.js";
 import { explain, type Features, features, featuresFor, fits, reasons, withoutThreads } from "./features.js";
 import { GpuModel } from "./gpu-model.js";
 import { type Input, put, shapesOf } from "./inputs.js";
-import { joined, locate, manifestAt, parts, type Progress } from "./loader.js";
+import { forget, joined, locate, manifestAt, parts, type Progress } from "./loader.js";
 import { type Key, opened } from "./protect.js";
 import { cores, MOST_THREADS, NoThreads } from "./threads.js";
 import type { Manifest, Tensor, TensorInfo, Variant } from "./types.js";
@@ -50,7 +50,8 @@ export class Model {
     const threads = await threadsFor(options.threads);
     // of one thread the variants without threads make more; who names a variant gets it
     const why = options.threads === 1 ? "one thread was asked for" : "this machine has one core";
-    const alone = threads === 1 && options.variant === undefined ? why : "";
+    const others = manifest.variants.some(({ needs }) => !needs.includes("threads") && !needs.includes("webgpu"));
+    const alone = threads === 1 && options.variant === undefined && others ? why : "";
     try {
       return await Model.make(url, manifest, options, threads, alone);
     } catch (error) {
@@ -76,6 +77,7 @@ export class Model {
     const offered = manifest.variants.some((other) => other.needs.includes("threads"));
     if ((options.threads ?? 1) > 1 && !offered) report.push("threads off: the model was built without them");
     const files = await parts(url, [variant.module, ...variant.weights], options.progress ?? (() => {}), report);
+    void forget(url, manifest).catch(() => {});
     const [code, ...weights] = await opened(manifest, variant, files, options.key, url.href);
     if (variant.needs.includes("webgpu")) return GpuModel.create(manifest, variant, code!, joined(weights), report, options.compiling);
     const module = await WebAssembly.compile(code as Uint8Array<ArrayBuffer>);
@@ -148,8 +150,8 @@ function choose(manifest: Manifest, have: Features, wanted: string | undefined, 
   }
   const best = manifest.variants.find((variant) => fits(variant, have));
   if (!best) {
-    const needs = manifest.variants.map((v) => `${v.name}: ${v.needs.join(", ")}`).join("; ");
-    throw new OarlockError("this engine can run no variant of the model", where, `build one more (oarlock web build --variant plain); they need ${needs}`);
+    const why = manifest.variants.map((v) => `${v.name}: ${reasons(v, have).join(", ")}`).join("; ");
+    throw new OarlockError(`this engine can run no variant of the model (${why})`, where, "build one more: oarlock web build --variant plain");
   }
   return best;
 }

@@ -28,18 +28,23 @@ export async function opened(
   // the text that protect.py hashes: what the manifest says of the model is authenticated with each file
   const facts = JSON.stringify({ build, plans, inputs: manifest.inputs, outputs: manifest.outputs });
   const model = hex(await sha256(new TextEncoder().encode(facts)));
+  if (typeof DecompressionStream === "undefined") {
+    const todo = "Firefox 113, Safari 16.4, Chrome 80 and newer have it";
+    throw new OarlockError("this browser cannot open protected models: it has no DecompressionStream", where, todo);
+  }
   const cipher = await subtle();
   const roles = [`module ${variant.name}`, ...variant.weights.map((_, i) => `weights ${i} of ${variant.weights.length}`)];
   return Promise.all(files.map(async (file, i) => {
     const additionalData = new TextEncoder().encode(`oarlock web ${VERSION}\n${model}\n${roles[i]}`);
     const [iv, content] = [file.slice(0, NONCE), file.subarray(NONCE) as Uint8Array<ArrayBuffer>];
+    let clear: ArrayBuffer;
     try {
-      const clear = await cipher.decrypt({ name: "AES-GCM", iv, additionalData }, held, content);
-      return new Uint8Array(i === 0 ? await inflated(clear) : clear); // the module is compressed
+      clear = await cipher.decrypt({ name: "AES-GCM", iv, additionalData }, held, content);
     } catch {
       const what = "the file does not open with this key: it was changed, or is another model's or another part's";
       throw new OarlockError(what, `${where}, ${roles[i]}`, "put the whole folder there again, and give the key it was built with");
     }
+    return new Uint8Array(i === 0 ? await inflated(clear) : clear); // the module is compressed
   }));
 }
 
@@ -53,7 +58,8 @@ export async function keyOf(manifest: Manifest, key: Key | undefined, where: str
   }
   if (key === undefined) throw new OarlockError("the model is protected", where, "load it with a key: load(url, { key })");
   if (typeof CryptoKey !== "undefined" && key instanceof CryptoKey) return key;
-  const raw = key instanceof Uint8Array ? key.slice() : key instanceof ArrayBuffer ? new Uint8Array(key.slice(0)) : undefined;
+  // a copy, for it is wiped; Node's Buffer.slice would share the caller's memory
+  const raw = key instanceof Uint8Array || key instanceof ArrayBuffer ? Uint8Array.from(new Uint8Array(key)) : undefined;
   const bytes = raw ?? (await fetched(key as KeyEndpoint | string | URL, protection.key));
   try {
     const named = new Uint8Array([...new TextEncoder().encode("oarlock web key\0"), ...bytes]);

@@ -29,6 +29,7 @@ export class RemoteModel {
   }
 
   static async load(source: string | URL, script: string | URL, options: LoadOptions = {}): Promise<RemoteModel> {
+    if (typeof Worker === "undefined") throw new OarlockError("there are no workers to load a model in", String(source), "load it in this thread: load(url)");
     const model = new RemoteModel(new Worker(script, { type: "module" }));
     try {
       const { href } = await locate(source);

@@ -350,14 +350,16 @@ async function helping(script: string | URL, join: Join): Promise<Helping> {
   let done = (): void => {};
   let fail = (_: Error): void => {};
   const started = new Promise<void>((resolve, reject) => ([done, fail] = [resolve, reject]));
-  const late = setTimeout(() => fail(new Error(`no answer within ${START_MS / 1000} s`)), START_MS);
+  let late: ReturnType<typeof setTimeout> | undefined;
   const ready = started.finally(() => clearTimeout(late));
   ready.catch(() => {}); // who waits for all of them hears it
+  const watch = (): void => void (late = setTimeout(() => fail(new Error(`no answer within ${START_MS / 1000} s`)), START_MS));
   const answered = (reply: { error?: string }): void => (reply.error === undefined ? done() : fail(new Error(reply.error)));
   if (!inNode) {
     const worker = new Worker(script, { type: "module" });
     worker.onmessage = (event: MessageEvent) => answered(event.data);
     worker.onerror = (event) => fail(new Error(event.message || "its script did not load"));
+    watch();
     worker.postMessage(join);
     return { ready, end: () => worker.terminate() };
   }
@@ -367,6 +369,7 @@ async function helping(script: string | URL, join: Join): Promise<Helping> {
   thread.on("message", answered);
   thread.on("error", fail);
   thread.on("exit", (code) => fail(new Error(`it ended with ${code}`)));
+  watch();
   thread.postMessage(join);
   ready.then(() => thread.unref(), () => {}); // a program that is done does not wait for it
   return { ready, end: () => void thread.terminate() };

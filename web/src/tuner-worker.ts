@@ -43,7 +43,7 @@ async function load(build: Build, before: (kernel: number) => void): Promise<Loa
   }
   for (let i = 0; i < engine.length; i++) {
     before(engine.plan.steps[i]![0]);
-    engine.step(i);
+    engine.call(i);
   }
   const measure = new Measure(engine);
   measure.warm();

@@ -1,6 +1,6 @@
 /** Runs a program: functions of kernel calls, branches and loops, over tensors that come and go. */
 
-import { ARRAYS, count, type KernelTime, start } from "./engine.js";
+import { ARRAYS, count, type KernelTime, start, type Trapped } from "./engine.js";
 import { OarlockError } from "./errors.js";
 import { Arena, type Block } from "./memory.js";
 import { type BodyCode, type Instruction, long, type Program, type ProgramKernel, shaper, sizer } from "./program.js";
@@ -59,6 +59,7 @@ export class Machine {
     base: number,
     private readonly inputs: TensorInfo[],
     private readonly outputs: TensorInfo[],
+    private readonly trapped: Trapped,
     private readonly pool: Pool | undefined,
   ) {
     this.arena = new Arena(heap);
@@ -77,11 +78,11 @@ export class Machine {
       throw new OarlockError(`there are ${weights.byteLength} bytes of weights, not ${program.weights}`);
     }
     const failures = { tell: (_what: string): void => {} };
-    const { memory, heap, instance, pool } = await start(module, failures, program.weights + SHARED_BYTES, team);
+    const { memory, heap, instance, trapped, pool } = await start(module, failures, program.weights + SHARED_BYTES, team);
     try {
       const base = heap.take(program.weights);
       new Uint8Array(memory.buffer, base, program.weights).set(weights);
-      const machine = new Machine(program, memory, heap, instance.exports, base, inputs, outputs, pool);
+      const machine = new Machine(program, memory, heap, instance.exports, base, inputs, outputs, trapped, pool);
       failures.tell = (what) => (machine.failure = what);
       return machine;
     } catch (error) {
@@ -343,7 +344,13 @@ export class Machine {
       }
       for (const size of given) values.push(long(size));
       const begin = this.timed ? performance.now() : 0;
-      if (call(...values) !== 0) this.fail(kernel);
+      let status: number;
+      try {
+        status = call(...values);
+      } catch (error) {
+        throw this.trapped(error, kernel.name);
+      }
+      if (status !== 0) this.fail(kernel);
       if (this.timed) {
         this.ms[number]! += performance.now() - begin;
         this.calls[number]!++;

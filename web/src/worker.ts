@@ -47,7 +47,7 @@ async function join(message: Join, port: Port): Promise<void> {
 function hear(message: Request | Join, port: Port): void {
   if (message.what === "join") return void join(message, port);
   answer(message, (reply, move = []) => port.postMessage(reply, move)).catch((error: unknown) => {
-    const known = error instanceof OarlockError ? error : new OarlockError(String(error));
+    const known = error instanceof OarlockError ? error : new OarlockError(String(error), `${message.what}, in the worker`);
     port.postMessage({ id: message.id, error: { what: known.what, where: known.where, todo: known.todo } });
   });
 }

@@ -34,6 +34,12 @@ test("a kernel that fails says why and where, and the model can go on", async ()
   assert.equal(model.run({ x: [1] }).y.data[0], 3);
 });
 
+test("a kernel that traps is an error that says where", async () => {
+  const kernels = [...PLAN.kernels, { export: "k2", name: "broken" }];
+  const model = await load(folder(() => {}, { ...PLAN, kernels, steps: [PLAN.steps[0], [2, [2, 0, 0, 0, 1, 0]]] }));
+  assert.throws(() => model.run({ x: [1] }), (error) => error.name === "OarlockError" && /a kernel failed: unreachable[\s\S]*broken, step 1 of 2/.test(error.message));
+});
+
 test("wrong inputs", async () => {
   const model = await load(folder());
   assert.throws(() => model.run({}), /no input x[\s\S]*float32 \[1\]/);

@@ -190,7 +190,10 @@ class Searches:
                         trying = None
                     case {"batch": [*proposals]}:
                         results = self._bench(task, found, proposals, end, took)
-                        process.stdin.write(json.dumps(results).encode() + b"\n")
+                        try:
+                            process.stdin.write(json.dumps(results).encode() + b"\n")
+                        except BrokenPipeError:
+                            return self._ended(process, errors, None)
                     case other:
                         raise InternalError(f"a search said {other!r}")
             return "the time is over", None

@@ -104,7 +104,7 @@ def handler_of(keys: Sequence[Key], origins: Collection[str] = ()) -> type[Handl
             self._answer(HTTPStatus.NO_CONTENT if self._known_origin() else HTTPStatus.FORBIDDEN)
 
         def do_POST(self) -> None:
-            if int(self.headers.get("Content-Length") or 0) > 0 or self.headers.get("Transfer-Encoding"):
+            if (self.headers.get("Content-Length") or "0") != "0" or self.headers.get("Transfer-Encoding"):
                 self.close_connection = True  # a body is never read
             for prefix, give in ((ENDPOINT, self._give_key), (TOKENS, self._give_token)):
                 if self.path.startswith(prefix):
@@ -135,7 +135,7 @@ def handler_of(keys: Sequence[Key], origins: Collection[str] = ()) -> type[Handl
             return {f"http://{name}:{self.server.server_port}" for name in ("localhost", "127.0.0.1", host)}
 
         def _known_origin(self) -> bool:
-            return self.headers.get("Origin") in self._own() | set(origins)
+            return self.headers.get("Origin") in self._own() | {origin.rstrip("/") for origin in origins}
 
         def _refuse(self, status: HTTPStatus, why: str) -> None:
             self._answer(status, why.encode())

@@ -46,7 +46,7 @@ def layers(library: bytes) -> list[Layer]:
             first.setdefault(offset, kernel)
     starts = sorted(first)
     weights: dict[int, int] = defaultdict(int)
-    for start, end in zip(starts, [*starts[1:], plan["weights"]], strict=True):
+    for start, end in zip(starts, [*starts, plan["weights"]][1:], strict=True) if starts else ():
         weights[first[start]] += end - start
     found = [
         Layer(kernel["name"], kernel.get("workload", ""), calls[n], code.get(kernel["export"], 0), weights[n])

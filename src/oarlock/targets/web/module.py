@@ -40,10 +40,11 @@ def link(kernels: Path, exports: Sequence[str], *, shared: bool = False) -> byte
     out = kernels.with_suffix(".wasm")
     memory = [f"--initial-memory={INITIAL_BYTES}", f"--max-memory={MOST_BYTES}", "-z", f"stack-size={STACK_BYTES}", "--stack-first"]
     shape = ["--no-entry", "--import-memory", "--allow-undefined", "--gc-sections", "-s", "-O2", "--export=__heap_base"]
+    shape.append("--export=__stack_pointer")  # put back where a kernel ended midway; a thread has its own
     # exported, so that it is left to the caller, who leaves it: else every call of a kernel runs it
     shape.append("--export=__wasm_call_ctors")
     if shared:
-        shape += ["--shared-memory", "--export-table", "--export=__stack_pointer"]
+        shape += ["--shared-memory", "--export-table"]
     command = [sys.executable, "-m", "ziglang", "wasm-ld", *shape, *memory, *(f"--export={name}" for name in exports)]
     done = subprocess.run([*command, "-o", str(out), str(kernels)], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:

@@ -43,7 +43,8 @@ def stripped(library: bytes) -> tuple[bytes, str]:
         raise InternalError("the plan is not the last section of a module")
     code = library[: -len(module.with_section(b"", PLAN, plan))]
     content = json.loads(plan)
-    content["kernels"] = [{"export": kernel["export"], "name": kernel["export"]} for kernel in content["kernels"]]
+    needed = ("export", "sizes", "checks")  # a program's kernels cannot be called without the last two
+    content["kernels"] = [{k: v for k, v in kernel.items() if k in needed} | {"name": kernel["export"]} for kernel in content["kernels"]]
     plan = json.dumps(content).encode()
     return module.with_section(code, PLAN, plan), hashlib.sha256(plan).hexdigest()
 

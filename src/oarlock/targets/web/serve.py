@@ -13,6 +13,13 @@ from ...errors import InputError
 # Python asks the machine's own tables, which often know no WebAssembly.
 KINDS = {".js": "text/javascript", ".mjs": "text/javascript", ".json": "application/json", ".wasm": "application/wasm"}
 KINDS |= {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".bin": "application/octet-stream"}
+# What makes a page cross-origin isolated: it may share memory between threads, and its clock ticks every 5 µs.
+ISOLATED = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 _HASHED = re.compile(r"/[0-9a-f]{20}\.\w+$")  # its content never changes
 
 
@@ -24,12 +31,17 @@ class Handler(SimpleHTTPRequestHandler):
     server_version = "oarlock"
     secret = False  # of an answer that nobody may keep
 
+    status = HTTPStatus.OK
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self.status = HTTPStatus(code)
+        super().send_response(code, message)
+
     def end_headers(self) -> None:
-        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        kept = bool(_HASHED.search(self.path.partition("?")[0]))
+        for name, value in ISOLATED.items():
+            self.send_header(name, value)
+        # of a request that cannot be parsed there is no path
+        kept = self.status < HTTPStatus.BAD_REQUEST and bool(_HASHED.search(getattr(self, "path", "").partition("?")[0]))
         self.send_header("Cache-Control", "no-store" if self.secret else "max-age=31536000, immutable" if kept else "no-cache")
         super().end_headers()
 

@@ -156,8 +156,10 @@ def _write(folder: Path, artifacts: Mapping[str, Artifact], tensors: dict[str, A
     files: dict[str, File] = {}
 
     def put(name: str, kind: str, content: bytes, variant: str = "") -> None:
+        if name in files:  # variants share weights
+            return
         (folder / name).write_bytes(content)
-        files.setdefault(name, File(name, kind, len(content), len(gzip.compress(content, 6)), variant))
+        files[name] = File(name, kind, len(content), len(gzip.compress(content, 6)), variant)
 
     def part(kind: str, end: str, content: bytes, variant: str, role: str) -> dict[str, Any]:
         content = content if lock is None else lock.seal(content, role)

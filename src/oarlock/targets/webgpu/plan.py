@@ -24,10 +24,9 @@ import numpy as np
 import tvm
 
 from ... import compat_webgpu
-from ...kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
 from ...rules.weights import Weights
 from ..cpu.aot import Dynamic, Memory, NotStatic, Value, callees, lay_out
-from ..web.plan import describe_kernels
+from ..web.plan import describe_kernels, facts_of
 from .narrow import NotWgsl, narrowed, stored
 
 PLAN = "oarlock.webgpu.plan"
@@ -36,7 +35,6 @@ ALIGNMENT = 256  # of a binding's offset: WebGPU's least minStorageBufferOffsetA
 LEAST = {"maxStorageBuffersPerShaderStage": 8, "maxStorageBufferBindingSize": 128 << 20, "maxBufferSize": 256 << 20}  # of every device
 MOST_BINDINGS = 10  # what most devices have; more than the least is asked for
 MOST_BLOCKS = 65535  # of a dispatch, along an axis
-_FACTS = {"schedule": SCHEDULE, "workload": WORKLOAD, "candidate": CANDIDATE}
 _BINDING = re.compile(r"@group\(0\) @binding\((\d+)\) var<storage, (read|read_write)> (\w+)")
 _POD = re.compile(r"struct PODArgs \{\s*packGridDimX: u32\s*\}\s*@group\(0\) @binding\(\d+\) var<uniform> podArgs : PODArgs;\s*")
 _CALL = re.compile(r"\b([a-z_]\w*)\(")
@@ -74,10 +72,8 @@ def plan_of(mod: tvm.IRModule, weights: Weights, describe: bool = False) -> tvm.
     sizes = {(s.kernel, s.upon): [int(v.size) for v in s.arguments] for s in layout.steps}
     for key, (callee, function) in callees(mod, layout.steps).items():
         exports[key] = len(kernels)
-        attrs = function.attrs or {}
-        facts = {name: str(attrs[a]) for name, a in _FACTS.items() if a in attrs}
         functions[tvm.ir.GlobalVar(f"k{len(kernels)}")] = function
-        kernels.append({"name": callee.name_hint, "bytes": sizes[key]} | facts)
+        kernels.append({"name": callee.name_hint, "bytes": sizes[key]} | facts_of(function))
     steps = [
         {
             "on": "webgpu",

@@ -29,16 +29,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ....errors import InputError, OarlockError
+from ..serve import ISOLATED, KINDS
 
 PAGE = Path(__file__).with_name("page")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_KINDS = {
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".mjs": "text/javascript",
-    ".json": "application/json",
-    ".wasm": "application/wasm",
-}
 _FLAGS = ["--headless=new", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 _FLAGS += ["--disable-sync", "--no-default-browser-check", "--window-size=1200,900"]
 # without a GPU: WebGL and WebGPU computed by the CPU
@@ -98,7 +92,7 @@ def run_job(
 
 
 def _hear(heard: queue.Queue[dict[str, Any]], process: subprocess.Popen[bytes] | None, progress: Callable[[str], None]) -> Any:
-    silent = 0
+    silent, begun = 0, process is not None  # a page that the user opens may take its time to come
     while True:
         try:
             message = heard.get(timeout=1)
@@ -106,10 +100,10 @@ def _hear(heard: queue.Queue[dict[str, Any]], process: subprocess.Popen[bytes] |
             silent += 1
             if process and process.poll() is not None and heard.empty():
                 raise OarlockError(f"the browser ended with status {process.returncode}", todo="try again, with fewer engines") from None
-            if process and silent > SILENCE_S:
+            if begun and silent > SILENCE_S:
                 raise OarlockError(f"the page has said nothing for {SILENCE_S} s", todo="try again, with fewer engines") from None
             continue
-        silent = 0
+        silent, begun = 0, True
         if "progress" in message:
             progress(str(message["progress"]))
         elif "failed" in message:
@@ -160,12 +154,11 @@ def _serve(job: Mapping[str, Any], folders: Mapping[str, Path], heard: queue.Que
 
         def _answer(self, status: int, content: bytes, suffix: str = "") -> None:
             self.send_response(status)
-            self.send_header("content-type", _KINDS.get(suffix, "application/octet-stream"))
+            self.send_header("content-type", KINDS.get(suffix, "application/octet-stream"))
             self.send_header("content-length", str(len(content)))
             self.send_header("cache-control", "no-store")
-            # what makes a page cross-origin isolated: shared memory, and a clock of 5 µs
-            self.send_header("cross-origin-opener-policy", "same-origin")
-            self.send_header("cross-origin-embedder-policy", "require-corp")
+            for name, value in ISOLATED.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 

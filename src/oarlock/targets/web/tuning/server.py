@@ -23,21 +23,14 @@ from typing import Any
 
 from ....errors import TargetError
 from ....kernels.trials import TrialError
+from ..serve import ISOLATED, KINDS
 
 PAGE = Path(__file__).parents[1] / "tuner"
-KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 LOAD_S = 30.0  # LOAD_MS of web/src/tuner.ts
 GRACE_S = 20.0  # for a page to end a worker and say so
 MOST_KERNELS_S = 60.0  # for the first calls of all kernels, each of which has the limit for itself
 HELLO_S = 20.0
-_HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Connection": "close",
-}
+_HEADERS = ISOLATED | {"Referrer-Policy": "no-referrer", "Connection": "close"}
 
 
 class PageGone(Exception):

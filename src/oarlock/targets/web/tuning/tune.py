@@ -95,9 +95,9 @@ def tune_in_browser(
         server.show(_failed(server.state, str(error)))
         raise
     finally:
-        processes.end_all()
         if place is not None:
-            place.close()
+            place.close()  # first: what still waits there would start another process
+        processes.end_all()
         if own is not None:
             own.close()
         server.close()

@@ -64,5 +64,9 @@ export async function combined(load, ort, options, site, pieces, spec) {
         model.outputs.map((info, i) => [info.name, { dtype: info.dtype, shape: [...info.shape], data: engine.output(i).slice() }]),
       );
     },
+    async close() {
+      for (const { session } of segments) await session?.release();
+      model.close();
+    },
   };
 }

@@ -1,4 +1,5 @@
 /** Runs a plan: kernels called one by one on memory that they share. */
+import { OarlockError } from "./errors.js";
 import { Heap } from "./imports.js";
 import type { Program } from "./program.js";
 import { Pool, type Team } from "./threads.js";
@@ -20,6 +21,8 @@ export interface KernelTime {
 }
 /** What a module's kernels are called by: a plan of fixed places, or a program where sizes are dynamic. */
 export declare function planOf(module: WebAssembly.Module): Plan | Program;
+/** What a kernel threw, as an error that says where; its stack and its work space are as they were before. */
+export type Trapped = (error: unknown, where: string) => OarlockError;
 /**
  * An instance of a module on new memory; `failures` is told what a kernel says is wrong.
  *
@@ -31,6 +34,7 @@ export declare function start(module: WebAssembly.Module, failures: {
     memory: WebAssembly.Memory;
     heap: Heap;
     instance: WebAssembly.Instance;
+    trapped: Trapped;
     pool?: Pool;
 }>;
 /** A module with a plan, ready to run. */
@@ -40,6 +44,7 @@ export declare class Engine {
     private readonly regions;
     private readonly inputs;
     private readonly outputs;
+    private readonly trapped;
     private readonly pool;
     private failure;
     private readonly calls;
@@ -61,8 +66,6 @@ export declare class Engine {
     close(): void;
     /** Steps of a run. */
     get length(): number;
-    /** One step of a run. */
-    step(number: number): void;
     /** The memory of a region of the plan; it is another array whenever memory has grown. */
     span(region: number): Uint8Array;
     /** Each kernel's least time over some runs, the slowest first. */
@@ -74,5 +77,6 @@ export declare class Engine {
     private view;
     /** Does the plan's calls, its threads awake. */
     private steps;
-    private fail;
+    private make;
+    private place;
 }

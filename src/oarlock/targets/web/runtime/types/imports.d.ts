@@ -11,6 +11,8 @@ export declare class Heap {
     /** Work space of a kernel: the smallest of those given back that is large enough, else more memory. */
     lend(bytes: number): number;
     back(start: number): void;
+    /** Takes back all work space: of a kernel that ended midway. */
+    reclaim(): void;
     /** The work space that was given back and ends where memory is free, made larger; −1 where none does. */
     private extended;
     /** Lets memory grow to `end` bytes. */

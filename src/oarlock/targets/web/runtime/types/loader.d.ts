@@ -7,6 +7,8 @@ export declare function locate(source: string | URL): Promise<URL>;
 export declare function manifestAt(url: URL): Promise<Manifest>;
 /** The files' contents one after another, checked against the manifest. */
 export declare function parts(base: URL, wanted: Part[], progress: Progress, notes: string[]): Promise<Uint8Array[]>;
+/** Lets the browser forget the files of earlier builds in a model's folder: those that its manifest does not name. */
+export declare function forget(base: URL, manifest: Manifest): Promise<void>;
 /** The engine's cryptography; nothing on a page that is not secure. */
 export declare function cryptography(): Promise<SubtleCrypto | undefined>;
 /** Chunks one after another; a lone one is itself. */

@@ -10,6 +10,7 @@ export declare class Machine {
     private readonly exports;
     private readonly inputs;
     private readonly outputs;
+    private readonly trapped;
     private readonly pool;
     private failure;
     private readonly constants;
