@@ -88,7 +88,7 @@ def _converted(setting: Setting) -> Path | None:
     if importlib.util.find_spec("paddle2onnx") is None:
         setting.missing[ORT] = "there is no ONNX file: give --onnx, or pip install paddle2onnx onnx onnxruntime"
         return None
-    graph, out = setting.model, setting.work / "model.onnx"
+    graph, out = setting.model.resolve(), setting.work.resolve() / "model.onnx"  # the converter runs elsewhere
     if graph.is_dir():
         graph = next((p for p in sorted(graph.iterdir()) if p.suffix in (".json", ".pdmodel")), graph)
     shapes = {name: list(shape) for name, shape in setting.shapes.items()}
