@@ -51,6 +51,21 @@ class Branch(nn.Layer):
         return y
 
 
+class Joined(nn.Layer):
+    """A layer after a branch: the compiler knows no shape of what the branch gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(4, 5)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        if x.sum() > 0:
+            y = x * 2
+        else:
+            y = x - 1
+        return self.last(y)
+
+
 class Count(nn.Layer):
     """A loop that runs as often as an input says, and one within it that ends by what it computes."""
 
@@ -141,6 +156,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Layer], list[InputSpec], Sets]] = {
         [InputSpec([-1, 4], F32, "x")],
         [{"x": x} for x in (random(3, 4, high=3), random(2, 4, high=-0.5), random(3, 4, low=90, high=120), random(6, 4, low=-2, high=0.5))],
     ),
+    "joined": (Joined, [InputSpec([-1, 4], F32, "x")], [{"x": random(3, 4, high=3)}, {"x": random(2, 4, high=-0.5)}]),
     "count": (
         Count,
         [InputSpec([], I64, "n"), InputSpec([-1], F32, "x")],

@@ -31,7 +31,7 @@ chromium = pytest.mark.skipif(
     not (WEB / "node_modules/playwright-core").exists() or not any(b and Path(b).exists() for b in browsers),
     reason="there is no Chromium, or no Playwright (make test)",
 )
-MODELS = ["picture", "branch", "count", "nested", "grow", "select", "same", "pair"]
+MODELS = ["picture", "branch", "joined", "count", "nested", "grow", "select", "same", "pair"]
 
 
 @pytest.fixture(scope="module")

@@ -98,17 +98,22 @@ class _Kernel:
         self.checks: dict[tuple[int, int], Size] = {}
 
     def check(self, types: Sequence[relax.TensorType], scalars: Sequence[Any]) -> None:
-        """Note which dims of the arguments must be checked at run time for a call with arguments of these types."""
+        """Note which dims of the arguments must be checked at run time for a call with arguments of these types.
+
+        All of an argument whose shape nothing tells (it left a branch): the kernel's sizes are what it has then.
+        """
+        for buffer, ty in zip(self.buffers, types, strict=True):
+            if len(buffer.ty.shape) != ty.ndim:
+                raise _Refused(f"the kernel {self.name} on a tensor of rank {ty.ndim}")
+        shapes = [_dims(ty) or [None] * ty.ndim for ty in types]
         known = dict(zip(self.scalars, scalars, strict=True))
         for size, place in zip(self.order, self.sizes, strict=True):
-            if len(place) == 2:
-                known[size] = types[place[0]].shape.values[place[1]]
+            if len(place) == 2 and (value := shapes[place[0]][place[1]]) is not None:
+                known[size] = value
         number = {size: [i] for i, size in enumerate(self.order)}
-        for i, (buffer, ty) in enumerate(zip(self.buffers, types, strict=True)):
-            if len(buffer.ty.shape) != len(ty.shape.values):
-                raise _Refused(f"the kernel {self.name} on a tensor of rank {len(ty.shape.values)}")
-            for axis, (dim, value) in enumerate(zip(buffer.ty.shape, ty.shape.values, strict=True)):
-                if not equal_sizes(compat.substitute(compat.static(dim), known), compat.static(value)):
+        for i, (buffer, dims) in enumerate(zip(self.buffers, shapes, strict=True)):
+            for axis, (dim, value) in enumerate(zip(buffer.ty.shape, dims, strict=True)):
+                if value is None or not equal_sizes(compat.substitute(compat.static(dim), known), compat.static(value)):
                     self.checks[i, axis] = _size(dim, number.__getitem__)
 
     def entry(self) -> dict[str, Any]:
@@ -357,7 +362,8 @@ class _Function:
         tensors = [f for f in fields if isinstance(f.ty, relax.TensorType)]
         scalars = [f for f in fields if not isinstance(f.ty, relax.TensorType)] + (list(call.args[2].values) if len(call.args) > 2 else [])
         every = [*(t.ty for t in tensors), *types]
-        if not all(isinstance(ty, relax.TensorType) and isinstance(ty.shape, relax.ShapeExpr) for ty in every):
+        # the results must be allocated; operands have their shapes with them
+        if not all(isinstance(ty, relax.TensorType) for ty in every) or not all(isinstance(ty.shape, relax.ShapeExpr) for ty in types):
             raise _Refused(f"the kernel {gv.name_hint} on tensors of unknown shape")
         if len(every) != len(kernel.buffers) or len(scalars) != len(kernel.scalars):
             raise _Refused(f"the kernel {gv.name_hint}, which takes more than tensors and sizes")
