@@ -17,7 +17,8 @@ from typing import Any
 
 import oarlock
 from oarlock.targets.web.profiler import Browser, run_job
-from oarlock.targets.web.site import EVERY, build_site
+from oarlock.targets.web.site import build_site
+from oarlock.web_variants import EVERY
 
 from ..cpu.measure import ROOT, arguments
 from ..footprint import cpu_name

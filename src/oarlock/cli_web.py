@@ -13,6 +13,7 @@ from .cli_common import echo_json, escape, json_option, model_argument, out, pro
 from .cli_web_profile import combine_command, profile_command
 from .cli_web_serve import serve, token
 from .cli_web_tune import tune
+from .web_variants import EVERY, WEBGPU
 
 if TYPE_CHECKING:
     from .targets.web.layers import Layer
@@ -38,7 +39,7 @@ web.add_command(token)
     "--variant",
     "variants",
     multiple=True,
-    type=click.Choice(["relaxed-simd-threads", "simd128-threads", "relaxed-simd", "simd128", "plain", "webgpu"]),
+    type=click.Choice(EVERY),
     help="What engines to build for; the runtime takes the best that runs, webgpu when asked.  [default: all that can be]",
 )
 @click.option("--protect", type=click.Path(path_type=Path), help="Encrypt it with the key in this file, a new one where there is none.")
@@ -62,7 +63,7 @@ def build(
         chosen, where = variants or None, records or True
         site = build_site(model, output, shapes=parse_shapes(shapes), variants=chosen, records=where, progress=step, protect=protect)
     best, artifact = next(iter(site.artifacts.items()))
-    parts = [] if best == "webgpu" else layers(artifact.library)  # shaders are text: their file's size says it all
+    parts = [] if best == WEBGPU else layers(artifact.library)  # shaders are text: their file's size says it all
     if as_json:
         listed = {"files": [vars(file) for file in site.files], "layers": [vars(layer) for layer in parts]}
         echo_json({"folder": str(site.folder), **listed, "notes": site.notes, "by_record": site.by_record})

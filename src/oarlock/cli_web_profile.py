@@ -26,6 +26,7 @@ from .cli_common import (
     shape_option,
 )
 from .errors import InputError
+from .web_variants import ALONE
 
 if TYPE_CHECKING:
     from .runtime.session import Session
@@ -40,7 +41,7 @@ def browser_options(command: Any) -> Any:
         click.option("--rounds", default=12, show_default=True, type=click.IntRange(1), help="Turns of each engine with the model."),
         click.option("--browser", type=click.Choice(["chromium", "own"]), default="chromium", show_default=True,
                      help="chromium: opened headless (CHROMIUM names it); own: open the address that is printed."),
-        click.option("--variant", type=click.Choice(["relaxed-simd", "simd128", "plain"]), default="relaxed-simd", show_default=True,
+        click.option("--variant", type=click.Choice(ALONE), default=ALONE[0], show_default=True,
                      help="Of our engine."),
         click.option("--onnx", type=click.Path(path_type=Path, exists=True, dir_okay=False),
                      help="The model as ONNX with fixed sizes (default: paddle2onnx, where it is installed)."),

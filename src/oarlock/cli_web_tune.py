@@ -10,13 +10,14 @@ import click
 
 from .cli_common import echo_json, err, escape, json_option, model_argument, npz_option, progress, shape_option
 from .cli_tune import show
+from .web_variants import ALONE
 
 
 @click.command()
 @model_argument
 @shape_option
 @click.option("--minutes", default=3.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Time to spend, about.")
-@click.option("--variant", type=click.Choice(["plain", "simd128", "relaxed-simd"]), help="[default: the best that the browser runs]")
+@click.option("--variant", type=click.Choice(ALONE), help="[default: the best that the browser runs]")
 @click.option("--search", is_flag=True, help="Let MetaSchedule look for schedules of the kernels that lose the most, in half of the time.")
 @click.option("--search-trials", type=click.IntRange(1), metavar="N", help="--search with N trials a kernel (default: 64).")
 @click.option(

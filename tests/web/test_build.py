@@ -6,15 +6,14 @@ import gzip
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from having import HERE, chromium, driver, linker, node
 
 import oarlock
 from oarlock import cli, errors
@@ -22,21 +21,7 @@ from oarlock.targets.web import module
 from oarlock.targets.web.layers import layers
 from oarlock.targets.web.site import CHUNK_BYTES, build_site
 
-HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="there is no linker for WebAssembly: oarlock[web]")
-node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node")
-driver = HERE.parents[1] / "web/node_modules/playwright-core"
-browsers = [os.environ.get("CHROMIUM", ""), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-chromium = pytest.mark.skipif(
-    not driver.exists() or not any(b and Path(b).exists() for b in browsers), reason="there is no Chromium, or no Playwright (make test)"
-)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("saved")
-    subprocess.run([sys.executable, str(HERE / "save_model.py"), str(folder)], check=True, capture_output=True)
-    return folder
+pytestmark = linker
 
 
 @pytest.fixture(scope="module")

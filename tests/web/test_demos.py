@@ -13,13 +13,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from test_build import HERE, chromium, node
+from having import HERE, chromium, linker, node
 
 from oarlock.targets.web.serve import address_of, server_of
 
 ROOT = HERE.parents[1]
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="there is no linker for WebAssembly: oarlock[web]"),
+    linker,
     pytest.mark.skipif(not (ROOT / "web/node_modules/esbuild").exists(), reason="there is no esbuild (make test)"),
 ]
 needs_demo = pytest.mark.skipif(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,23 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from having import HERE, WEB, chromium, linker
 
 from oarlock import errors
 from oarlock.targets.web import module, program
 from oarlock.targets.web.site import build_site
 
-HERE = Path(__file__).parent
-WEB = HERE.parents[1] / "web"
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="there is no linker for WebAssembly: oarlock[web]"),
+    linker,
     pytest.mark.skipif(importlib.util.find_spec("paddle") is None, reason="paddlepaddle is the oracle"),
     pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node"),
 ]
-browsers = [os.environ.get("CHROMIUM", ""), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-chromium = pytest.mark.skipif(
-    not (WEB / "node_modules/playwright-core").exists() or not any(b and Path(b).exists() for b in browsers),
-    reason="there is no Chromium, or no Playwright (make test)",
-)
 MODELS = ["picture", "branch", "joined", "count", "nested", "grow", "select", "same", "pair"]
 
 

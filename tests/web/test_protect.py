@@ -6,14 +6,14 @@ import importlib.util
 import json
 import stat
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_build import HERE, chromium, node, same_as_paddle
+from having import HERE, chromium, node
+from test_build import same_as_paddle
 
 from oarlock import cli, errors
 from oarlock.targets.web import keys, site
@@ -23,13 +23,6 @@ from oarlock.targets.web.serve import address_of, server_of
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("ziglang", "cryptography")), reason="needs oarlock[web,protect]"
 )
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("saved")
-    subprocess.run([sys.executable, str(HERE / "save_model.py"), str(folder)], check=True, capture_output=True)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from oarlock.kernels.search import Searched, Searches, Task
 from oarlock.kernels.trials import Processes, Variant
 from oarlock.model import Block, Op, Parameter, Program, TensorType, Value
 from oarlock.runtime.artifact import Artifact
-from oarlock.targets.web import module
+from oarlock.targets.web import chromium, module
 from oarlock.targets.web.site import build_site
 from oarlock.targets.web.tuning import browser, tune_in_browser
 from oarlock.targets.web.tuning.server import Server
@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.skipif(
         any(importlib.util.find_spec(name) is None for name in ("ziglang", "websockets", "segno")), reason="there is no oarlock[web]"
     ),
-    pytest.mark.skipif(browser.find() is None, reason="there is no Chromium"),
+    pytest.mark.skipif(chromium.find() is None, reason="there is no Chromium"),
 ]
 node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node")
 REAL_OPEN = contest._Contest._open

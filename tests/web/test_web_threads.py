@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,23 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 import threads_site
+from having import HERE, chromium
 
 from oarlock.targets.cpu import CpuTarget
 from oarlock.targets.cpu.tiles import PARALLEL_MACS
 from oarlock.targets.web import module
 from oarlock.targets.web.site import build_site
-from oarlock.targets.web.target import TRIPLE, VARIANTS
+from oarlock.targets.web.target import TRIPLE
+from oarlock.web_variants import VARIANTS
 
-HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ziglang") is None or shutil.which("node") is None,
     reason="there is no linker for WebAssembly (oarlock[web]), or no Node",
 )
 driver = HERE.parents[1] / "web/node_modules/playwright-core"
-browsers = [os.environ.get("CHROMIUM", ""), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-chromium = pytest.mark.skipif(
-    not driver.exists() or not any(b and Path(b).exists() for b in browsers), reason="there is no Chromium, or no Playwright (make test)"
-)
 HEADERS = (
     "threads off: the page is not cross-origin isolated; send these two headers: "
     "Cross-Origin-Opener-Policy: same-origin, Cross-Origin-Embedder-Policy: require-corp"

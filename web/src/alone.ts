@@ -1,10 +1,10 @@
 /** Kernels alone: what a search tries, each as a module of a few kB, beside the kernel as it was. */
 
+import { INITIAL_PAGES, MOST_PAGES } from "./engine.js";
 import { OarlockError } from "./errors.js";
 import { environment, Heap } from "./imports.js";
 import { calls, quiet } from "./measure.js";
 
-const PAGES = 64; // INITIAL_BYTES of oarlock/targets/web/module.py
 const TURN_MS = 3;
 const TOLERANCE = 1e-3; // of a result's scale: other orders of summation, but no other kernel
 
@@ -28,7 +28,7 @@ export class Alone {
   ) {}
 
   static async create(module: WebAssembly.Module, args: Argument[]): Promise<Alone> {
-    const memory = new WebAssembly.Memory({ initial: PAGES, maximum: 65536 });
+    const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
     let heap: Heap | undefined;
     let failure = "";
     const env = environment(memory, () => heap!, (what) => (failure = what));

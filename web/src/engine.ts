@@ -6,14 +6,20 @@ import type { Program } from "./program.js";
 import { Pool, SharedHeap, sharedMemory, type Team } from "./threads.js";
 import type { Dtype, Plan, TensorInfo, TypedArray } from "./types.js";
 
-export const ARRAYS: Record<Dtype, { new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray; BYTES_PER_ELEMENT: number }> = {
+interface ArrayKind {
+  new (length: number): TypedArray;
+  new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray;
+  BYTES_PER_ELEMENT: number;
+}
+
+export const ARRAYS: Record<Dtype, ArrayKind> = {
   float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array,
   uint8: Uint8Array, bool: Uint8Array,
 };
 
 const PLAN = "oarlock.plan";
-const INITIAL_PAGES = 64; // INITIAL_BYTES of oarlock/targets/web/module.py
-const MOST_PAGES = 65536;
+export const INITIAL_PAGES = 64; // INITIAL_BYTES of oarlock/targets/web/module.py
+export const MOST_PAGES = 65536;
 
 /** Elements of a shape. */
 export const count = (shape: number[]): number => shape.reduce((a, b) => a * b, 1);
@@ -30,6 +36,10 @@ export interface KernelTime {
 }
 
 type Call = (...pointers: number[]) => number;
+
+/** How a step's kernel is called; gives what it returns. */
+type Way = (step: number, call: Call, pointers: number[]) => number;
+const direct: Way = (_, call, pointers) => call(...pointers);
 
 /** What a module's kernels are called by: a plan of fixed places, or a program where sizes are dynamic. */
 export function planOf(module: WebAssembly.Module): Plan | Program {
@@ -137,7 +147,7 @@ export class Engine {
   }
 
   run(): void {
-    this.steps((_, call, pointers) => call(...pointers));
+    this.steps(direct);
   }
 
   /** How many threads run its loops. */
@@ -183,7 +193,7 @@ export class Engine {
   /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */
   call(step: number): void {
     this.pool?.wake(); // for the next call too, should it come soon
-    this.make(step, (call, pointers) => call(...pointers));
+    this.make(step, direct);
   }
 
   /** The memory at a place of the plan (types.ts: Step); it is another array whenever memory has grown. */
@@ -196,19 +206,19 @@ export class Engine {
   }
 
   /** Does the plan's calls, its threads awake. */
-  private steps(make: (step: number, call: Call, pointers: number[]) => number): void {
+  private steps(how: Way): void {
     this.pool?.wake();
     try {
-      for (let i = 0; i < this.calls.length; i++) this.make(i, (call, pointers) => make(i, call, pointers));
+      for (let i = 0; i < this.calls.length; i++) this.make(i, how);
     } finally {
       this.pool?.rest();
     }
   }
 
-  private make(step: number, how: (call: Call, pointers: number[]) => number): void {
+  private make(step: number, how: Way): void {
     let status: number;
     try {
-      status = how(...this.calls[step]!);
+      status = how(step, ...this.calls[step]!);
     } catch (error) {
       throw this.trapped(error, this.place(step));
     }

@@ -1,12 +1,8 @@
 /** Tensors as the GPU has them: words of 32 bits, whatever the type of their elements. */
 
+import { ARRAYS } from "./engine.js";
 import { OarlockError } from "./errors.js";
 import type { Dtype, TensorInfo, TypedArray } from "./types.js";
-
-const ARRAYS = {
-  float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array,
-  uint8: Uint8Array, bool: Uint8Array,
-};
 
 /** A new array of a type's elements. */
 export const allocate = (dtype: Dtype, length: number): TypedArray => new ARRAYS[dtype](length);
@@ -36,5 +32,5 @@ export function toWords(data: TypedArray, info: TensorInfo): Float32Array | Int3
 export function fromWords(words: Int32Array, info: TensorInfo): TypedArray {
   if (info.dtype === "float32") return new Float32Array(words.buffer, words.byteOffset, words.length).slice();
   if (info.dtype === "int64") return BigInt64Array.from(words, BigInt);
-  return (ARRAYS[info.dtype] as typeof Int32Array).from(words) as TypedArray;
+  return (ARRAYS[info.dtype] as unknown as typeof Int32Array).from(words) as TypedArray;
 }

@@ -28,16 +28,15 @@ from ...errors import InputError, InternalError, UnsupportedError
 from ...model import Program, load_model
 from ...runtime.artifact import Artifact
 from ...runtime.signature import TensorSpec
+from ...web_variants import EVERY, VARIANTS, WEBGPU
 from .chosen import compile_chosen
 from .protect import Lock, key_for, stripped
-from .target import VARIANTS, WebTarget
+from .target import WebTarget
 
 CHUNK_BYTES = 8 << 20
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")  # that JavaScript has arrays of
 _RUNTIME = Path(__file__).with_name("runtime")  # what web/build.mjs makes
 _HASHED = re.compile(r"[0-9a-f]{20}\.(wasm|bin|json)")
-WEBGPU = "webgpu"  # the variant for GPUs, by the target of that name
-EVERY = (*VARIANTS, WEBGPU)  # the GPU last: that it is faster cannot be known here
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ... import compat
 from ...errors import TargetError, UnsupportedError
 from ...kernels import Choices
 from ...rules.weights import Weights
+from ...web_variants import VARIANTS
 from ..base import Notes, Refusal, Search, Stage, Target
 from ..cpu import CpuTarget
 from ..cpu.aot import NotStatic
@@ -21,29 +21,6 @@ from .plan import PLAN, plan_of
 from .program import program_of
 
 TRIPLE = "wasm32-unknown-unknown"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """``features``: LLVM's.  ``needs``: the same as the runtime names it (web/src/types.ts: Need).
-
-    ``threads``: its loops are scheduled for so many; how many run them is decided where the model is loaded.
-    """
-
-    features: tuple[str, ...]
-    needs: tuple[str, ...]
-    threads: int = 1
-
-
-_SHARED = ("+atomics", "+bulk-memory")  # what memory that several threads share takes
-
-VARIANTS = {  # the best first
-    "relaxed-simd-threads": Variant(("+simd128", "+relaxed-simd", *_SHARED), ("simd", "relaxed-simd", "threads"), 4),
-    "simd128-threads": Variant(("+simd128", *_SHARED), ("simd", "threads"), 4),
-    "relaxed-simd": Variant(("+simd128", "+relaxed-simd"), ("simd", "relaxed-simd")),
-    "simd128": Variant(("+simd128",), ("simd",)),
-    "plain": Variant((), ()),
-}
 
 
 class WebTarget(Target):

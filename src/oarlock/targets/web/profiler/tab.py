@@ -15,10 +15,8 @@ Files are addressed as ``PREFIX/PATH`` with the prefixes of ``folders``; all add
 from __future__ import annotations
 
 import json
-import os
 import queue
 import secrets
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -29,10 +27,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ....errors import InputError, OarlockError
+from .. import chromium
 from ..serve import ISOLATED, KINDS
 
 PAGE = Path(__file__).with_name("page")
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = ["--headless=new", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 _FLAGS += ["--disable-sync", "--no-default-browser-check", "--window-size=1200,900"]
 # without a GPU: WebGL and WebGPU computed by the CPU
@@ -42,19 +40,17 @@ SILENCE_S = 600  # how long a page may say nothing
 
 
 class Browser:
-    """Headless Chromium: CHROMIUM in the environment, or the first of NAMES; ``software``: its WebGL and WebGPU run on the CPU."""
+    """Headless Chromium: as chromium.py finds it; ``software``: its WebGL and WebGPU run on the CPU."""
 
     def __init__(self, *, software: bool = True) -> None:
-        found = [shutil.which(name) for name in (os.environ.get("CHROMIUM", ""), *NAMES) if name]
-        if not any(found):
+        found = chromium.find()
+        if found is None:
             raise InputError("there is no Chromium", todo="install it, name it in CHROMIUM, or open the address in a browser of your own")
-        self.path = next(path for path in found if path)
+        self.path = found
         self._flags = [*_FLAGS, *(_SOFTWARE if software else ["--enable-unsafe-webgpu"])]
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            self._flags.append("--no-sandbox")  # Chromium's own does not work for root
 
     def open(self, address: str, profile: str) -> subprocess.Popen[bytes]:
-        command = [self.path, *self._flags, f"--user-data-dir={profile}", address]
+        command = chromium.command(self.path, self._flags, profile, address)
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

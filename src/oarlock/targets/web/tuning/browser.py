@@ -12,29 +12,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from ....errors import TargetError
+from .. import chromium
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
 FLAGS = """--headless --no-first-run --no-default-browser-check --disable-gpu --disable-quic --disable-background-networking
 --disable-component-update --disable-sync --disable-extensions --disable-background-timer-throttling --disable-renderer-backgrounding
 --disable-backgrounding-occluded-windows --mute-audio --password-store=basic""".split()
 ARRIVE_S = 60.0  # in which its page must connect
 TRIES = 5  # launches in a row whose page never came
-
-
-def find() -> str | None:
-    """The path of a Chromium: $CHROMIUM, then of the system, then of Playwright."""
-    for name in (os.environ.get("CHROMIUM", ""), *NAMES):
-        if name and (found := shutil.which(name)):
-            return found
-    folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
-    for pattern in ("chromium-*/chrome-linux*/chrome", "chromium_headless_shell-*/chrome-*/*headless*shell"):
-        for path in sorted(folder.glob(pattern), reverse=True):
-            if os.access(path, os.X_OK):
-                return str(path)
-    return None
 
 
 def _goes_with_us() -> Callable[[], None] | None:
@@ -69,11 +55,9 @@ class Browser:
         self._tries += 1
         self._began = time.monotonic()
         self._profile = tempfile.mkdtemp(prefix="oarlock-chromium-")
-        # root has no sandbox
-        flags = [*FLAGS, f"--user-data-dir={self._profile}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         try:
-            command = [self.executable, *flags, self.address]
+            command = chromium.command(self.executable, FLAGS, self._profile, self.address)
             self.process = subprocess.Popen(command, start_new_session=True, preexec_fn=_goes_with_us(), **quiet)  # type: ignore[call-overload]
         except OSError as error:
             raise TargetError(f"the browser does not start: {error.strerror}", where=self.executable) from error

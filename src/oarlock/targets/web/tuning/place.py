@@ -18,13 +18,12 @@ from ....kernels.trials import Processes, TrialError
 from ....runtime.artifact import Artifact
 from ....runtime.dtypes import numpy_dtype
 from ....targets import Target
+from ....web_variants import ALONE, VARIANTS
 from ..module import section
 from ..plan import PLAN
-from ..target import VARIANTS
 from .builder import Builders, Built
 from .server import Server
 
-TUNED = [name for name, variant in VARIANTS.items() if variant.threads == 1]
 CHUNK_BYTES = 1 << 20  # builds share weights that are packed alike, and browsers keep them
 LEAST_BUDGET_MS = 60.0
 BASE_TURNS, TURNS, FINAL_TURNS = 15, 5, 40
@@ -54,7 +53,7 @@ class BrowserPlace:
     @property
     def best_variant(self) -> str:
         """The best that the browser runs."""
-        return next(name for name in TUNED if set(VARIANTS[name].needs) <= set(self.hello["needs"]))
+        return next(name for name in ALONE if set(VARIANTS[name].needs) <= set(self.hello["needs"]))
 
     def record_key(self, target: Target) -> tuple[str, str]:
         key, family = target.record_key

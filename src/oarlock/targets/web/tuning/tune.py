@@ -13,9 +13,10 @@ from ....kernels.contest import RUN_LIMIT_S, tune
 from ....kernels.summary import Summary
 from ....kernels.trials import Processes
 from ....model import Program, load_model
-from ..target import VARIANTS
+from ....web_variants import ALONE, VARIANTS
+from .. import chromium
 from . import browser as browsers
-from .place import TUNED, BrowserPlace
+from .place import BrowserPlace
 from .server import Server, addresses
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -52,20 +53,20 @@ def tune_in_browser(
     """
     if browser not in BROWSERS:
         raise InputError(f"browser must be one of {', '.join(BROWSERS)}, not {browser!r}", where="oarlock web tune")
-    if variant and variant not in TUNED:
+    if variant and variant not in ALONE:
         what = (
             f"there is no variant {variant}"
             if variant not in VARIANTS
             else f"the variant {variant} is not tuned: its loops have several threads"
         )
-        raise InputError(what, todo=f"use: {', '.join(TUNED)}")
+        raise InputError(what, todo=f"use: {', '.join(ALONE)}")
     program = model if isinstance(model, Program) else load_model(model)
     own: browsers.Browser | None = None
     server, processes = Server(host, port), Processes()
     place: BrowserPlace | None = None
     try:
         local = host in LOOPBACK
-        executable = browsers.find() if browser == "auto" and local else None
+        executable = chromium.find() if browser == "auto" and local else None
         shown = [host] if local else addresses() if host in ("0.0.0.0", "::") else [host]
         if executable:
             own = browsers.Browser(executable, server.address(host))

@@ -9,7 +9,8 @@
  *     const outputs = await model.run({ x: new Float32Array(…) });
  */
 
-const MAKES = { float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array, uint8: Uint8Array, bool: Uint8Array };
+/** The array of each type of elements. */
+export const MAKES = { float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array, uint8: Uint8Array, bool: Uint8Array };
 
 /** [places, channels] → [channels, places]. */
 export function toChannelsFirst(from, to, channels) {

@@ -9,7 +9,7 @@
  *     facts          optional: what it tells of itself
  */
 
-import { combined, toChannelsFirst } from "./combined.js";
+import { combined, MAKES, toChannelsFirst } from "./combined.js";
 
 /** Oarlock: a folder that `oarlock web build` wrote. */
 async function oarlock(spec, inputs, base) {
@@ -26,8 +26,6 @@ async function oarlock(spec, inputs, base) {
     close: () => model.close?.(),
   };
 }
-
-const MAKES = { float32: Float32Array, float64: Float64Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array, uint8: Uint8Array, bool: Uint8Array };
 
 /** The times of each call of a plan. */
 function timeSteps(model, inputs, runs) {

@@ -1,5 +1,6 @@
 /** Runs a job (profiler/tab.py) in a tab: loads engines, lets them take turns, and sends home what they took and gave. */
 
+import { MAKES } from "./combined.js";
 import { Host } from "./host.js";
 
 const here = new URL(".", location.href);
@@ -66,12 +67,10 @@ function difference(outputs, expected) {
   return worst;
 }
 
-const ARRAYS = { float32: Float32Array, float64: Float64Array, int32: Int32Array, int64: BigInt64Array, uint8: Uint8Array, bool: Uint8Array, int8: Int8Array };
-
 async function run(job) {
   const inputs = {};
-  for (const [name, { dtype, shape, file }] of Object.entries(job.inputs)) inputs[name] = { dtype, shape, data: new ARRAYS[dtype](await bytesOf(file)) };
-  const expected = job.expected && await Promise.all(job.expected.map(async ({ dtype, file }) => new ARRAYS[dtype](await bytesOf(file))));
+  for (const [name, { dtype, shape, file }] of Object.entries(job.inputs)) inputs[name] = { dtype, shape, data: new MAKES[dtype](await bytesOf(file)) };
+  const expected = job.expected && await Promise.all(job.expected.map(async ({ dtype, file }) => new MAKES[dtype](await bytesOf(file))));
   const hosts = { page: new Host(), worker: new RemoteHost() };
   const [results, failed, alive] = [{}, {}, []];
   for (const spec of job.engines) {

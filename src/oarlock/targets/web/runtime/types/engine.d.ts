@@ -4,10 +4,14 @@ import { Heap } from "./imports.js";
 import type { Program } from "./program.js";
 import { Pool, type Team } from "./threads.js";
 import type { Dtype, Plan, TensorInfo, TypedArray } from "./types.js";
-export declare const ARRAYS: Record<Dtype, {
+interface ArrayKind {
+    new (length: number): TypedArray;
     new (buffer: ArrayBufferLike, offset: number, length: number): TypedArray;
     BYTES_PER_ELEMENT: number;
-}>;
+}
+export declare const ARRAYS: Record<Dtype, ArrayKind>;
+export declare const INITIAL_PAGES = 64;
+export declare const MOST_PAGES = 65536;
 /** Elements of a shape. */
 export declare const count: (shape: number[]) => number;
 /** Bytes of a tensor; in a plan all sizes are known. */
@@ -80,3 +84,4 @@ export declare class Engine {
     private make;
     private place;
 }
+export {};
