@@ -23,16 +23,22 @@ const bundle = (from, to) =>
 // what goes into every site
 const made = join(temporary, "runtime");
 for (const [from, to] of [["index", "oarlock"], ["worker", "oarlock-worker"]]) await bundle(from, join(made, to));
+const RPC = ["", "-machine", "-protocol", "-random", "-session", "-worker"].map((part) => `rpc${part}.d.ts`);
 execFileSync(process.execPath, [join(here, "node_modules/typescript/bin/tsc"), "-p", here, "--emitDeclarationOnly", "--outDir", join(made, "types")], {
   stdio: "inherit",
 });
-for (const name of ["tuner.d.ts", "tuner-chart.d.ts", "tuner-worker.d.ts", "tuning.d.ts", "measure.d.ts", "alone.d.ts"]) rmSync(join(made, "types", name), { force: true });
+for (const name of ["tuner.d.ts", "tuner-chart.d.ts", "tuner-worker.d.ts", "tuning.d.ts", "measure.d.ts", "alone.d.ts", ...RPC]) rmSync(join(made, "types", name), { force: true });
 cpSync(join(here, "index.html"), join(made, "index.html"));
 
 // the page of `oarlock web tune`
 const tuner = join(temporary, "tuner");
 for (const name of ["tuner", "tuner-worker"]) await bundle(name, join(tuner, name));
 cpSync(join(here, "tune.html"), join(tuner, "tune.html"));
+
+// the page of `oarlock web rpc`
+const rpc = join(temporary, "rpc_page");
+for (const name of ["rpc", "rpc-worker"]) await bundle(name, join(rpc, name));
+cpSync(join(here, "rpc.html"), join(rpc, "rpc.html"));
 
 const files = (folder) => (existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }) : [])
   .filter((entry) => entry.isFile())

@@ -12,6 +12,7 @@ from ...errors import InternalError, TargetError, UnsupportedError
 
 INITIAL_BYTES = 4 << 20  # what the runtime's memory has at least: the kernels' constants and their stack
 STACK_BYTES = 1 << 20
+RPC_BYTES = 64 << 20  # LOW_BYTES of web/src/rpc-machine.ts
 MOST_BYTES = 4 << 30
 _MAGIC = b"\0asm\x01\0\0\0"
 _CUSTOM, _IMPORT, _EXPORT, _CODE = 0, 2, 7, 10
@@ -26,6 +27,7 @@ KNOWN = frozenset(
     + ["TVMFFIEnvModRegisterSystemLibSymbol"]
 )
 SHARED = KNOWN | {"TVMBackendParallelLaunch"}  # … of modules that share their memory
+RPC = SHARED | {"TVMBackendParallelBarrier"}  # … and what web/src/rpc-machine.ts has
 
 
 def link(kernels: Path, exports: Sequence[str], *, shared: bool = False) -> bytes:
@@ -35,25 +37,45 @@ def link(kernels: Path, exports: Sequence[str], *, shared: bool = False) -> byte
 
     Raises TargetError where there is no linker, InternalError where it fails, UnsupportedError for a function that the runtime has not.
     """
-    if importlib.util.find_spec("ziglang") is None:
-        raise TargetError("there is no linker for WebAssembly", where="target web", todo="pip install 'oarlock[web]'")
-    out = kernels.with_suffix(".wasm")
-    memory = [f"--initial-memory={INITIAL_BYTES}", f"--max-memory={MOST_BYTES}", "-z", f"stack-size={STACK_BYTES}", "--stack-first"]
-    shape = ["--no-entry", "--import-memory", "--allow-undefined", "--gc-sections", "-s", "-O2", "--export=__heap_base"]
-    shape.append("--export=__stack_pointer")  # put back where a kernel ended midway; a thread has its own
-    # exported, so that it is left to the caller, who leaves it: else every call of a kernel runs it
-    shape.append("--export=__wasm_call_ctors")
+    shape = [f"--export={name}" for name in exports]
     if shared:
         shape += ["--shared-memory", "--export-table"]
-    command = [sys.executable, "-m", "ziglang", "wasm-ld", *shape, *memory, *(f"--export={name}" for name in exports)]
-    done = subprocess.run([*command, "-o", str(out), str(kernels)], capture_output=True, text=True, errors="replace", check=False)
+    return _linked([kernels], kernels.with_suffix(".wasm"), shape, INITIAL_BYTES, SHARED if shared else KNOWN)
+
+
+def link_packed(objects: Sequence[Path], out: Path) -> bytes:
+    """The module of all functions of object files that take packed arguments, for the page of ``oarlock web rpc``.
+
+    Raises what link does.
+    """
+    made = _linked(objects, out, ["--export-dynamic", "--export-table", "--growable-table"], RPC_BYTES, RPC)
+    pointers = {name.removeprefix("__") for name in exported(made) if name.startswith("__TVM")}  # to functions, for who loads the module
+    if missing := sorted(pointers - RPC):
+        raise _missing(missing)
+    return made
+
+
+def _linked(objects: Sequence[Path], out: Path, shape: Sequence[str], initial_bytes: int, known: frozenset[str]) -> bytes:
+    if importlib.util.find_spec("ziglang") is None:
+        raise TargetError("there is no linker for WebAssembly", where="target web", todo="pip install 'oarlock[web]'")
+    memory = [f"--initial-memory={initial_bytes}", f"--max-memory={MOST_BYTES}", "-z", f"stack-size={STACK_BYTES}", "--stack-first"]
+    common = ["--no-entry", "--import-memory", "--allow-undefined", "--gc-sections", "-s", "-O2", "--export=__heap_base"]
+    common.append("--export=__stack_pointer")  # put back where a kernel ended midway; a thread has its own
+    # exported, so that it is left to the caller, who leaves it: else every call of a kernel runs it
+    common.append("--export=__wasm_call_ctors")
+    command = [sys.executable, "-m", "ziglang", "wasm-ld", *common, *memory, *shape, "-o", str(out), *map(str, objects)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         raise InternalError(f"wasm-ld failed: {done.stderr.strip()[-400:]}")
     made = out.read_bytes()
-    if missing := sorted(set(imports(made)) - (SHARED if shared else KNOWN) - {"memory"}):
-        what = f"kernels call functions of C that the web runtime does not have: {', '.join(missing)}"
-        raise UnsupportedError(what, where="target web", todo="please report it with the model")
+    if missing := sorted(set(imports(made)) - known - {"memory"}):
+        raise _missing(missing)
     return made
+
+
+def _missing(names: Sequence[str]) -> UnsupportedError:
+    what = f"kernels call functions of C that the web runtime does not have: {', '.join(names)}"
+    return UnsupportedError(what, where="target web", todo="please report it with the model")
 
 
 def imports(module: bytes) -> list[str]:
@@ -68,6 +90,20 @@ def imports(module: bytes) -> list[str]:
             name, at = _text(body, at)
             found.append(name)
             at = _skip_type(body, at)
+    return found
+
+
+def exported(module: bytes) -> list[str]:
+    """The names of all that a module exports."""
+    found = []
+    for kind, body in _sections(module):
+        if kind != _EXPORT:
+            continue
+        count, at = _number(body, 0)
+        for _ in range(count):
+            name, at = _text(body, at)
+            found.append(name)
+            _, at = _number(body, at + 1)
     return found
 
 
