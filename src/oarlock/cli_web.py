@@ -1,4 +1,4 @@
-"""The commands of ``oarlock web``: build; profile, combine, tune, serve and token are in files of their own."""
+"""The commands of ``oarlock web``: build; profile, combine, tune, rpc, serve and token are in files of their own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from .cli_common import echo_json, escape, json_option, model_argument, out, progress, shape_option
 from .cli_web_profile import combine_command, profile_command
+from .cli_web_rpc import rpc
 from .cli_web_serve import serve, token
 from .cli_web_tune import tune
 from .web_variants import EVERY, WEBGPU
@@ -104,3 +105,4 @@ def _show_layers(parts: list[Layer], variant: str) -> None:
 web.add_command(profile_command)
 web.add_command(combine_command)
 web.add_command(tune)
+web.add_command(rpc)

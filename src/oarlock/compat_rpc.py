@@ -21,7 +21,9 @@ WAIT_S = 600.0  # for a client that nobody serves, and for a page that nobody as
 def build_packed(mod: Any, target: Any) -> Any:
     """A module of a module's PrimFuncs, which take packed arguments, for ``target``."""
     import tvm
+    from tvm.s_tir import transform
 
+    mod = transform.RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(mod)  # what MetaSchedule leaves in its candidates
     # of a system library TVM calls the functions of its runtime by their names, of any other through pointers that a loader fills in
     return tvm.tirx.build(mod.with_attr("system_lib_prefix", ""), target=target)
 
@@ -37,7 +39,9 @@ def serve_proxy(
 ) -> None:
     """TVM's proxy with a page, on one address alone."""
     try:
-        from tornado import httpserver, netutil, web
+        from tornado.httpserver import HTTPServer
+        from tornado.netutil import bind_sockets
+        from tornado.web import Application
         from tvm.rpc import proxy
 
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -46,7 +50,7 @@ def serve_proxy(
         listening.bind((host, port))
         listening.listen(16)
         port = listening.getsockname()[1]
-        sockets = netutil.bind_sockets(web_port, host, family)
+        sockets = bind_sockets(web_port, host, family)
     except ImportError as error:
         return _say({"error": f"there is no {error.name or 'tornado'}", "todo": "pip install 'oarlock[rpc]'"})
     except OSError as error:
@@ -67,9 +71,9 @@ def serve_proxy(
     # TVM 0.27's proxy gives the web no host, so that it listens at all of the machine's addresses whatever its host is; and the page
     # no headers, without which its clock is coarse.
     def listen(application: Any, *_: Any, **__: Any) -> None:
-        httpserver.HTTPServer(application).add_sockets(sockets)
+        HTTPServer(application).add_sockets(sockets)
 
-    web.Application.listen = listen
+    Application.listen = listen
     proxy.RequestHandler.set_default_headers = lambda self: [self.set_header(name, value) for name, value in headers.items()]
     proxy.WebSocketHandler = Socket
     asyncio.set_event_loop(asyncio.new_event_loop())

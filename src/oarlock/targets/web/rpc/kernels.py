@@ -40,7 +40,9 @@ def wasm(kernels: Any, *, variant: str = "simd128") -> bytes:
     if isinstance(kernels, tvm.runtime.Executable):
         kernels = kernels.mod
     if not isinstance(kernels, tvm.runtime.Module):
-        raise InputError(f"a PrimFunc, an IRModule or a built module is wanted, not {type(kernels).__name__}", where="oarlock.targets.web.rpc")
+        raise InputError(
+            f"a PrimFunc, an IRModule or a built module is wanted, not {type(kernels).__name__}", where="oarlock.targets.web.rpc"
+        )
     with tempfile.TemporaryDirectory(prefix="oarlock-") as scratch:
         out = Path(scratch) / "kernels.wasm"
         kernels.export_library(str(out), fcompile=create_wasm)
@@ -54,6 +56,11 @@ def create_wasm(output: str, objects: str | Sequence[str], options: Sequence[str
 
 
 create_wasm.output_format = "wasm"  # type: ignore[attr-defined]
+
+
+def build(mod: tvm.IRModule, target: tvm.target.Target, params: Any = None) -> tvm.runtime.Module:
+    """For MetaSchedule: LocalBuilder(f_build=build).  TVM's own spends most of its time on intrinsics that the web does not have."""
+    return compat_rpc.build_packed(mod, target)
 
 
 def export(module: tvm.runtime.Module) -> str:

@@ -18,6 +18,7 @@ from ....kernels.trials import Lines
 from .. import chromium
 from ..serve import ISOLATED
 from ..tuning.browser import Browser
+from ..tuning.server import addresses
 from ..tuning.tune import BROWSERS, LOOPBACK
 
 PAGE = Path(__file__).parents[1] / "rpc_page"
@@ -86,6 +87,14 @@ class Served:
                 raise TargetError("no page came", where=self.address(), todo="open the page, or name a browser by the variable CHROMIUM")
             time.sleep(0.1)
 
+    def join(self) -> None:
+        """For as long as the proxy runs.  Raises TargetError when it ends, or the browser's page does not come back."""
+        while self._proxy.poll() is None:
+            if self.failure is not None:
+                raise self.failure
+            time.sleep(TURN_S)
+        raise TargetError(f"the proxy ended with status {self._proxy.returncode}", where=WHERE)
+
     def _tend(self) -> None:
         """Opens the browser again when it, or its page, went."""
         assert self._browser is not None
@@ -120,7 +129,14 @@ class Served:
 
 
 def serve(
-    *, host: str = "127.0.0.1", port: int = 0, web_port: int = 0, tracker: str = "", key: str = "wasm", browser: str = "auto", wait: bool = True
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    web_port: int = 0,
+    tracker: str = "",
+    key: str = "wasm",
+    browser: str = "auto",
+    wait: bool = True,
 ) -> Served:
     """Start TVM's proxy with the page that serves ``key``.
 
@@ -138,7 +154,15 @@ def serve(
         raise InputError(f"a key is of letters, digits, '.', '-' and '_', not {key!r}", where=WHERE)
     page, files = page_files()
     where = _tracker(tracker)
-    arguments = {"host": host, "port": port, "web_port": web_port, "tracker": where, "page": page, "files": files, "headers": dict(ISOLATED)}
+    arguments = {
+        "host": host,
+        "port": port,
+        "web_port": web_port,
+        "tracker": where,
+        "page": page,
+        "files": files,
+        "headers": dict(ISOLATED),
+    }
     command = [sys.executable, "-m", "oarlock.compat_rpc", json.dumps(arguments)]
     proxy = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
     executable = chromium.find() if browser == "auto" and host in LOOPBACK else None
@@ -157,6 +181,11 @@ def serve(
         served.close()
         raise
     return served
+
+
+def shown_hosts(host: str) -> list[str]:
+    """By which names a page on ``host`` is reached."""
+    return (addresses() if host in ("0.0.0.0", "::") else []) or [host]
 
 
 def _first(proxy: subprocess.Popen[bytes]) -> dict[str, Any]:
