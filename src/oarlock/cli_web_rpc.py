@@ -29,7 +29,7 @@ def rpc(host: str, port: int, web_port: int, tracker: str, key: str, browser: st
 
     with serve(host=host, port=port, web_port=web_port, tracker=tracker, key=key, browser=browser) as served:
         if served.opened:
-            err.print(f"a browser without a window has the page; to look on, open {escape(served.address())} with another key")
+            err.print(f"a browser without a window has the page ({escape(served.address())})")
         else:
             err.print("open this page in the browser that shall run kernels:")
             for name in shown_hosts(host):

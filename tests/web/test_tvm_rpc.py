@@ -381,6 +381,8 @@ def test_arguments(served) -> None:
             rpc.serve(**arguments)
     with pytest.raises(errors.TargetError, match="cannot listen"):
         rpc.serve(port=served.port, browser="none")
+    with pytest.raises(errors.TargetError, match="there is no tracker"):
+        rpc.serve(tracker="127.0.0.1:1", browser="none")
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

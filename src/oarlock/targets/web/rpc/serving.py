@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ START_S = 60.0  # in which the proxy must have imported TVM
 ARRIVE_S = 60.0
 GONE_S = 10.0  # without a page, which between two sessions connects anew
 TURN_S = 1.0
+TRACKER_S = 10.0
 
 
 def page_files() -> tuple[str, list[tuple[str, str]]]:
@@ -164,7 +166,9 @@ def serve(
         "headers": dict(ISOLATED),
     }
     command = [sys.executable, "-m", "oarlock.compat_rpc", json.dumps(arguments)]
-    proxy = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+    proxy = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True
+    )
     executable = chromium.find() if browser == "auto" and host in LOOPBACK else None
     try:
         assert proxy.stdout is not None
@@ -205,4 +209,10 @@ def _tracker(text: str) -> Sequence[Any] | None:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
         raise InputError(f"a tracker is host:port, not {text!r}", where=WHERE)
-    return host.strip("[]"), int(port)
+    address = host.strip("[]"), int(port)
+    try:
+        socket.create_connection(address, TRACKER_S).close()
+    except OSError as error:
+        todo = "start one: python -m tvm.exec.rpc_tracker"
+        raise TargetError(f"there is no tracker: {error.strerror or error}", where=text, todo=todo) from error
+    return address
