@@ -10,14 +10,15 @@ import click
 
 from .cli_common import echo_json, err, escape, json_option, model_argument, npz_option, progress, shape_option
 from .cli_tune import show
-from .web_variants import ALONE
+from .web_variants import VARIANTS
 
 
 @click.command()
 @model_argument
 @shape_option
 @click.option("--minutes", default=3.0, show_default=True, type=click.FloatRange(0.0, min_open=True), help="Time to spend, about.")
-@click.option("--variant", type=click.Choice(ALONE), help="[default: the best that the browser runs]")
+@click.option("--variant", type=click.Choice(list(VARIANTS)), help="[default: the best of one thread that the browser runs]")
+@click.option("--threads", type=click.IntRange(2, 32), metavar="N", help="Of a variant with threads.  [default: one a core, at most 4]")
 @click.option("--search", is_flag=True, help="Let MetaSchedule look for schedules of the kernels that lose the most, in half of the time.")
 @click.option("--search-trials", type=click.IntRange(1), metavar="N", help="--search with N trials a kernel (default: 64).")
 @click.option(
@@ -29,6 +30,7 @@ from .web_variants import ALONE
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; 0.0.0.0 lets a phone in.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="[default: any that is free]")
+@click.option("--at", multiple=True, metavar="NAME=DIMS", help="Sizes of an input to measure at, where its dims are dynamic.")
 @npz_option
 @click.option("--records", type=click.Path(path_type=Path), help="The database (default: the user's own, which web build looks into).")
 @json_option
@@ -37,11 +39,13 @@ def tune(
     shapes: tuple[str, ...],
     minutes: float,
     variant: str | None,
+    threads: int | None,
     search: bool,
     search_trials: int | None,
     browser: str,
     host: str,
     port: int,
+    at: tuple[str, ...],
     npz: Path | None,
     records: Path | None,
     as_json: bool,
@@ -60,9 +64,11 @@ def tune(
                 model,
                 parse_shapes(shapes),
                 variant=variant or "",
+                threads=threads,
                 minutes=minutes,
                 search=search_trials or search,
                 inputs=npz_inputs(npz) if npz else None,
+                at=parse_shapes(at) or None,
                 records=records,
                 browser=browser,
                 host=host,

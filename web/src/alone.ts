@@ -1,9 +1,9 @@
 /** Kernels alone: what a search tries, each as a module of a few kB, beside the kernel as it was. */
 
-import { INITIAL_PAGES, MOST_PAGES } from "./engine.js";
+import { start } from "./engine.js";
 import { OarlockError } from "./errors.js";
-import { environment, Heap } from "./imports.js";
 import { calls, quiet } from "./measure.js";
+import type { Pool, Team } from "./threads.js";
 
 const TURN_MS = 3;
 const TOLERANCE = 1e-3; // of a result's scale: other orders of summation, but no other kernel
@@ -25,22 +25,28 @@ export class Alone {
     private readonly memory: WebAssembly.Memory,
     private readonly places: number[],
     private readonly args: Argument[],
+    private readonly pool: Pool | undefined,
   ) {}
 
-  static async create(module: WebAssembly.Module, args: Argument[]): Promise<Alone> {
-    const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MOST_PAGES });
-    let heap: Heap | undefined;
+  /** `team`: of a kernel whose loops run on several threads. */
+  static async create(module: WebAssembly.Module, args: Argument[], team?: Team): Promise<Alone> {
     let failure = "";
-    const env = environment(memory, () => heap!, (what) => (failure = what));
-    const instance = await WebAssembly.instantiate(module, { env });
-    heap = new Heap(memory, Number((instance.exports["__heap_base"] as WebAssembly.Global).value));
-    const places = args.map(({ dtype, count }) => heap!.take(count * (BYTES[dtype] ?? 8)));
+    const sizes = args.map(({ dtype, count }) => count * (BYTES[dtype] ?? 8));
+    const room = sizes.reduce((sum, bytes) => sum + bytes + 64, 0);
+    const { memory, heap, instance, pool } = await start(module, { tell: (what) => (failure = what) }, room, team);
+    const places = sizes.map((bytes) => heap.take(bytes));
     const kernel = instance.exports["k0"] as (...places: number[]) => number;
-    const alone = new Alone(() => {
+    const call = (): void => {
       if (kernel(...places) !== 0) throw new OarlockError(`the kernel failed: ${failure || "it did not say why"}`);
-    }, memory, places, args);
+    };
+    const alone = new Alone(call, memory, places, args, pool);
     alone.fill();
     return alone;
+  }
+
+  /** Ends its workers; it cannot run any more. */
+  close(): void {
+    this.pool?.end();
   }
 
   /** The same numbers whenever it is called. */
@@ -62,6 +68,7 @@ export class Alone {
 
   /** The mean time of a few calls in milliseconds. */
   ms(): number {
+    this.pool?.wake();
     const n = calls(this.call, TURN_MS);
     const start = performance.now();
     for (let i = 0; i < n; i++) this.call();

@@ -93,6 +93,7 @@ export class Engine {
     readonly plan: Plan,
     private readonly memory: WebAssembly.Memory,
     private readonly regions: number[],
+    private readonly sizes: number[],
     private readonly inputs: TensorInfo[],
     private readonly outputs: TensorInfo[],
     instance: WebAssembly.Instance,
@@ -119,7 +120,7 @@ export class Engine {
     try {
       const regions = sizes.map((bytes) => heap.take(bytes));
       new Uint8Array(memory.buffer, regions[0], plan.weights).set(weights);
-      return new Engine(plan, memory, regions, inputs, outputs, instance, trapped, pool, failures);
+      return new Engine(plan, memory, regions, sizes, inputs, outputs, instance, trapped, pool, failures);
     } catch (error) {
       pool?.end();
       throw error;
@@ -165,12 +166,6 @@ export class Engine {
     return this.calls.length;
   }
 
-  /** The memory of a region of the plan; it is another array whenever memory has grown. */
-  span(region: number): Uint8Array {
-    const sizes = [this.plan.weights, this.plan.arena, ...[...this.inputs, ...this.outputs].map(size)];
-    return new Uint8Array(this.memory.buffer, this.regions[region]!, sizes[region]!);
-  }
-
   /** Each kernel's least time over some runs, the slowest first. */
   profile(runs = 10): KernelTime[] {
     const least = this.calls.map(() => Infinity);
@@ -196,8 +191,8 @@ export class Engine {
     this.make(step, direct);
   }
 
-  /** The memory at a place of the plan (types.ts: Step); it is another array whenever memory has grown. */
-  at(region: number, offset: number, bytes: number): Uint8Array {
+  /** The memory at a place of the plan (types.ts: Step), by default a whole region; it is another array whenever memory has grown. */
+  at(region: number, offset = 0, bytes = this.sizes[region]! - offset): Uint8Array {
     return new Uint8Array(this.memory.buffer, this.regions[region]! + offset, bytes);
   }
 

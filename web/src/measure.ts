@@ -1,6 +1,7 @@
 /** Times of whole runs and of kernels in their places, by a clock that may be coarse. */
 
 import type { Engine } from "./engine.js";
+import type { Machine } from "./vm.js";
 
 const WARM_MS = 250; // engines compile hot functions anew, behind the first runs
 const LEAST_TICKS = 40; // of the clock, that a timed stretch must have
@@ -52,8 +53,9 @@ export function calls(call: () => void, ms = stretch()): number {
 /** An engine's times. */
 export class Measure {
   private steps: Step[] | undefined;
+  private calls: Calls | undefined;
 
-  constructor(private readonly engine: Engine) {}
+  constructor(private readonly engine: Engine | Machine) {}
 
   warm(): void {
     const end = performance.now() + WARM_MS;
@@ -79,15 +81,17 @@ export class Measure {
   /**
    * Milliseconds and calls of each kernel in a run, by number, for about `budget` milliseconds.
    *
-   * Every step is called in its place, so often in a row that the clock can tell.  A step that changes an operand gets that back before
+   * Every step is called in its place, so often in a row that the clock can tell.  A step of a plan that changes an operand gets that back before
    * each call: else its numbers would wander off, to where the machine is slow (denormal ones) and for all steps that follow.
    * `before` hears of each step's kernel ahead of its first call: if it never ends, it is known which it was.
    */
   kernels(budget: number, before: (kernel: number) => void = () => {}): [ms: number, calls: number][] {
-    const { steps, kernels } = this.engine.plan;
+    const { engine } = this;
+    if ("program" in engine) return (this.calls ??= new Calls(engine)).times(budget);
+    const { steps, kernels } = engine.plan;
     this.steps ??= steps.map(([kernel], i) => {
       before(kernel);
-      return new Step(this.engine, i);
+      return new Step(engine, i);
     });
     const times: number[][] = steps.map(() => []);
     const end = performance.now() + budget;
@@ -139,17 +143,57 @@ class Step {
   private keep(): () => void {
     if (!this.upon) return () => {};
     const { region, start, end } = this.upon;
-    const place = this.engine.span(region).subarray(start, end);
+    const place = this.engine.at(region).subarray(start, end);
     const saved = place.slice();
     return () => place.set(saved);
+  }
+}
+
+/**
+ * The kernel calls of a program's run, which is the same each time for the same inputs; of each kernel all calls count, whatever sizes
+ * they have.  A call is made so often in a row that the clock can tell all those of its kernel together.
+ */
+class Calls {
+  private readonly often: number[] = []; // by the number of the call in a run
+  private readonly counts: number[];
+
+  constructor(private readonly machine: Machine) {
+    this.counts = machine.program.kernels.map(() => 0);
+    machine.run((kernel, call) => (this.counts[kernel]!++, call()));
+    machine.run((kernel, call) => {
+      let status = 0;
+      this.often.push(calls(() => (status ||= call()), stretch() / Math.sqrt(this.counts[kernel]!)));
+      return status;
+    });
+  }
+
+  times(budget: number): [ms: number, calls: number][] {
+    const times: number[][] = this.counts.map(() => []);
+    const end = performance.now() + budget;
+    for (let sweep = 0; sweep < 2 || performance.now() < end; sweep++) this.sweep().forEach((ms, kernel) => times[kernel]!.push(ms));
+    return this.counts.map((count, kernel) => [count ? quiet(times[kernel]!) : 0, count]);
+  }
+
+  private sweep(): number[] {
+    const ms = this.counts.map(() => 0);
+    let number = 0;
+    this.machine.run((kernel, call) => {
+      const n = this.often[number++] ?? 1;
+      let status = 0;
+      const start = performance.now();
+      for (let i = 0; i < n; i++) status ||= call();
+      ms[kernel]! += (performance.now() - start) / n;
+      return status;
+    });
+    return ms;
   }
 }
 
 /** What a second call of a step changes in memory, which is as it was after the first one then: nothing, for most. */
 function changed(engine: Engine, number: number): { region: number; start: number; end: number } | undefined {
   const regions = [...new Set(engine.plan.steps[number]![1].filter((_, i) => i % 2 === 0))].filter((region) => region !== WEIGHTS);
-  const whole = (region: number): Int32Array => new Int32Array(engine.span(region).slice(0, engine.span(region).length & ~3).buffer);
-  const before = regions.map((region) => engine.span(region).slice());
+  const whole = (region: number): Int32Array => new Int32Array(engine.at(region).slice(0, engine.at(region).length & ~3).buffer);
+  const before = regions.map((region) => engine.at(region).slice());
   engine.call(number); // memory grows now, if it must
   const once = regions.map(whole);
   engine.call(number);
@@ -160,7 +204,7 @@ function changed(engine: Engine, number: number): { region: number; start: numbe
     if (first < 0) continue;
     let last = a.length - 1;
     while (a[last] === b[last]) last--;
-    regions.forEach((region, k) => engine.span(region).set(before[k]!));
+    regions.forEach((region, k) => engine.at(region).set(before[k]!));
     return { region, start: 4 * first, end: 4 * last + 4 };
   }
   return undefined;

@@ -203,8 +203,8 @@ class Helper extends Member {
   }
 }
 
-/** What a worker does that was told to join: it comes back when the pool ends. */
-export async function help(join: Join, ready: () => void): Promise<void> {
+/** Takes part: it comes back when the pool ends. */
+async function help(join: Join, ready: () => void): Promise<void> {
   const { memory, control } = join;
   const words = new Int32Array(memory.buffer, control, WORDS);
   let helper: Helper | undefined;
@@ -214,6 +214,16 @@ export async function help(join: Join, ready: () => void): Promise<void> {
   helper = new Helper(words, await WebAssembly.instantiate(join.module, { env }), join.stack);
   ready();
   helper.work();
+}
+
+/** What a worker does that was told to join, and what it says of it. */
+export async function join(message: Join, port: { postMessage(message: unknown): void; close(): void }): Promise<void> {
+  try {
+    await help(message, () => port.postMessage({}));
+  } catch (error) {
+    port.postMessage({ error: String(error) });
+  }
+  port.close();
 }
 
 /** The thread that runs the plan, and its workers. */

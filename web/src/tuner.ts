@@ -20,7 +20,7 @@ function hello(): Hello {
     cores: navigator.hardwareConcurrency ?? 1,
     isolated: have.crossOriginIsolated,
     tick: resolution(),
-    needs: [...(have.simd ? ["simd"] : []), ...(have.relaxedSimd ? ["relaxed-simd"] : [])],
+    needs: [...(have.simd ? ["simd"] : []), ...(have.relaxedSimd ? ["relaxed-simd"] : []), ...(have.threads ? ["threads"] : [])],
   };
 }
 
@@ -69,7 +69,7 @@ function work(job: Job, answer: (answer: Answer, arrays?: ArrayBuffer[]) => void
   worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
     if (data.id !== job.id) return;
     if ("at" in data) {
-      kernel = data.at;
+      kernel = data.at < 0 ? undefined : data.at;
       clearTimeout(timer);
       timer = setTimeout(hung, job.limit);
     } else if ("failed" in data) finish(failed(data.failed), [], true); // a kernel that trapped may have left anything in memory

@@ -9,6 +9,8 @@ export interface Build {
   weights: string[];
   inputs: (TensorInfo & { file: string })[];
   outputs: TensorInfo[];
+  /** How many run its loops; none of a variant without threads. */
+  threads?: number;
 }
 
 /** What to do in a worker; one worker keeps what it was given for the next question. */
@@ -16,8 +18,8 @@ export type Ask =
   | { what: "outputs"; build: Build }
   | { what: "run"; build: Build; runs: number }
   | { what: "kernels"; build: Build; budget: number }
-  | { what: "base"; base: string; args: Argument[]; turns: number }
-  | { what: "alone"; base: string; kernel: string; args: Argument[]; turns: number };
+  | { what: "base"; base: string; args: Argument[]; turns: number; threads?: number }
+  | { what: "alone"; base: string; kernel: string; args: Argument[]; turns: number; threads?: number };
 
 /** `worker`: which one; it is ended when a kernel, or all that follows the last one's first call, took longer than `limit` milliseconds. */
 export interface Job {
@@ -61,6 +63,7 @@ export type Answer =
   | { id: number; result: unknown; bytes?: number }
   | { id: number; failed: string; kernel?: number };
 
+/** `at`: the number of the kernel that is called next; −1: it is not known any more which one runs. */
 export type FromWorker = { id: number; at: number } | { id: number; result: unknown; arrays?: ArrayBuffer[] } | { id: number; failed: string };
 
 /** What the page knows of where it runs. */

@@ -4,7 +4,7 @@ import { OarlockError } from "./errors.js";
 import type { Reply, Request } from "./messages.js";
 import type { GpuModel } from "./gpu-model.js";
 import { Model } from "./model.js";
-import { help, type Join } from "./threads.js";
+import { join, type Join } from "./threads.js";
 
 /** The side of the thread that started this one. */
 interface Port {
@@ -33,15 +33,6 @@ async function answer(request: Request, say: (reply: Reply, move?: Transferable[
   } else {
     say({ id, times: await model!.profile(request.inputs, request.runs) });
   }
-}
-
-async function join(message: Join, port: Port): Promise<void> {
-  try {
-    await help(message, () => port.postMessage({}));
-  } catch (error) {
-    port.postMessage({ error: String(error) });
-  }
-  port.close();
 }
 
 function hear(message: Request | Join, port: Port): void {

@@ -329,7 +329,7 @@ class _Contest:
         peaks = peaks_of(str(self.job["target"]), self.threads, end - self._now(), self.report)
         starts = pickle.loads(starts_file.read_bytes()) if starts_file.exists() else {}
         bench, journal = self.place.bench(self.job, self.folder), self.database.with_name(f".{self.database.name}.trials")
-        searches = Searches(self.processes, self.job, self.folder, self.report, bench=bench, journal=journal, key=self.key)
+        searches = Searches(self.processes, self.job, self.folder, self.report, bench=bench, journal=journal, key=self.key, now=self._now)
         for workload in losing(kernels, times, peaks):
             if workload not in starts or self._now() >= end:
                 continue
@@ -339,7 +339,7 @@ class _Contest:
             if done < self.search_trials:
                 known = [(entry["trace"], entry["alone"]) for entry in entries.values() if "trace" in entry]
                 task = Task(workload, base, start, made, self.search_trials, done, known)
-                self.summary.searched.append(searches.run(task, end + self.place.waited_s, self._found))
+                self.summary.searched.append(searches.run(task, end, self._found))
 
     def _found(self, searched: Searched) -> None:
         """Record the best schedule so far of a search."""

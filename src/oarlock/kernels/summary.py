@@ -62,7 +62,7 @@ class Watch:
 
     def __init__(self, place: Place, key: str, minutes: float) -> None:
         self._place, self._key, self._minutes = place, key, minutes
-        self._begin = time.monotonic()
+        self._begin = time.monotonic() - place.waited_s
         self._best: dict[str, str] = {}
         self._rows: list[dict[str, Any]] = []
         self._history: list[float] = []
@@ -104,7 +104,7 @@ class Watch:
         self.say(text)
 
     def _show(self) -> None:
-        spent = (time.monotonic() - self._begin) / 60
+        spent = (time.monotonic() - self._begin - self._place.waited_s) / 60
         times = {"minutes": self._minutes, "spent": spent}
         step = max(1, -(-len(self._history) // POINTS))
         history = self._history[:1] + self._history[1::step] + self._history[-1:]

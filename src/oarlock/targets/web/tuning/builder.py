@@ -141,7 +141,7 @@ def _one(target: Any, kernel: str, finish: bool) -> dict[str, Any]:
             with tempfile.TemporaryDirectory(prefix="oarlock-") as scratch:
                 objects = Path(scratch) / "kernel.o"
                 made.write_to_file(str(objects))
-                content = module.link(objects, ["k0"])
+                content = module.link(objects, ["k0"], shared=target.threads > 1)
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(f".{os.getpid()}")
             temporary.write_bytes(content)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .... import compat
-from ....errors import TargetError, UnsupportedError
+from ....errors import InputError, TargetError
 from ....inputs import npz_inputs
 from ....kernels.trials import Processes, TrialError
 from ....runtime.artifact import Artifact
@@ -24,6 +24,7 @@ from ..plan import PLAN
 from .builder import Builders, Built
 from .server import Server
 
+MOST_THREADS = 4  # unless more are asked for
 CHUNK_BYTES = 1 << 20  # builds share weights that are packed alike, and browsers keep them
 LEAST_BUDGET_MS = 60.0
 BASE_TURNS, TURNS, FINAL_TURNS = 15, 5, 40
@@ -34,8 +35,10 @@ _UPON = re.compile(r"_upon_\d+$")  # a kernel whose result lies upon an operand
 class BrowserPlace:
     """Asks the page of ``server``, which must be there already: its browser and machine are part of the records' key."""
 
-    def __init__(self, server: Server, processes: Processes) -> None:
+    def __init__(self, server: Server, processes: Processes, threads: int | None = None) -> None:
         self._server, self._processes = server, processes
+        self._wanted = threads
+        self.threads = 0  # that run the loops of the variant; 0 of one without threads
         page = server.page()
         server.wanted = page.kind
         self.hello = page.hello
@@ -52,25 +55,47 @@ class BrowserPlace:
 
     @property
     def best_variant(self) -> str:
-        """The best that the browser runs."""
+        """The best of one thread that the browser runs."""
         return next(name for name in ALONE if set(VARIANTS[name].needs) <= set(self.hello["needs"]))
 
     def record_key(self, target: Target) -> tuple[str, str]:
         key, family = target.record_key
         variant = str(target.options["variant"])
-        if missing := set(VARIANTS[variant].needs) - set(self.hello["needs"]):
+        missing = set(VARIANTS[variant].needs) - set(self.hello["needs"])
+        if "threads" in missing and not self.hello["isolated"]:
+            raise TargetError(
+                f"threads cannot be tuned on this page: it is not cross-origin isolated, which browsers grant to pages of this machine "
+                f"and of https alone, so {variant} does not run there",
+                where=f"{self.browser} on {self.machine}",
+                todo=f"open the page on this machine (--host 127.0.0.1), or tune --variant {self.best_variant}",
+            )
+        if missing:
             raise TargetError(
                 f"this browser cannot run the variant {variant}: it has no {', '.join(sorted(missing))}",
                 where=self.browser,
                 todo=f"tune --variant {self.best_variant}",
             )
-        return f"{key} {self.browser} {self.machine}", family
+        self.threads = self._threads_for(variant)
+        on = f" on {self.threads} threads" if self.threads else ""
+        return f"{key} {self.browser} {self.machine}{on}", family
+
+    def _threads_for(self, variant: str) -> int:
+        """As web/src/model.ts has it: as many as there are cores, at most 4."""
+        if "threads" not in VARIANTS[variant].needs:
+            if self._wanted is not None:
+                raise InputError(f"the variant {variant} has no threads", where="--threads", todo=f"tune --variant {variant}-threads")
+            return 0
+        if self._wanted is None and int(self.hello["cores"]) < 2:
+            raise TargetError(
+                "the machine has one core: a page takes a variant without threads there", where=self.browser, todo="give --threads 2"
+            )
+        return self._wanted or min(MOST_THREADS, int(self.hello["cores"]))
 
     def runner(self, artifact: Path, inputs: Path) -> BrowserRunner:
         return BrowserRunner(self._server, f"model{next(self._numbers)}", artifact, inputs, self)
 
     def bench(self, job: Mapping[str, Any], folder: Path) -> BrowserBench:
-        self._bench = BrowserBench(self._server, Builders(self._processes, job, folder))
+        self._bench = BrowserBench(self._server, Builders(self._processes, job, folder), self.team)
         return self._bench
 
     def show(self, state: Mapping[str, Any]) -> None:
@@ -79,6 +104,11 @@ class BrowserPlace:
     def close(self) -> None:
         if self._bench is not None:
             self._bench.close()
+
+    @property
+    def team(self) -> dict[str, int]:
+        """What questions say of threads."""
+        return {"threads": self.threads} if self.threads else {}
 
     def budget_ms(self, runs: int) -> float:
         return max(LEAST_BUDGET_MS, 1e3 * self._once * runs)
@@ -94,11 +124,8 @@ class BrowserRunner:
         self._server, self._worker, self._place = server, worker, place
         made = Artifact.load(artifact)
         plan = json.loads(section(bytes(made.library), PLAN) or b"{}")
-        if plan.get("kind") == "program":
-            what = "kernels are tuned where all sizes are known and nothing branches"
-            raise UnsupportedError(what, where="oarlock web tune", todo="fix the sizes of the inputs (--shape x=1,3,224,224)")
         self._names = [_UPON.sub("", kernel["name"]) for kernel in plan["kernels"]]
-        self._outputs = [(spec.name, spec.dtype, tuple(int(str(d)) for d in spec.shape or ())) for spec in made.signature.outputs]
+        self._outputs = [(spec.name, spec.dtype) for spec in made.signature.outputs]
         self._files: list[str] = []
         arrays = npz_inputs(inputs)
         weights = made.weights[0].tobytes() if made.weights else b""
@@ -106,14 +133,15 @@ class BrowserRunner:
             "module": self._put(bytes(made.library)),
             "weights": [self._put(weights[at : at + CHUNK_BYTES]) for at in range(0, len(weights), CHUNK_BYTES)],
             "inputs": [self._input(spec.name, spec.dtype, arrays) for spec in made.signature.inputs],
-            "outputs": [{"name": name, "dtype": dtype, "shape": shape} for name, dtype, shape in self._outputs],
+            "outputs": [spec.to_json() for spec in made.signature.outputs],
+            **place.team,
         }
 
     def outputs(self, limit_s: float) -> dict[str, np.ndarray]:
-        _, arrays = self._ask({"what": "outputs"}, limit_s)
+        shapes, arrays = self._ask({"what": "outputs"}, limit_s)
         return {
             name: np.frombuffer(data, numpy_dtype(dtype)).reshape(shape)
-            for (name, dtype, shape), data in zip(self._outputs, arrays, strict=True)
+            for (name, dtype), shape, data in zip(self._outputs, shapes, arrays, strict=True)
         }
 
     def seconds(self, runs: int, limit_s: float) -> float:
@@ -124,9 +152,10 @@ class BrowserRunner:
     def kernels(self, runs: int, limit_s: float) -> dict[str, tuple[float, int]]:
         rows, _ = self._ask({"what": "kernels", "budget": self._place.budget_ms(runs)}, limit_s)
         found: dict[str, tuple[float, int]] = {}
-        for (_, milliseconds, calls), name in zip(rows, self._names, strict=True):
+        for (milliseconds, calls), name in zip(rows, self._names, strict=True):
             seconds, before = found.get(name, (0.0, 0))
-            found[name] = seconds + float(milliseconds) / 1e3, before + int(calls)
+            if calls:  # a branch may not be taken
+                found[name] = seconds + float(milliseconds) / 1e3, before + int(calls)
         return found
 
     def close(self) -> None:
@@ -154,8 +183,8 @@ class BrowserRunner:
 class BrowserBench:
     """Kernels alone, in a worker of the page; they are built here while others are timed there."""
 
-    def __init__(self, server: Server, builders: Builders) -> None:
-        self._server, self._builders = server, builders
+    def __init__(self, server: Server, builders: Builders, team: Mapping[str, int]) -> None:
+        self._server, self._builders, self._team = server, builders, team
         self._base: Built | None = None
 
     def base(self, made: str) -> float:
@@ -195,7 +224,7 @@ class BrowserBench:
         assert self._base is not None
         base = self._server.put(self._base.module)
         try:
-            answer, _ = self._server.ask("alone", {**question, "base": base, "args": self._base.arguments}, limit_s)
+            answer, _ = self._server.ask("alone", {**question, **self._team, "base": base, "args": self._base.arguments}, limit_s)
         finally:
             self._server.drop(base)
         return float(answer)

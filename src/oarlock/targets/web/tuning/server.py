@@ -25,6 +25,7 @@ from ....errors import TargetError
 from ....kernels.trials import TrialError
 from ..serve import ISOLATED, KINDS
 
+EVERYWHERE = ("0.0.0.0", "::")  # hosts that stand for all addresses
 PAGE = Path(__file__).parents[1] / "tuner"
 LOAD_S = 30.0  # LOAD_MS of web/src/tuner.ts
 GRACE_S = 20.0  # for a page to end a worker and say so
@@ -92,10 +93,11 @@ class Server:
         self.state: Mapping[str, Any] = {}
         self._numbers = itertools.count(1)
         self._lock, self._changed = threading.Lock(), threading.Condition()
+        how: dict[str, Any] = {"compression": None, "max_size": None, "server_header": None, "close_timeout": 1}
+        if ":" in host:
+            how |= {"family": socket.AF_INET6, "dualstack_ipv6": host == "::" and socket.has_dualstack_ipv6()}
         try:
-            self._server = serve(
-                self._talk, host, port, process_request=self._answer, compression=None, max_size=None, server_header=None, close_timeout=1
-            )
+            self._server = serve(self._talk, host, port, process_request=self._answer, **how)
         except OSError as error:
             raise TargetError(
                 f"the server cannot listen: {error.strerror}", where=f"{host} port {port}", todo="name another --port"
@@ -206,10 +208,12 @@ class Server:
         """
         for _ in range(2):
             page, number = self.page(), next(self._numbers)
+            asked = time.monotonic()
             try:
                 page.send({"id": number, "worker": worker, "limit": 1000 * limit_s, "ask": question})
                 answer, blobs = page.wait(number, limit_s + LOAD_S + GRACE_S + MOST_KERNELS_S)
             except PageGone as gone:
+                self.waited_s += time.monotonic() - asked  # since when it is gone, nobody knows; what it did is lost
                 reason = str(gone)
                 continue
             if "failed" in answer:
@@ -250,14 +254,17 @@ def _response(status: http.HTTPStatus, body: bytes, kind: str, more: Mapping[str
     return Response(status.value, status.phrase, Headers(headers), body)
 
 
-def addresses() -> list[str]:
-    """This machine's addresses for others, as far as the system tells."""
+def addresses(host: str) -> list[str]:
+    """This machine's addresses at which a server of ``host`` (one of EVERYWHERE) can be reached, as far as the system tells."""
     found = []
-    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
+    probes = {"0.0.0.0": [(socket.AF_INET, "192.0.2.1")], "::": [(socket.AF_INET6, "2001:db8::1")]}[host]
+    if host == "::" and socket.has_dualstack_ipv6():
+        probes.insert(0, (socket.AF_INET, "192.0.2.1"))
+    for family, far in probes:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect((far, 9))  # of datagrams: nothing is sent
                 found.append(str(probe.getsockname()[0]))
-            except OSError:
-                continue
-    return found
+        except OSError:
+            continue
+    return found or ["127.0.0.1" if host == "0.0.0.0" else "::1"]

@@ -13,11 +13,11 @@ from ....kernels.contest import RUN_LIMIT_S, tune
 from ....kernels.summary import Summary
 from ....kernels.trials import Processes
 from ....model import Program, load_model
-from ....web_variants import ALONE, VARIANTS
+from ....web_variants import VARIANTS
 from .. import chromium
 from . import browser as browsers
 from .place import BrowserPlace
-from .server import Server, addresses
+from .server import EVERYWHERE, Server, addresses
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BROWSERS = ("auto", "none")
@@ -28,9 +28,11 @@ def tune_in_browser(
     shapes: Mapping[str, Sequence[int | str | None]] | None = None,
     *,
     variant: str = "",
+    threads: int | None = None,
     minutes: float = 3.0,
     search: bool | int = False,
     inputs: Mapping[str, np.ndarray] | None = None,
+    at: Mapping[str, Sequence[int | str | None]] | None = None,
     records: str | os.PathLike[str] | None = None,
     browser: str = "auto",
     host: str = "127.0.0.1",
@@ -41,8 +43,9 @@ def tune_in_browser(
 ) -> Summary:
     """Measure candidates for the kernels of a model in a browser; ``oarlock web build`` takes the winners from then on.
 
-    model, shapes, minutes, search, inputs, records, progress, run_limit_s: as in oarlock.tune.
-    variant    of the web target, of one thread; by default the best that the browser runs
+    model, shapes, minutes, search, inputs, at, records, progress, run_limit_s: as in oarlock.tune.
+    variant    of the web target; by default the best of one thread that the browser runs
+    threads    that run the loops of a variant with threads; by default as many as a page takes: one a core, at most 4
     browser    "auto": a Chromium of this machine without a window, where there is one and the server is on loopback; "none": the page is
                opened by somebody else
     host, port where the server listens: other machines reach it only where host says so ("0.0.0.0")
@@ -53,13 +56,8 @@ def tune_in_browser(
     """
     if browser not in BROWSERS:
         raise InputError(f"browser must be one of {', '.join(BROWSERS)}, not {browser!r}", where="oarlock web tune")
-    if variant and variant not in ALONE:
-        what = (
-            f"there is no variant {variant}"
-            if variant not in VARIANTS
-            else f"the variant {variant} is not tuned: its loops have several threads"
-        )
-        raise InputError(what, todo=f"use: {', '.join(ALONE)}")
+    if variant and variant not in VARIANTS:
+        raise InputError(f"there is no variant {variant}", todo=f"use: {', '.join(VARIANTS)}")
     program = model if isinstance(model, Program) else load_model(model)
     own: browsers.Browser | None = None
     server, processes = Server(host, port), Processes()
@@ -67,15 +65,15 @@ def tune_in_browser(
     try:
         local = host in LOOPBACK
         executable = chromium.find() if browser == "auto" and local else None
-        shown = [host] if local else addresses() if host in ("0.0.0.0", "::") else [host]
+        shown = [host] if local else addresses(host) if host in EVERYWHERE else [host]
         if executable:
             own = browsers.Browser(executable, server.address(host))
             server.bring, server.came = own.bring, own.came
         if invite:
-            invite([server.address(name) for name in shown or [host]], own is not None)
+            invite([server.address(name) for name in shown], own is not None)
         if progress:
             progress("waiting for the page", 0, 0)
-        place = BrowserPlace(server, processes)
+        place = BrowserPlace(server, processes, threads)
         options: dict[str, Any] = {"variant": variant or place.best_variant}
         summary = tune(
             program,
@@ -85,6 +83,7 @@ def tune_in_browser(
             search=search,
             options=options,
             inputs=inputs,
+            at=at,
             records=records,
             progress=progress,
             place=place,

@@ -46,6 +46,7 @@ export declare class Engine {
     readonly plan: Plan;
     private readonly memory;
     private readonly regions;
+    private readonly sizes;
     private readonly inputs;
     private readonly outputs;
     private readonly trapped;
@@ -70,14 +71,12 @@ export declare class Engine {
     close(): void;
     /** Steps of a run. */
     get length(): number;
-    /** The memory of a region of the plan; it is another array whenever memory has grown. */
-    span(region: number): Uint8Array;
     /** Each kernel's least time over some runs, the slowest first. */
     profile(runs?: number): KernelTime[];
     /** Makes one call of the plan alone: for tools that time calls, or make some of them elsewhere. */
     call(step: number): void;
-    /** The memory at a place of the plan (types.ts: Step); it is another array whenever memory has grown. */
-    at(region: number, offset: number, bytes: number): Uint8Array;
+    /** The memory at a place of the plan (types.ts: Step), by default a whole region; it is another array whenever memory has grown. */
+    at(region: number, offset?: number, bytes?: number): Uint8Array;
     private view;
     /** Does the plan's calls, its threads awake. */
     private steps;

@@ -55,8 +55,11 @@ declare class Member {
     private body;
     private fail;
 }
-/** What a worker does that was told to join: it comes back when the pool ends. */
-export declare function help(join: Join, ready: () => void): Promise<void>;
+/** What a worker does that was told to join, and what it says of it. */
+export declare function join(message: Join, port: {
+    postMessage(message: unknown): void;
+    close(): void;
+}): Promise<void>;
 /** The thread that runs the plan, and its workers. */
 export declare class Pool extends Member {
     private readonly workers;

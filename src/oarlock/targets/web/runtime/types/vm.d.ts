@@ -3,9 +3,11 @@ import { type KernelTime } from "./engine.js";
 import { type Program } from "./program.js";
 import type { Team } from "./threads.js";
 import type { TensorInfo, TypedArray } from "./types.js";
+/** How a kernel of a program is called; gives what it returns.  Kernels write nothing but their results, so it may call one again. */
+export type CallWay = (kernel: number, call: () => number) => number;
 /** A module with a program, ready to run. */
 export declare class Machine {
-    private readonly program;
+    readonly program: Program;
     private readonly memory;
     private readonly exports;
     private readonly inputs;
@@ -18,9 +20,7 @@ export declare class Machine {
     private readonly arena;
     private given;
     private found;
-    private readonly ms;
-    private readonly calls;
-    private timed;
+    private way;
     private constructor();
     /** `weights`: the bytes that the program's constants lie in; `team`: of a module whose loops run on several threads. */
     static create(module: WebAssembly.Module, program: Program, weights: Uint8Array, inputs: TensorInfo[], outputs: TensorInfo[], team?: Team): Promise<Machine>;
@@ -32,7 +32,7 @@ export declare class Machine {
     get memoryBytes(): number;
     /** The shape of an output, of the last run. */
     shape(number: number): number[];
-    run(): void;
+    run(way?: CallWay): void;
     /** How many threads run its loops. */
     get threads(): number;
     /** Ends its workers; it cannot run any more. */
