@@ -65,9 +65,8 @@ web/node_modules/.ready: web/package-lock.json
 	echo "npm is not there, or cannot install: the web runtime is not tested" >&2
 
 # The one thing that is installed for the whole machine, where root runs this: Debian's Chromium.
-BROWSERS := chromium chromium-browser google-chrome
-$(VENV)/.browser: web/node_modules/.ready
-	@for b in $(CHROMIUM) $(BROWSERS); do command -v $$b >/dev/null && touch $@ && exit 0; done; \
+$(VENV)/.browser: $(PY) web/node_modules/.ready
+	@$(PY) src/oarlock/targets/web/chromium.py >/dev/null && touch $@ && exit 0; \
 	test -e web/node_modules/.ready && test "$$(id -u)" = 0 && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
 	timeout 300 bash -c 'apt-get update && apt-get install -y --no-install-recommends chromium' </dev/null >/dev/null 2>&1 && touch $@ || \
 	echo "there is no Chromium: nothing is tested in a browser" >&2

@@ -32,5 +32,5 @@ def _spread() -> list:
 
 @pytest.mark.parametrize("key", _spread())
 def test_case(key: tuple[str, str]) -> None:
-    row = _tool().attempt_named(key)
+    row = _tool().attempt(key)
     assert _tool().kind(row) in ("matched", "refused", "explained"), row["why"]

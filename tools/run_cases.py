@@ -16,9 +16,10 @@ import os
 import re
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("OARLOCK_CASES", ROOT.parent / "shared/cases"))
@@ -62,19 +63,15 @@ def run(session: Any, inputs: dict[str, Any]) -> list[Any]:
     return list(session.run(inputs).values())
 
 
-def attempt(case: Any) -> dict[str, Any]:
-    """One case → its state (match, differ, import, run) and why."""
+def attempt(key: tuple[str, str], load: Callable[[str], Any] = load, run: Callable[..., list[Any]] = run) -> dict[str, Any]:
+    """The case of a suite and name → its state (match, differ, import, run) and why."""
     cases = sys.modules.get("cases") or cases_module()
+    (case,) = (c for c in all_cases(cases) if (c.suite, c.id) == key)
+    case.fetch()
     state, why = cases.isolated(lambda: cases.attempt(case, load, run, 1.0), 300)
     row = {"suite": case.suite, "id": case.id, "state": state, "why": " ".join(why.split()), "nonunique": bool(case.meta.get("nonunique"))}
     case.release()
     return row
-
-
-def attempt_named(key: tuple[str, str]) -> dict[str, Any]:
-    cases = sys.modules.get("cases") or cases_module()
-    (case,) = (c for c in all_cases(cases) if (c.suite, c.id) == key)
-    return attempt(case.fetch())
 
 
 _CASES: list[Any] = []
@@ -124,34 +121,51 @@ def _reason(row: dict[str, Any]) -> str:
     return re.sub(r"/tmp/\S+", "…", text)[:200]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--suite", default="", help="only these suites, separated by commas")
+def arguments(about: str, suite: str, work: Path) -> argparse.ArgumentParser:
+    """What the tools that run cases take."""
+    parser = argparse.ArgumentParser(description=about.split("\n")[0])
+    parser.add_argument("--suite", default=suite, help="only these suites, separated by commas; all: every one")
     parser.add_argument("--every", type=int, default=1, help="only every N-th case")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--work", type=Path, default=ROOT / "build/cases")
-    options = parser.parse_args()
+    parser.add_argument("--work", type=Path, default=work)
+    return parser
+
+
+def results(options: argparse.Namespace, attempt: Callable[..., dict[str, Any]], wanted: Callable[[Any], bool]) -> list[dict[str, Any]]:
+    """What each wanted case gave, now or in a run before."""
     if not SHARED.is_dir():
         sys.exit("the acceptance cases (../shared/cases) are not there")
     options.work.mkdir(parents=True, exist_ok=True)
     record = options.work / "results.json"
     done: dict[str, dict[str, Any]] = json.loads(record.read_text()) if record.exists() else {}
-    every = [c for c in all_cases(cases_module()) if not options.suite or c.suite in options.suite.split(",")][:: options.every]
+    suites = [] if options.suite == "all" else options.suite.split(",")
+    every = [c for c in all_cases(cases_module()) if (not suites or c.suite in suites) and wanted(c)][:: options.every]
     left = [(c.suite, c.id) for c in every if f"{c.suite}/{c.id}" not in done]
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-        for number, row in enumerate(pool.imap_unordered(attempt_named, left), 1):
+        for number, row in enumerate(pool.imap_unordered(attempt, left), 1):
             done[f"{row['suite']}/{row['id']}"] = row
             if row["state"] != "match":
-                print(f"{row['suite']}/{row['id']}: {kind(row)}: {row['why'][:160]}", flush=True)
+                print(f"{row['suite']}/{row['id']}: {kind(row)}: {row['why'][:240]}", flush=True)
             if number % 20 == 0 or number == len(left):
                 record.write_text(json.dumps(done, indent=0))
                 print(f"[{number}/{len(left)}]", flush=True)
-    rows = [done[f"{c.suite}/{c.id}"] for c in every]
-    if not options.suite:
+    return [done[f"{c.suite}/{c.id}"] for c in every]
+
+
+def end(rows: list[dict[str, Any]]) -> NoReturn:
+    """Say how many of each suite matched; exit status 1 where one crashed or was wrong."""
+    count = Counter((r["suite"], kind(r)) for r in rows)
+    for suite in dict.fromkeys(r["suite"] for r in rows):
+        print(f"{suite}: {', '.join(f'{n} {what}' for (s, what), n in count.most_common() if s == suite)}")
+    sys.exit(any(what in ("wrong", "crashed") for _, what in count))
+
+
+def main() -> None:
+    options = arguments(__doc__, "all", ROOT / "build/cases").parse_args()
+    rows = results(options, attempt, lambda case: True)
+    if options.suite == "all":
         write(rows, options.every)
-    count = Counter(kind(r) for r in rows)
-    print(", ".join(f"{n} {what}" for what, n in count.most_common()))
-    sys.exit(bool(count["wrong"] or count["crashed"]))
+    end(rows)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
 /** Run a built model in headless Chromium: `node browser.mjs SITE INPUTS [PICTURE]`; what each variant gives, and what the page says, as JSON. */
 
-import { open, serve } from "../../web/browser.mjs";
+import { open, serve, within } from "../../web/browser.mjs";
 
 const [site, inputs, picture] = process.argv.slice(2);
-setTimeout(() => {
-  console.error("the browser did not answer within two minutes");
-  process.exit(2);
-}, 120_000).unref();
+within(2);
 const server = await serve({ "/site/": site, "/inputs/": inputs });
 const browser = await open();
 const { page, errors } = browser;

@@ -2,13 +2,10 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { open, serve } from "../../web/browser.mjs";
+import { open, serve, within } from "../../web/browser.mjs";
 
 const [site, folder] = process.argv.slice(2);
-setTimeout(() => {
-  console.error("the browser did not answer within two minutes");
-  process.exit(2);
-}, 120_000).unref();
+within(2);
 const server = await serve({ "/site/": site, "/inputs/": folder });
 const browser = await open();
 const { page, errors } = browser;

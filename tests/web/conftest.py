@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from having import HERE
 
+sys.path.insert(0, str(HERE.parents[1] / "tools"))  # node_runs.py
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,12 +1,9 @@
 /** Find faces in the page: `node face_page.mjs ADDRESS [SCREENSHOTS]`; what it shows for its picture and for a camera, as JSON. */
 
-import { open } from "../../web/browser.mjs";
+import { open, within } from "../../web/browser.mjs";
 
 const [address, screenshots] = process.argv.slice(2);
-setTimeout(() => {
-  console.error("the page did not answer within two minutes");
-  process.exit(2);
-}, 120_000).unref();
+within(2);
 const browser = await open(["--use-fake-device-for-media-stream"]);
 const { page, errors } = browser;
 const picture = async (name) => screenshots && page.screenshot({ path: `${screenshots}/${name}.png`, fullPage: true });

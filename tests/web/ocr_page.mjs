@@ -1,12 +1,9 @@
 /** Read pictures in the page: `node ocr_page.mjs ADDRESS [SCREENSHOTS]`; what it shows, as JSON. */
 
-import { open } from "../../web/browser.mjs";
+import { open, within } from "../../web/browser.mjs";
 
 const [address, screenshots] = process.argv.slice(2);
-setTimeout(() => {
-  console.error("the page did not answer within four minutes");
-  process.exit(2);
-}, 240_000).unref();
+within(4);
 const browser = await open();
 const { page, errors } = browser;
 const shown = async () => ({

@@ -1,12 +1,9 @@
 /** A protected model in headless Chromium, served with its keys: `node protected_page.mjs ADDRESS KEY-NAME`; as JSON. */
 
-import { open } from "../../web/browser.mjs";
+import { open, within } from "../../web/browser.mjs";
 
 const [address, name, elsewhere] = process.argv.slice(2);
-setTimeout(() => {
-  console.error("the browser did not answer within two minutes");
-  process.exit(2);
-}, 120_000).unref();
+within(2);
 const browser = await open();
 const { page, errors } = browser;
 try {

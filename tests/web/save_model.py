@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -41,5 +42,8 @@ if __name__ == "__main__":
     image, words = rng.standard_normal((1, 3, 30, 26)).astype("float32"), rng.integers(0, 20, (1, 5))
     image.tofile(folder / "image.bin")
     words.tofile(folder / "words.bin")
+    tensors = {"image": image, "words": words}
+    described = {n: {"dtype": str(a.dtype), "shape": list(a.shape), "file": f"{n}.bin"} for n, a in tensors.items()}
+    (folder / "sets.json").write_text(json.dumps([described] * 2))  # two runs: of the second nothing is left from the first
     outputs = net(paddle.to_tensor(image), paddle.to_tensor(words))
     np.savez(folder / "expected.npz", *(o.numpy() for o in outputs))

@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from having import HERE, chromium, driver, linker, node
 
 import oarlock
+from node_runs import SCRIPT, arrays, in_node
 from oarlock import cli, errors
 from oarlock.targets.web import module
 from oarlock.targets.web.layers import layers
@@ -31,6 +33,13 @@ def site(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def in_node_twice(site: Path, saved: Path, **options: Any) -> list[dict]:
+    """What the second of two runs gives."""
+    first, second = in_node(site, saved, **options)
+    assert first["outputs"] == second["outputs"]
+    return [{"dtype": str(a.dtype), "shape": a.shape, "data": a} for a in arrays(second)]
+
+
 def same_as_paddle(outputs: list[dict], saved: Path) -> None:
     with np.load(saved / "expected.npz") as file:
         expected = [file[name] for name in file.files]
@@ -42,9 +51,7 @@ def same_as_paddle(outputs: list[dict], saved: Path) -> None:
 @node
 @pytest.mark.parametrize("variant", ["plain", "simd128"])  # Node has no relaxed SIMD before version 22
 def test_paddles_numbers(site: Path, saved: Path, variant: str) -> None:
-    done = subprocess.run(["node", str(HERE / "run.mjs"), str(site), variant, str(saved)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    same_as_paddle(json.loads(done.stdout), saved)
+    same_as_paddle(in_node_twice(site, saved, variant=variant), saved)
 
 
 @chromium
@@ -132,14 +139,10 @@ def test_the_package_for_npm(site: Path, saved: Path, tmp_path: Path) -> None:
     home.mkdir(parents=True)
     subprocess.run(["tar", "xzf", str(tmp_path / name), "-C", str(home), "--strip-components=1"], check=True)
     assert {p.name for p in home.iterdir()} == {"dist", "package.json", "README.md"} and (home / "dist/types/index.d.ts").exists()
-    script = (HERE / "run.mjs").read_text().replace("import(pathToFileURL(`${site}/oarlock.js`))", 'import("oarlock-web")')
+    script = SCRIPT.read_text().replace('import(pathToFileURL(resolve(site, "oarlock.js")))', 'import("oarlock-web")')
     assert '"oarlock-web"' in script
     (tmp_path / "run.mjs").write_text(script)
-    done = subprocess.run(
-        ["node", str(tmp_path / "run.mjs"), str(site), "simd128", str(saved)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    same_as_paddle(json.loads(done.stdout), saved)
+    same_as_paddle(in_node_twice(site, saved, variant="simd128", script=tmp_path / "run.mjs"), saved)
 
 
 @pytest.mark.parametrize("name", ["net", "dynamic"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import json
 import shutil
@@ -13,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from having import HERE, WEB, chromium, linker
+from having import HERE, chromium, linker
 
+from node_runs import arrays, given, in_node
 from oarlock import errors
 from oarlock.targets.web import module, program
 from oarlock.targets.web.site import build_site
@@ -51,30 +51,6 @@ def sites(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 def plan(site: Path) -> dict[str, Any]:
     file = json.loads((site / "model.json").read_text())["variants"][0]["module"]["file"]
     return json.loads(module.section((site / file).read_bytes(), "oarlock.plan") or b"")
-
-
-def in_node(site: Path, folder: Path, variant: str = "simd128") -> list[dict[str, Any]]:
-    command = ["node", str(WEB / "run.mjs"), str(site), variant, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def arrays(result: dict[str, Any]) -> list[np.ndarray]:
-    assert "error" not in result, result["error"]
-    return [np.frombuffer(base64.b64decode(t["data"]), t["dtype"]).reshape(t["shape"]) for t in result["outputs"].values()]
-
-
-def given(folder: Path, *sets: dict[str, np.ndarray]) -> Path:
-    """A folder of inputs for web/run.mjs."""
-    folder.mkdir(exist_ok=True)
-    described = []
-    for i, inputs in enumerate(sets):
-        for name, array in inputs.items():
-            (folder / f"{i}.{name}.bin").write_bytes(array.tobytes())
-        described.append({n: {"dtype": str(a.dtype), "shape": list(a.shape), "file": f"{i}.{n}.bin"} for n, a in inputs.items()})
-    (folder / "sets.json").write_text(json.dumps(described))
-    return folder
 
 
 def same_as_paddle(results: list[dict[str, Any]], folder: Path, rtol: float = 1e-5, atol: float = 1e-6) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from having import HERE, chromium, node
-from test_build import same_as_paddle
+from test_build import in_node_twice, same_as_paddle
 
+from node_runs import SCRIPT
 from oarlock import cli, errors
 from oarlock.targets.web import keys, site
 from oarlock.targets.web.protect import key_for
@@ -50,17 +51,13 @@ def test_a_program_by_a_buffer(saved: Path, tmp_path: Path) -> None:
     """A model of dynamic sizes; the key as Node reads it, which may be used again."""
     site.build_site(saved / "dynamic.json", tmp_path / "site", variants=["simd128"], protect=tmp_path / "model.key")
     (tmp_path / "raw.key").write_bytes(keys.read_key(tmp_path / "model.key").key)
-    load = "const model = await load(site, { variant });"
-    script = (HERE / "run.mjs").read_text()
+    load = "const model = await load(site, options);"
+    script = SCRIPT.read_text()
     assert load in script
-    twice = "const key = readFileSync(process.argv[5]);\nawait load(site, { variant, key });\n" + load.replace(
-        "variant }", "variant, key }"
-    )
-    (tmp_path / "run.mjs").write_text(script.replace(load, twice))
-    command = ["node", str(tmp_path / "run.mjs"), str(tmp_path / "site"), "simd128", str(saved), str(tmp_path / "raw.key")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    same_as_paddle(json.loads(done.stdout), saved)
+    site_folder = (tmp_path / "site").as_posix()
+    (tmp_path / "run.mjs").write_text(script.replace(load, f"await load(site, options);\n{load}"))
+    results = in_node_twice(site_folder, saved, variant="simd128", key=tmp_path / "raw.key", script=tmp_path / "run.mjs")
+    same_as_paddle(results, saved)
 
 
 @node

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from node_runs import arrays, given, in_node
 from oarlock import cli, errors
 from oarlock.kernels import Records, contest, search
 from oarlock.kernels.search import Searched, Searches, Task
@@ -106,19 +107,9 @@ def rows(database: Path) -> dict[tuple[str, str], dict]:
 
 
 def run_in_node(site: Path, tmp_path: Path, x: np.ndarray) -> np.ndarray:
-    code = f"""
-import {{ load }} from "{site}/oarlock.js";
-import {{ readFileSync }} from "node:fs";
-const file = readFileSync("{tmp_path}/x.bin");
-const x = new Float32Array(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength));
-const model = await load("{site}", {{ variant: "simd128" }});
-console.log(JSON.stringify(Array.from(model.run({{ x }}).out.data)));
-"""
-    x.tofile(tmp_path / "x.bin")
-    (tmp_path / "run.mjs").write_text(code)
-    done = subprocess.run(["node", str(tmp_path / "run.mjs")], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return np.array(json.loads(done.stdout)).reshape(1, 32, 12, 12)
+    (result,) = in_node(site, given(tmp_path / "given", {"x": x}), "simd128")
+    (out,) = arrays(result)
+    return out
 
 
 @node
@@ -353,8 +344,6 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "oarlock web tune" in found.value.todo
     with pytest.raises(errors.InputError, match="no variant wasm64"):
         tune_in_browser(net(), variant="wasm64")
-    with pytest.raises(errors.InputError, match="several threads"):
-        tune_in_browser(net(), variant="simd128-threads")
     monkeypatch.setenv("CHROMIUM", "/bin/true")  # opens, and ends at once
     with pytest.raises(errors.TargetError, match="its page never came"):
         tune_in_browser(net(), records=tmp_path / "r.json")

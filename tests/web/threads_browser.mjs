@@ -1,13 +1,10 @@
 /** Threads in headless Chromium: `node threads_browser.mjs SITE LOOPS INPUTS`; what they give, as JSON. */
 
 import { readdirSync, readFileSync } from "node:fs";
-import { open, serve } from "../../web/browser.mjs";
+import { open, serve, within } from "../../web/browser.mjs";
 
 const [site, loops, inputs] = process.argv.slice(2);
-setTimeout(() => {
-  console.error("the browser did not answer within two minutes");
-  process.exit(2);
-}, 120_000).unref();
+within(2);
 const folders = { "/site/": site, "/loops/": loops, "/inputs/": inputs, "/tests/": new URL(".", import.meta.url).pathname };
 const browser = await open();
 const { page, errors } = browser;

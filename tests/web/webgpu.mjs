@@ -5,16 +5,13 @@
  * The GPU is SwiftShader, a program: right numbers, and times that say nothing of any GPU.
  */
 
-import { open, serve } from "../../web/browser.mjs";
+import { open, serve, within } from "../../web/browser.mjs";
 
 export const SWIFTSHADER = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader"];
 const off = process.argv[2] === "--no-gpu";
 const once = process.argv[2] === "--once";
 const [folder, ...names] = process.argv.slice(off || once ? 3 : 2);
-setTimeout(() => {
-  console.error("the browser did not answer within five minutes");
-  process.exit(2);
-}, 300_000).unref();
+within(5);
 const server = await serve({ "/": folder });
 const browser = await open(off ? [] : SWIFTSHADER);
 const { page, errors } = browser;

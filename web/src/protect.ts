@@ -60,7 +60,7 @@ export async function keyOf(manifest: Manifest, key: Key | undefined, where: str
   if (typeof CryptoKey !== "undefined" && key instanceof CryptoKey) return key;
   // a copy, for it is wiped; Node's Buffer.slice would share the caller's memory
   const raw = key instanceof Uint8Array || key instanceof ArrayBuffer ? Uint8Array.from(new Uint8Array(key)) : undefined;
-  const bytes = raw ?? (await fetched(key as KeyEndpoint | string | URL, protection.key));
+  const bytes = raw ?? (await fetched(key as KeyEndpoint | string | URL, protection.key, where));
   try {
     const named = new Uint8Array([...new TextEncoder().encode("oarlock web key\0"), ...bytes]);
     const id = hex((await sha256(named)).subarray(0, 8));
@@ -82,11 +82,16 @@ export async function keyToSend(source: string | URL, key: Key | undefined): Pro
   return keyOf(await manifestAt(url), key, url.href);
 }
 
-async function fetched(endpoint: KeyEndpoint | string | URL, name: string): Promise<Uint8Array> {
+/** `where`: the model's address, which a relative one is relative to where there is no page. */
+async function fetched(endpoint: KeyEndpoint | string | URL, name: string, where: string): Promise<Uint8Array> {
   const { url, token } = typeof endpoint === "string" || endpoint instanceof URL ? { url: endpoint, token: undefined } : endpoint;
   const base = String(url).replace(/\/?$/, "/");
-  const page = globalThis.document?.baseURI ?? globalThis.location?.href;
+  const page = globalThis.document?.baseURI ?? globalThis.location?.href ?? where;
   const at = new URL(name, /^[a-z][a-z+.-]+:/i.test(base) ? base : new URL(base, page));
+  if (!/^https?:$/.test(at.protocol)) {
+    const todo = "give its whole address: https://shop.example/oarlock/keys/";
+    throw new OarlockError(`the key cannot be fetched from there: ${base} leads to no web server`, at.href, todo);
+  }
   const headers: Record<string, string> = {};
   if (token) headers["authorization"] = `Bearer ${await token(name)}`;
   let response: Response;

@@ -98,7 +98,7 @@ class Searches:
     _finalists: list[tuple[float, Any, str]] = field(default_factory=list)
 
     def run(self, task: Task, end: float, store: Callable[[Searched], None]) -> Searched:
-        """Search until the task's trials are done or the clock (``now``) says ``end``; ``store`` is called whenever there is a better schedule."""
+        """Search until the task's trials are done or it is ``end`` by ``now``; ``store`` is called whenever there is a better schedule."""
         found = Searched(task.workload, task.base, trials=task.done)
         journal = _Journal(self.journal, self.key, task)
         known = [*task.known, *journal.trials]

@@ -1,9 +1,13 @@
-"""Where a Chromium is, and how it is opened with a profile of its own."""
+"""Where a Chromium is, and how it is opened with a profile of its own.
+
+``python chromium.py`` prints the path, or ends with status 1: the Makefile and web/browser.mjs ask so, and need nothing but Python for it.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,3 +31,9 @@ def command(executable: str, flags: Sequence[str], profile: str, address: str) -
     """What opens an address in a browser whose profile is the folder ``profile``."""
     root = hasattr(os, "geteuid") and os.geteuid() == 0  # for whom Chromium's sandbox does not work
     return [executable, *flags, f"--user-data-dir={profile}", *(["--no-sandbox"] if root else []), address]
+
+
+if __name__ == "__main__":
+    if (path := find()) is None:
+        sys.exit(1)
+    print(path)

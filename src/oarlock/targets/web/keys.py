@@ -26,6 +26,7 @@ FORMAT = "oarlock web key"
 LONGEST = 3600  # seconds that a token may live
 ENDPOINT = "/oarlock/keys/"  # POST, with a token, gives a key
 TOKENS = "/oarlock/tokens/"  # POST gives a token to the server's own pages
+_PORTS = {"http": ":80", "https": ":443"}
 _TOKEN = re.compile(r"([0-9a-f]{16})\.([0-9]{1,12})\.([0-9a-f]{64})")
 
 
@@ -93,9 +94,16 @@ def new_key(path: str | Path) -> Key:
     return key
 
 
+def origin_of(address: str) -> str:
+    """The origin of an address, as browsers send it: in small letters, without the port that its scheme has anyway."""
+    origin = address.rstrip("/").lower()
+    return origin.removesuffix(_PORTS.get(origin.partition("://")[0], ""))
+
+
 def handler_of(keys: Sequence[Key], origins: Collection[str] = ()) -> type[Handler]:
     """The server's handler with the endpoints of keys: to its own pages, and to those of ``origins`` (https://shop.example)."""
     by_id = {key.id: key for key in keys}
+    known = {origin_of(origin) for origin in origins}
 
     class WithKeys(Handler):
         server: HTTPServer
@@ -132,10 +140,10 @@ def handler_of(keys: Sequence[Key], origins: Collection[str] = ()) -> type[Handl
         def _own(self) -> set[str]:
             # names that a resolver of somebody else's could turn to this machine are not its own
             host = str(self.server.server_address[0])
-            return {f"http://{name}:{self.server.server_port}" for name in ("localhost", "127.0.0.1", host)}
+            return {origin_of(f"http://{name}:{self.server.server_port}") for name in ("localhost", "127.0.0.1", host)}
 
         def _known_origin(self) -> bool:
-            return self.headers.get("Origin") in self._own() | {origin.rstrip("/") for origin in origins}
+            return self.headers.get("Origin") in self._own() | known
 
         def _refuse(self, status: HTTPStatus, why: str) -> None:
             self._answer(status, why.encode())

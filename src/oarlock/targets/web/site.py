@@ -24,7 +24,7 @@ from typing import Any
 
 from ..._version import __version__
 from ...compiler import compile as compile_model
-from ...errors import InputError, InternalError, UnsupportedError
+from ...errors import InputError, UnsupportedError
 from ...model import Program, load_model
 from ...runtime.artifact import Artifact
 from ...runtime.signature import TensorSpec
@@ -112,7 +112,7 @@ def build_site(
             if key is not None:
                 raise UnsupportedError("shaders are not encrypted yet: a protected model has none", where=f"variant {WEBGPU}")
             artifacts[name] = compile_model(program, WEBGPU, shapes, options=extra, records=records, progress=report)
-        except (UnsupportedError, InternalError) as reason:
+        except UnsupportedError as reason:
             if variants is not None:
                 raise
             notes.append(f"there is no variant {WEBGPU}: {reason}")

@@ -86,9 +86,8 @@ class BrowserPlace:
                 raise InputError(f"the variant {variant} has no threads", where="--threads", todo=f"tune --variant {variant}-threads")
             return 0
         if self._wanted is None and int(self.hello["cores"]) < 2:
-            raise TargetError(
-                "the machine has one core: a page takes a variant without threads there", where=self.browser, todo="give --threads 2"
-            )
+            what = "the machine has one core: pages take a variant without threads there"
+            raise TargetError(what, where=self.browser, todo="give --threads 2")
         return self._wanted or min(MOST_THREADS, int(self.hello["cores"]))
 
     def runner(self, artifact: Path, inputs: Path) -> BrowserRunner:
