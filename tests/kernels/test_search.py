@@ -18,8 +18,9 @@ import oarlock
 from oarlock import OarlockError, compat, compat_search, pipeline, targets
 from oarlock.compiler import compile_program
 from oarlock.importer import import_program
-from oarlock.kernels import Choices, Records
+from oarlock.kernels import Choices, Records, contest
 from oarlock.kernels.choice import Found, Start
+from oarlock.kernels.place import Here
 from oarlock.kernels.search import Searched, Searches, Task, losing
 from oarlock.kernels.trials import Processes
 from oarlock.model import Block, Op, Program, TensorType, Value
@@ -98,6 +99,42 @@ def test_a_convolution_is_searched_and_replayed(processes: Processes, tmp_path: 
         assert not artifact.manifest["notes"]
         results.append(oarlock.Session(artifact).run({"x": X})["y"])
     assert np.allclose(*results, rtol=1e-4, atol=1e-4)
+
+
+class AwayBench:
+    """Times nothing; at the first trial its place is away for an hour."""
+
+    def __init__(self, place: Away) -> None:
+        self.place = place
+
+    def base(self, made: str) -> float:
+        return 1e-3
+
+    def trials(self, kernels: list[str], limit_s: float) -> Iterator[tuple[float | None, str]]:
+        for _ in kernels:
+            if not self.place.waited_s:
+                self.place.waited_s = 3600.0
+            yield 0.5, ""
+
+    def again(self, kernel: str, limit_s: float) -> float:
+        return 0.5
+
+
+class Away(Here):
+    def bench(self, job: object, folder: object) -> AwayBench:  # type: ignore[override]
+        return AwayBench(self)
+
+
+def test_time_away_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: Processes) -> None:
+    place = Away(processes, 1)
+    real = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + place.waited_s)
+    monkeypatch.setattr(contest._Contest, "_open", lambda self, workload: [])  # nothing but the search
+    monkeypatch.setattr("oarlock.kernels.search.LEAST_LOSS", 0.5)
+    monkeypatch.setattr("oarlock.kernels.contest.peaks_of", lambda *_: None)
+    summary = oarlock.tune(tiny_convolution(2), threads=1, minutes=5, search=3, records=tmp_path / "r.json", place=place)
+    (searched,) = summary.searched
+    assert place.waited_s and (searched.trials, searched.stopped) == (3, "")
 
 
 def test_what_is_found_takes_denormal_numbers_as_zero() -> None:

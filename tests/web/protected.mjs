@@ -60,6 +60,8 @@ console.log(JSON.stringify({
     noToken: await refusal(run(site, url)),
     expired: await refusal(run(site, endpoint(expired))),
     forged: await refusal(run(site, endpoint(forged))),
+    relative: await refusal(run(site, { url: "keys/", token: () => good })),
   },
+  relative: await run(new URL("../..", url), { url: "oarlock/keys/", token: () => good }),
   written: readdirSync(site),
 }));

@@ -119,6 +119,21 @@ def test_refusals(saved: Path, tmp_path: Path) -> None:
         build_site(saved / "net.json", tmp_path / "file", variants=["simd128"])
 
 
+def test_an_internal_error_of_the_gpus_variant_is_an_error(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of Oarlock's own; what the variant cannot do is a note."""
+    reasons = [errors.InternalError("a mistake"), errors.UnsupportedError("no such thing", where="webgpu")]
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise reasons[0]
+
+    monkeypatch.setattr("oarlock.targets.web.site.EVERY", ("plain", "webgpu"))
+    monkeypatch.setattr("oarlock.targets.web.site.compile_model", fails)
+    with pytest.raises(errors.InternalError, match="a mistake"):
+        build_site(saved / "net.json", tmp_path)
+    reasons.pop(0)
+    assert [note for note in build_site(saved / "net.json", tmp_path).notes if "no such thing" in note]
+
+
 def test_the_command(saved: Path, tmp_path: Path) -> None:
     arguments = ["web", "build", str(saved / "dynamic.json"), "--shape", "image=1,3,30,26", "-o", str(tmp_path), "--variant", "plain"]
     done = CliRunner().invoke(cli.main, arguments)

@@ -80,6 +80,8 @@ def test_in_node(made: tuple[Path, Path], saved: Path, server: str) -> None:
     assert "there is no token" in refused["noToken"] and "the token is expired" in refused["expired"]
     assert "there is no token, or it is none of ours" in refused["forged"]
     assert path.name not in found["written"]
+    assert "leads to no web server" in refused["relative"], "relative to a folder of this machine"
+    same_as_paddle(found["relative"]["plain"], saved)
 
 
 @chromium
@@ -168,6 +170,20 @@ def test_the_endpoint(server: str, made: tuple[Path, Path]) -> None:
     assert post(f"oarlock/tokens/{key.id}")[0] == 403 and post(f"oarlock/tokens/{key.id}", Origin=shop)[0] == 403
     status, token, _ = post(f"oarlock/tokens/{key.id}", Origin=server.rstrip("/"))
     assert status == 200 and key.fault(token.decode()) == ""
+
+
+def test_origins(made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Browsers leave out the port that a scheme has anyway."""
+    found = [keys.origin_of(a) for a in ("http://localhost:80", "https://Shop.example:443/", "https://shop.example:80", "http://a:8080")]
+    assert found == ["http://localhost", "https://shop.example", "https://shop.example:80", "http://a:8080"]
+    with server_of(made[0], port=0) as server:
+        monkeypatch.setattr(server, "server_port", 80)
+        handler = object.__new__(keys.handler_of([], ["https://shop.example:443"]))
+        handler.server = server
+        handler.headers = {"Origin": "http://localhost"}
+        assert handler._known_origin() and "http://127.0.0.1" in handler._own()
+        handler.headers = {"Origin": "https://shop.example"}
+        assert handler._known_origin()
 
 
 def test_keys_that_are_refused(tmp_path: Path) -> None:

@@ -3,7 +3,33 @@ import { mock, test } from "node:test";
 import { module, PLAN, source } from "./helpers.mjs";
 
 const { Engine, planOf } = await source("engine");
+const { Machine } = await source("vm");
 const { calls, Measure, quiet, resolution } = await source("measure");
+
+/** Where the first input says so: ((x + w) + w) · 2, by one kernel that is called twice and another. */
+const PROGRAM = {
+  version: 2, kind: "program", weights: 4, constants: [[0, 4, 1]], kernels: PLAN.kernels.map((kernel) => ({ ...kernel, sizes: [] })),
+  functions: [
+    {
+      registers: 6, symbols: 0, parameters: [0, 1],
+      body: [
+        [[
+          "if", 0,
+          [
+            [
+              ["kernel", 0, [1, -1], [2], [[4, 1]], []], ["kernel", 0, [2, -1], [3], [[4, 1]], []], ["drop", [2]],
+              ["kernel", 1, [3, 3], [4], [[4, 1]], []], ["drop", [3]],
+            ],
+            [4], [4],
+          ],
+          [[], [1], []],
+          [5],
+        ]],
+        [5], [5, 0, 1],
+      ],
+    },
+  ],
+};
 
 const tensor = (name) => ({ name, dtype: "float32", shape: [1] });
 
@@ -36,6 +62,22 @@ test("a kernel that changes an operand gets it back before each call", async () 
   const times = new Measure(made).kernels(20);
   assert.equal(made.output(0)[0], 5, "numbers wander off where a kernel's result is its next call's operand");
   assert.deepEqual(times.map(([ms, calls]) => [ms > 0, calls]), [[true, 3], [true, 1]]);
+});
+
+test("kernels of a program are called in a row where it calls them", async () => {
+  const code = await WebAssembly.compile(module(PROGRAM));
+  const [c, x, y] = [{ name: "c", dtype: "bool", shape: [] }, { ...tensor("x"), shape: ["n"] }, { ...tensor("y"), shape: null }];
+  const made = await Machine.create(code, planOf(code), new Uint8Array(new Float32Array([0.5]).buffer), [c, x], [y]);
+  const times = (condition) => {
+    made.input(0, [])[0] = condition;
+    made.input(1, [1])[0] = 3;
+    return new Measure(made).kernels(5);
+  };
+  const found = times(1);
+  assert.deepEqual(found.map(([ms, calls]) => [ms > 0 && ms < 0.1, calls]), [[true, 2], [true, 1]]);
+  assert.deepEqual([...made.output(0)], [8], "as if each had been called once");
+  assert.deepEqual(times(0), [[0, 0], [0, 0]]);
+  assert.deepEqual([...made.output(0)], [3]);
 });
 
 test("the clock, and how often to call", () => {
