@@ -17,6 +17,7 @@ from ....inputs import npz_inputs
 from ....kernels.trials import Processes, TrialError
 from ....runtime.artifact import Artifact
 from ....runtime.dtypes import numpy_dtype
+from ....runtime.signature import check_names, check_shape
 from ....targets import Target
 from ....web_variants import ALONE, VARIANTS
 from ..module import section
@@ -127,6 +128,10 @@ class BrowserRunner:
         self._outputs = [(spec.name, spec.dtype) for spec in made.signature.outputs]
         self._files: list[str] = []
         arrays = npz_inputs(inputs)
+        symbols: dict[str, tuple[int, str]] = {}
+        check_names(made.signature.inputs, arrays)
+        for spec in made.signature.inputs:
+            check_shape(spec, arrays[spec.name].shape, symbols)
         weights = made.weights[0].tobytes() if made.weights else b""
         self._build = {
             "module": self._put(bytes(made.library)),
