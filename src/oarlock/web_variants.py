@@ -28,4 +28,4 @@ VARIANTS = {  # the best first
 }
 WEBGPU = "webgpu"  # the variant for GPUs, by the target of that name
 EVERY = (*VARIANTS, WEBGPU)  # the GPU last: that it is faster cannot be known here
-ALONE = tuple(name for name, variant in VARIANTS.items() if variant.threads == 1)  # of one thread: tuned, and compared kernel by kernel
+ALONE = tuple(name for name, variant in VARIANTS.items() if variant.threads == 1)  # of one thread: compared kernel by kernel

@@ -178,7 +178,7 @@ def test_a_kernel_that_never_ends_costs_one_trial(tmp_path: Path, monkeypatch: p
 def test_a_server_that_is_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = tmp_path / "records.json"
     code = f"""
-import sys; sys.path[:0] = {[str(HERE), str(HERE.parents[1] / 'tools')]!r}
+import sys; sys.path[:0] = {[str(HERE), str(HERE.parents[1] / "tools")]!r}
 import test_tune
 test_tune.contest.ROUND_S = 0.01
 test_tune.few(setattr, 3)
