@@ -25,14 +25,14 @@ from .cli_common import err, escape, out
 def rpc(host: str, port: int, web_port: int, tracker: str, key: str, browser: str) -> None:
     """Serve a browser's page as a device of TVM's own RPC, for scripts of tvm.rpc and for MetaSchedule's RPCRunner."""
     from .targets.web.rpc import serve
-    from .targets.web.rpc.serving import shown_hosts
+    from .targets.web.tuning.server import addresses
 
     with serve(host=host, port=port, web_port=web_port, tracker=tracker, key=key, browser=browser) as served:
         if served.opened:
             err.print(f"a browser without a window has the page ({escape(served.address())})")
         else:
             err.print("open this page in the browser that shall run kernels:")
-            for name in shown_hosts(host):
+            for name in addresses(host):
                 err.print(f"    {escape(served.address(name))}")
         out.print("programs connect so (stop with Ctrl+C):", soft_wrap=True)
         session = 'session_constructor_args=["rpc.WasmSession", module])'

@@ -19,7 +19,6 @@ from ....kernels.trials import Lines
 from .. import chromium
 from ..serve import ISOLATED
 from ..tuning.browser import Browser
-from ..tuning.server import addresses
 from ..tuning.tune import BROWSERS, LOOPBACK
 
 PAGE = Path(__file__).parents[1] / "rpc_page"
@@ -185,11 +184,6 @@ def serve(
         served.close()
         raise
     return served
-
-
-def shown_hosts(host: str) -> list[str]:
-    """By which names a page on ``host`` is reached."""
-    return (addresses() if host in ("0.0.0.0", "::") else []) or [host]
 
 
 def _first(proxy: subprocess.Popen[bytes]) -> dict[str, Any]:

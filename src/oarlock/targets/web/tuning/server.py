@@ -25,7 +25,8 @@ from ....errors import TargetError
 from ....kernels.trials import TrialError
 from ..serve import ISOLATED, KINDS
 
-EVERYWHERE = ("0.0.0.0", "::")  # hosts that stand for all addresses
+# hosts that stand for all addresses of a kind: which, an address of others to look towards, and loopback
+EVERYWHERE = {"0.0.0.0": (socket.AF_INET, "192.0.2.1", "127.0.0.1"), "::": (socket.AF_INET6, "2001:db8::1", "::1")}
 PAGE = Path(__file__).parents[1] / "tuner"
 LOAD_S = 30.0  # LOAD_MS of web/src/tuner.ts
 GRACE_S = 20.0  # for a page to end a worker and say so
@@ -95,7 +96,7 @@ class Server:
         self._lock, self._changed = threading.Lock(), threading.Condition()
         how: dict[str, Any] = {"compression": None, "max_size": None, "server_header": None, "close_timeout": 1}
         if ":" in host:
-            how |= {"family": socket.AF_INET6, "dualstack_ipv6": host == "::" and socket.has_dualstack_ipv6()}
+            how["family"] = socket.AF_INET6
         try:
             self._server = serve(self._talk, host, port, process_request=self._answer, **how)
         except OSError as error:
@@ -255,16 +256,13 @@ def _response(status: http.HTTPStatus, body: bytes, kind: str, more: Mapping[str
 
 
 def addresses(host: str) -> list[str]:
-    """This machine's addresses at which a server of ``host`` (one of EVERYWHERE) can be reached, as far as the system tells."""
-    found = []
-    probes = {"0.0.0.0": [(socket.AF_INET, "192.0.2.1")], "::": [(socket.AF_INET6, "2001:db8::1")]}[host]
-    if host == "::" and socket.has_dualstack_ipv6():
-        probes.insert(0, (socket.AF_INET, "192.0.2.1"))
-    for family, far in probes:
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((far, 9))  # of datagrams: nothing is sent
-                found.append(str(probe.getsockname()[0]))
-        except OSError:
-            continue
-    return found or ["127.0.0.1" if host == "0.0.0.0" else "::1"]
+    """By which names a server that listens at ``host`` is reached: of all addresses of a kind the one that others know, if there is one."""
+    if host not in EVERYWHERE:
+        return [host]
+    family, far, near = EVERYWHERE[host]
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))  # of datagrams: nothing is sent
+            return [str(probe.getsockname()[0])]
+    except OSError:
+        return [near]

@@ -17,7 +17,7 @@ from ....web_variants import VARIANTS
 from .. import chromium
 from . import browser as browsers
 from .place import BrowserPlace
-from .server import EVERYWHERE, Server, addresses
+from .server import Server, addresses
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BROWSERS = ("auto", "none")
@@ -65,12 +65,11 @@ def tune_in_browser(
     try:
         local = host in LOOPBACK
         executable = chromium.find() if browser == "auto" and local else None
-        shown = [host] if local else addresses(host) if host in EVERYWHERE else [host]
         if executable:
             own = browsers.Browser(executable, server.address(host))
             server.bring, server.came = own.bring, own.came
         if invite:
-            invite([server.address(name) for name in shown], own is not None)
+            invite([server.address(name) for name in addresses(host)], own is not None)
         if progress:
             progress("waiting for the page", 0, 0)
         place = BrowserPlace(server, processes, threads)
