@@ -15,7 +15,8 @@ export class GpuModel {
     readonly outputs: TensorInfo[],
     readonly variant: string,
     readonly report: string[],
-    private readonly engine: GpuEngine,
+    /** What runs it, for tools. */
+    readonly engine: GpuEngine,
   ) {}
 
   /** `code`: the variant's module, `weights`: those of the plan in it. */

@@ -54,9 +54,8 @@ export interface GpuKernel extends Omit<Kernel, "export"> {
   spaces?: number[];
 }
 
-/** Where a kernel runs and on what: (region, offset in bytes) of each argument.  Regions: weights, inputs, outputs, buffers. */
+/** A kernel's number, and what it is called on: (region, offset in bytes) of each argument.  Regions: weights, inputs, outputs, buffers. */
 export interface GpuStep {
-  on: "webgpu";
   kernel: number;
   places: number[];
 }

@@ -8,6 +8,21 @@ import { COMPUTE, READ, USE } from "./gpu-types.js";
 import { allocate, fromWords, toWords } from "./gpu-words.js";
 import type { GpuPlan, TensorInfo, TypedArray } from "./types.js";
 
+/** Where a tensor lies in the plan's memory, and what it is. */
+export interface GpuPlace extends TensorInfo {
+  region: number;
+  offset: number;
+}
+
+/** How steps were timed: by the GPU's own clock, or by this side's, each step submitted and awaited. */
+export interface StepTimes {
+  clock: "timestamp-query" | "awaited";
+  /** Milliseconds of each step in each run. */
+  steps: number[][];
+  /** Milliseconds of a submission with nothing in it, where steps were awaited; 0 otherwise. */
+  idle: number;
+}
+
 /** Told while shaders are compiled: so many of all. */
 export type Compiling = (done: number, total: number) => void;
 
@@ -29,9 +44,9 @@ export class GpuEngine {
   private dispatches: Dispatch[] = [];
   private readonly held: TypedArray[];
   private readonly results: TypedArray[];
+  private readonly takes: GpuPlace[];
+  private readonly gives: GpuPlace[];
   private readonly spare: GpuBuffer[] = [];
-  private readonly starts: number[] = []; // of each output in what is read back
-  private back = 0;
   private gone = "";
 
   private constructor(
@@ -39,15 +54,13 @@ export class GpuEngine {
     private readonly device: GpuDevice,
     private readonly regions: GpuBuffer[],
     private readonly spaces: GpuBuffer[],
-    private readonly inputs: TensorInfo[],
-    private readonly outputs: TensorInfo[],
+    inputs: TensorInfo[],
+    outputs: TensorInfo[],
   ) {
     this.held = inputs.map((info) => allocate(info.dtype, elements(info)));
     this.results = outputs.map((info) => allocate(info.dtype, elements(info)));
-    for (const info of outputs) {
-      this.starts.push(this.back);
-      this.back += aligned(4 * elements(info), 16);
-    }
+    this.takes = inputs.map((info, i) => ({ ...info, region: 1 + i, offset: 0 }));
+    this.gives = outputs.map((info, i) => ({ ...info, region: 1 + inputs.length + i, offset: 0 }));
     void device.lost.then(({ reason, message }) => {
       this.gone ||= reason === "destroyed" ? "it was given back" : message || "the browser does not say why";
     });
@@ -106,25 +119,43 @@ export class GpuEngine {
 
   /** Sends the inputs as they are now, and computes; the outputs are of this run, whatever is started before it ends. */
   async run(): Promise<TypedArray[]> {
+    const outputs = await this.go(this.dispatches, this.takes, this.held, this.gives);
+    outputs.forEach((data, i) => (this.results[i] = data));
+    return outputs;
+  }
+
+  /**
+   * Some steps alone, for tools: puts tensors where the plan has them, does the steps, and gives what then lies in other places.
+   * What the steps read beside that is there from an earlier run.
+   */
+  part(steps: number[], takes: GpuPlace[], gives: GpuPlace[]): (data: TypedArray[]) => Promise<TypedArray[]> {
+    const chosen = new Set(steps);
+    const dispatches = this.dispatches.filter(({ step }) => chosen.has(step));
+    return (data) => this.go(dispatches, takes, data, gives);
+  }
+
+  private async go(dispatches: Dispatch[], takes: GpuPlace[], data: TypedArray[], gives: GpuPlace[]): Promise<TypedArray[]> {
     if (this.gone) throw this.lost();
     const { queue } = this.device;
-    this.inputs.forEach((info, i) => queue.writeBuffer(this.regions[1 + i]!, 0, toWords(this.held[i]!, info)));
-    const back = this.spare.pop() ?? this.device.createBuffer({ size: aligned(this.back, 16), usage: USE.mapRead | USE.copyTo });
+    takes.forEach((place, i) => queue.writeBuffer(this.regions[place.region]!, place.offset, toWords(data[i]!, place)));
+    const sizes = gives.map((place) => aligned(4 * elements(place), 16));
+    const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((a, b) => a + b, 0));
+    const wanted = aligned(sizes.reduce((a, b) => a + b, 0), 16);
+    const fits = this.spare.findIndex((buffer) => buffer.size >= wanted);
+    const back = fits < 0 ? this.device.createBuffer({ size: wanted, usage: USE.mapRead | USE.copyTo }) : this.spare.splice(fits, 1)[0]!;
     this.device.pushErrorScope("validation");
     const encoder = this.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    this.dispatches.forEach((dispatch) => record(pass, dispatch));
+    dispatches.forEach((dispatch) => record(pass, dispatch));
     pass.end();
-    this.outputs.forEach((info, i) => {
-      encoder.copyBufferToBuffer(this.regions[1 + this.inputs.length + i]!, 0, back, this.starts[i]!, aligned(4 * elements(info), 16));
-    });
+    gives.forEach(({ region, offset }, i) => encoder.copyBufferToBuffer(this.regions[region]!, offset, back, starts[i]!, sizes[i]!));
     queue.submit([encoder.finish()]);
     const fault = this.device.popErrorScope();
-    let outputs: TypedArray[];
+    let found: TypedArray[];
     try {
-      await back.mapAsync(READ);
-      const range = back.getMappedRange();
-      outputs = this.outputs.map((info, i) => fromWords(new Int32Array(range, this.starts[i]!, elements(info)), info));
+      await back.mapAsync(READ, 0, wanted);
+      const range = back.getMappedRange(0, wanted);
+      found = gives.map((place, i) => fromWords(new Int32Array(range, starts[i]!, elements(place)), place));
       back.unmap();
     } catch (error) {
       back.destroy();
@@ -135,8 +166,7 @@ export class GpuEngine {
     this.spare.push(back);
     const wrong = await fault;
     if (wrong) throw await this.blame(wrong.message);
-    outputs.forEach((data, i) => (this.results[i] = data));
-    return outputs;
+    return found;
   }
 
   /** Each kernel's time over some runs, the slowest first: the mean where the GPU tells, else the least, with the way there and back. */
@@ -144,10 +174,27 @@ export class GpuEngine {
     await this.run();
     const times = this.plan.kernels.map(({ name, workload }): KernelTime => ({ name, calls: 0, ms: 0, ...(workload ? { workload } : {}) }));
     this.plan.steps.forEach(({ kernel }) => (times[kernel]!.calls += 1));
+    const { clock, steps } = await this.times(runs);
+    steps.forEach((ms, i) => {
+      const typical = clock === "awaited" ? Math.min(...ms) : ms.reduce((a, b) => a + b, 0) / ms.length;
+      times[this.plan.steps[i]!.kernel]!.ms += typical;
+    });
+    return times.sort((a, b) => b.ms - a.ms);
+  }
+
+  /** Each step's time in each of some runs, for tools. */
+  async times(runs: number): Promise<StepTimes> {
     const clocked = this.device.features.has("timestamp-query") && 2 * this.dispatches.length <= MOST_QUERIES;
     const measured = clocked ? await this.clocked(runs) : await this.waited(runs);
-    this.dispatches.forEach(({ step }, i) => (times[this.plan.steps[step]!.kernel]!.ms += measured[i]!));
-    return times.sort((a, b) => b.ms - a.ms);
+    const steps = this.plan.steps.map(() => new Array<number>(runs).fill(0));
+    this.dispatches.forEach(({ step }, i) => measured[i]!.forEach((ms, run) => (steps[step]![run]! += ms)));
+    const idle = clocked ? 0 : Math.min(...(await this.empty(runs)));
+    return { clock: clocked ? "timestamp-query" : "awaited", steps, idle };
+  }
+
+  /** The number of the first region that holds what kernels make. */
+  get regionOfBuffers(): number {
+    return 1 + this.takes.length + this.gives.length;
   }
 
   /** Gives the GPU's memory back. */
@@ -214,14 +261,14 @@ export class GpuEngine {
     return { buffer: this.regions[places[2 * argument]!]!, offset: places[2 * argument + 1]!, size: aligned(bytes[argument]!, 16) };
   }
 
-  /** Milliseconds of each dispatch by the GPU's own clock, which browsers make coarse: the mean over the runs. */
-  private async clocked(runs: number): Promise<number[]> {
+  /** Milliseconds of each dispatch by the GPU's own clock, which browsers make coarse, in each run. */
+  private async clocked(runs: number): Promise<number[][]> {
     const { device } = this;
     const number = 2 * this.dispatches.length;
     const set = device.createQuerySet({ type: "timestamp", count: Math.max(number, 2) });
     const resolved = device.createBuffer({ size: aligned(8 * number, 256), usage: USE.query | USE.copyFrom });
     const back = device.createBuffer({ size: aligned(8 * number, 256), usage: USE.mapRead | USE.copyTo });
-    const sums = this.dispatches.map(() => 0);
+    const times = this.dispatches.map((): number[] => []);
     try {
       for (let run = 0; run < runs; run++) {
         const encoder = device.createCommandEncoder();
@@ -236,7 +283,7 @@ export class GpuEngine {
         device.queue.submit([encoder.finish()]);
         await back.mapAsync(READ);
         const ticks = new BigInt64Array(back.getMappedRange());
-        sums.forEach((_, i) => (sums[i]! += Math.max(Number(ticks[2 * i + 1]! - ticks[2 * i]!), 0) / 1e6 / runs));
+        times.forEach((of, i) => of.push(Math.max(Number(ticks[2 * i + 1]! - ticks[2 * i]!), 0) / 1e6));
         back.unmap();
       }
     } finally {
@@ -244,27 +291,39 @@ export class GpuEngine {
       resolved.destroy();
       back.destroy();
     }
-    return sums;
+    return times;
   }
 
-  /** Milliseconds of each dispatch by this side's clock, with the way there and back: the least of the runs. */
-  private async waited(runs: number): Promise<number[]> {
-    const least = this.dispatches.map(() => Infinity);
+  /** Milliseconds of each dispatch by this side's clock, with the way there and back, in each run. */
+  private async waited(runs: number): Promise<number[][]> {
+    const times = this.dispatches.map((): number[] => []);
     for (let run = 0; run < runs; run++) {
       for (const [i, dispatch] of this.dispatches.entries()) {
         const start = performance.now();
         this.alone(dispatch);
         await this.device.queue.onSubmittedWorkDone();
-        least[i] = Math.min(least[i]!, performance.now() - start);
+        times[i]!.push(performance.now() - start);
       }
     }
-    return least;
+    return times;
   }
 
-  private alone(dispatch: Dispatch): void {
+  /** Milliseconds of submissions that do nothing. */
+  private async empty(runs: number): Promise<number[]> {
+    const times: number[] = [];
+    for (let run = 0; run < runs; run++) {
+      const start = performance.now();
+      this.alone();
+      await this.device.queue.onSubmittedWorkDone();
+      times.push(performance.now() - start);
+    }
+    return times;
+  }
+
+  private alone(dispatch?: Dispatch): void {
     const encoder = this.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    record(pass, dispatch);
+    if (dispatch) record(pass, dispatch);
     pass.end();
     this.device.queue.submit([encoder.finish()]);
   }

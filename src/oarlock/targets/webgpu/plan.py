@@ -7,7 +7,7 @@
     kernels          [{name, schedule?, workload?, candidate?, tensors?, results?, bytes, launches, spaces?}], by number:
                      the bytes of each argument and work space, and [shader, [argument or −1 − work space, …], [x, y, z]] of each dispatch
     spaces           the number of the first buffer that is a work space
-    steps            [{on, kernel, places}], on "webgpu"; places: [region, offset, region, offset, …]; a region is one of:
+    steps            [{kernel, places}]; places: [region, offset, region, offset, …]; a region is one of:
                      0 the weights, 1 … the inputs, the outputs, the buffers
 
 Tensors that live at one time lie in different buffers: WebGPU lets no dispatch read and write one buffer through two bindings.
@@ -76,7 +76,6 @@ def plan_of(mod: tvm.IRModule, weights: Weights, describe: bool = False) -> tvm.
         kernels.append({"name": callee.name_hint, "bytes": sizes[key]} | facts_of(function))
     steps = [
         {
-            "on": "webgpu",
             "kernel": exports[step.kernel, step.upon],
             "places": [x for v in step.arguments for x in (number[v.region], int(v.offset))],
         }

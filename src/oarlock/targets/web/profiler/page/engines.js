@@ -6,10 +6,11 @@
  *     outputs()      what the last call gave: [{name, dtype, shape, data}]
  *     steps(runs)    optional: [{…facts of the step, times: [ms of each run]}] in the order of execution
  *     close()        optional
- *     facts          optional: what it tells of itself
+ *     trace()        optional: [{…facts of the step, results: [{dtype, shape, …summary}]}], what each step gives
+ *     facts          optional: what it tells of itself; `gpu`: the name of the GPU that it computes on
  */
 
-import { combined, MAKES, toChannelsFirst } from "./combined.js";
+import { combined, MAKES, paddlejsRunner, toChannelsFirst } from "./combined.js";
 
 /** Oarlock: a folder that `oarlock web build` wrote. */
 async function oarlock(spec, inputs, base) {
@@ -18,7 +19,7 @@ async function oarlock(spec, inputs, base) {
   const model = await load(new URL(spec.site, base), options);
   let last;
   return {
-    facts: { variant: model.variant, report: model.report, threads: model.threads ?? 1 },
+    facts: { variant: model.variant, report: model.report, threads: model.threads ?? 1, layout_ms_per_mb: layoutCost() },
     run: async () => { last = await model.run(inputs); },
     outputs: () => Object.entries(last).map(([name, tensor]) => ({ name, ...tensor })),
     steps: (runs) => timeSteps(model, inputs, runs),
@@ -84,6 +85,79 @@ function traceSteps(model, inputs) {
   });
 }
 
+/** Oarlock on the GPU: the variant webgpu of such a folder. */
+async function webgpu(spec, inputs, base) {
+  const { load, gpuFacts } = await import(new URL("oarlock.js", new URL(spec.site, base)));
+  const { name } = await gpuFacts(); // of the adapter, which is looked for again once it has given its device
+  const model = await load(new URL(spec.site, base), { variant: "webgpu" });
+  const { engine } = model;
+  const { plan } = engine;
+  let last;
+  const run = async () => { last = await model.run(inputs); };
+  await run();
+  const facts = { variant: model.variant, report: model.report, gpu: name, crossing: await gpuCrossing(engine), clock: (await engine.times(1)).clock };
+  return {
+    facts,
+    run,
+    outputs: () => Object.entries(last).map(([name, tensor]) => ({ name, ...tensor })),
+    steps: async (runs) => {
+      const { steps, idle } = await engine.times(runs);
+      return plan.steps.map(({ kernel }, i) => {
+        const { name, workload, schedule, candidate, launches } = plan.kernels[kernel];
+        return { name, workload, schedule, candidate, times: steps[i].map((ms) => Math.max(0, ms - idle * launches.length)) };
+      });
+    },
+    trace: async () => {
+      await run();
+      const found = [];
+      for (const [i, { kernel, places }] of plan.steps.entries()) {
+        const { name, tensors, results } = plan.kernels[kernel];
+        if (!tensors) throw new Error("the plan does not tell of its tensors");
+        const args = tensors.map(([dtype, shape], at) => ({ dtype, shape, region: places[2 * at], offset: places[2 * at + 1] }));
+        const data = await engine.part([i], [], results.map((at) => ({ name, ...args[at] })))([]);
+        found.push({
+          name, args,
+          results: results.map((at, n) => ({ dtype: args[at].dtype, shape: args[at].shape, at, ...summary(data[n], args[at].shape.at(-1) ?? 1) })),
+        });
+      }
+      return found;
+    },
+    close: () => model.close(),
+  };
+}
+
+/** What the way to the GPU and back costs: {call_ms, ms_per_mb}, by its smallest and its largest tensor, with nothing to do there. */
+async function gpuCrossing(engine) {
+  const { plan } = engine;
+  const first = plan.buffers.length ? engine.regionOfBuffers : 1;
+  const largest = plan.buffers.indexOf(Math.max(...plan.buffers));
+  const floats = plan.buffers.length ? plan.buffers[largest] / 4 : 1;
+  const took = async (count) => {
+    const place = { name: "crossing", dtype: "float32", shape: [count], region: first + Math.max(largest, 0), offset: 0 };
+    const call = engine.part([], [place], [place]);
+    return quickly(() => call([new Float32Array(count)]));
+  };
+  const [small, large] = [await took(1), await took(floats)];
+  return { call_ms: small, ms_per_mb: Math.max(0, large - small) / (2 * 4 * Math.max(floats - 1, 1) / 1e6) };
+}
+
+/** The first quarter of what 40 calls take, after some that do not count. */
+async function quickly(call) {
+  const times = [];
+  for (let i = 0; i < 45; i++) {
+    const start = performance.now();
+    await call();
+    if (i >= 5) times.push(performance.now() - start);
+  }
+  return times.sort((a, b) => a - b)[10];
+}
+
+/** The name of the browser's GPU, as WebGPU has it. */
+async function gpuName() {
+  const { vendor = "", architecture = "", description = "" } = (await navigator.gpu?.requestAdapter())?.info ?? {};
+  return description || `${vendor} ${architecture}`.trim();
+}
+
 /** onnxruntime-web itself, and how its sessions are made. */
 export async function ortOf(spec, base) {
   const dist = new URL(spec.dist, base);
@@ -101,7 +175,7 @@ async function onnxruntime(spec, inputs, base) {
   Object.values(inputs).forEach(({ dtype, shape, data }, i) => { feeds[session.inputNames[i]] = new ort.Tensor(dtype, data, shape); });
   let last;
   return {
-    facts: { version: ort.env.versions?.web, threads: ort.env.wasm.numThreads },
+    facts: { version: ort.env.versions?.web, threads: ort.env.wasm.numThreads, ...(spec.providers?.includes("webgpu") ? { gpu: await gpuName() } : {}) },
     run: async () => { last = await session.run(feeds); },
     trace: () => session.outputNames.map((name) => {
       const { dims, type, data } = last[name];
@@ -123,31 +197,21 @@ async function scripts(urls) {
   }
 }
 
+async function paddlejsOf(spec, base) {
+  if (!globalThis.paddlejs?.webglBackend) await scripts([new URL(spec.core, base), new URL(spec.webgl, base)]);
+  return globalThis.paddlejs;
+}
+
 /** Paddle.js on WebGL, with a model that profiler/paddlejs.py wrote; it needs a document, so it runs in the page's thread. */
 async function paddlejs(spec, inputs, base) {
-  if (!globalThis.paddlejs?.webglBackend) await scripts([new URL(spec.core, base), new URL(spec.webgl, base)]);
-  const { core: { Runner, env }, webglBackend } = globalThis.paddlejs;
-  const [{ shape, data }] = Object.values(inputs);
-  const [, fc, fh, fw] = shape;
-  const complaints = [];
-  const { error } = console; // what goes wrong is said there, and nowhere else
-  console.error = (...what) => { complaints.push(what.map(String).join(" ")); error.apply(console, what); };
-  let runner;
-  try {
-    const path = new URL("model.json", new URL(spec.model, base)).href;
-    runner = new Runner({ modelPath: path, feedShape: { fc, fh, fw }, keepRatio: false, mean: [0, 0, 0], std: [1, 1, 1], needPreheat: false });
-    await runner.init();
-    if (complaints.length) throw new Error(complaints[0]);
-  } finally {
-    console.error = error;
-  }
+  const { core: { Runner, env }, webglBackend } = await paddlejsOf(spec, base);
+  const [{ data }] = Object.values(inputs);
+  const { run: call, model } = await paddlejsRunner({ core: { Runner } }, new URL(spec.model, base));
   const { glInstance } = webglBackend;
   const { gl } = glInstance;
-  const model = await (await fetch(new URL("model.json", new URL(spec.model, base)))).json();
   const sources = new Map(model.ops.map((op) => [Object.values(op.outputs)[0][0], op.sources ?? []]));
-  const feed = [{ data, shape, name: "image", persistable: true }];
   let last;
-  const run = async () => { last = await runner.predictWithFeed(feed); };
+  const run = async () => { last = await call(data); };
   const pixel = new Float32Array(4);
   const steps = async (runs) => {
     const found = [];
@@ -172,8 +236,9 @@ async function paddlejs(spec, inputs, base) {
     return found;
   };
   const debug = gl.getExtension("WEBGL_debug_renderer_info");
+  const crossing = spec.identity && await paddlejsCrossing(spec.identity.map((folder) => new URL(folder, base)), glInstance);
   return {
-    facts: { renderer: debug ? gl.getParameter(debug.UNMASKED_RENDERER_WEBGL) : "", webgl: env.get("webglVersion") },
+    facts: { gpu: debug ? gl.getParameter(debug.UNMASKED_RENDERER_WEBGL) : "", webgl: env.get("webglVersion"), ...(crossing ? { crossing } : {}) },
     run,
     steps,
     outputs: () => {
@@ -186,6 +251,34 @@ async function paddlejs(spec, inputs, base) {
       });
     },
   };
+}
+
+/** What a call of Paddle.js costs beside its operations: {call_ms, ms_per_mb}, by models of one operation on a small and a large picture. */
+async function paddlejsCrossing(folders, glInstance) {
+  const { gl } = glInstance;
+  const pixel = new Float32Array(4);
+  const found = [];
+  for (const folder of folders) {
+    const { run, model: { feedShape: { fc, fh, fw } } } = await paddlejsRunner(globalThis.paddlejs, folder);
+    const data = new Float32Array(fc * fh * fw);
+    const whole = glInstance.runProgram.bind(glInstance);
+    const works = [];
+    glInstance.runProgram = (op, again) => {
+      const start = performance.now();
+      whole(op, again);
+      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.FLOAT, pixel);
+      works.push(performance.now() - start);
+    };
+    let took;
+    try {
+      took = await quickly(() => run(data.slice()));
+    } finally {
+      delete glInstance.runProgram;
+    }
+    found.push({ ms: Math.max(0, took - works.sort((a, b) => a - b)[Math.floor(works.length / 4)]), mb: (2 * 4 * data.length) / 1e6 });
+  }
+  const [small, large] = found;
+  return { call_ms: small.ms, ms_per_mb: Math.max(0, large.ms - small.ms) / (large.mb - small.mb) };
 }
 
 /**
@@ -225,33 +318,34 @@ async function onnxPieces(spec, inputs, base) {
   };
 }
 
-/** Oarlock's plan, some of whose steps onnxruntime-web does in their place (profiler/combine.py). */
+/** Oarlock's plan, some of whose steps other engines do in their place (profiler/combine.py). */
 async function combinedEngine(spec, inputs, base) {
   const { load } = await import(new URL("oarlock.js", new URL(spec.site, base)));
-  const { ort, options } = await ortOf(spec, base);
-  const model = await combined(load, ort, options, new URL(spec.site, base), new URL(spec.folder, base), spec);
+  const engines = { load };
+  for (const [name, entry] of Object.entries(spec.engines)) engines[name] = entry.dist ? await ortOf(entry, base) : await paddlejsOf(entry, base);
+  const model = await combined(engines, new URL(spec.site, base), new URL(spec.folder, base), spec);
   let last;
   return {
     run: async () => { last = await model.run(inputs); },
     outputs: () => Object.entries(last).map(([name, tensor]) => ({ name, ...tensor })),
+    close: () => model.close(),
   };
 }
 
-/** What a call and a change of layout cost beside work: {call_ms, ms_per_mb, layout_ms_per_mb}, from two sizes of a model that gives what it takes. */
+/** What a call of onnxruntime-web costs beside work: {call_ms, ms_per_mb}, from two sizes of a model that gives what it takes. */
 async function crossing(ort, options, url) {
   const session = await ort.InferenceSession.create(url.href, options);
-  const took = async (n) => {
+  const took = (n) => {
     const feeds = { x: new ort.Tensor("float32", new Float32Array(n), [n]) };
-    const times = [];
-    for (let i = 0; i < 40; i++) {
-      const start = performance.now();
-      await session.run(feeds);
-      times.push(performance.now() - start);
-    }
-    return times.sort((a, b) => a - b)[10];
+    return quickly(() => session.run(feeds));
   };
   const [small, large] = [await took(1), await took(1 << 18)];
   await session.release();
+  return { call_ms: small, ms_per_mb: Math.max(0, large - small) / (2 * 4 * (1 << 18) / 1e6) };
+}
+
+/** Milliseconds a MB of a change of layout. */
+function layoutCost() {
   const [channelsLast, channelsFirst] = [new Float32Array(1 << 18), new Float32Array(1 << 18)];
   const layouts = [];
   for (let i = 0; i < 20; i++) {
@@ -259,7 +353,7 @@ async function crossing(ort, options, url) {
     toChannelsFirst(channelsLast, channelsFirst, 64);
     layouts.push((performance.now() - start) / (4 * (1 << 18) / 1e6));
   }
-  return { call_ms: small, layout_ms_per_mb: layouts.sort((a, b) => a - b)[5], ms_per_mb: Math.max(0, large - small) / (2 * 4 * (1 << 18) / 1e6) };
+  return layouts.sort((a, b) => a - b)[5];
 }
 
-export const ENGINES = { oarlock, onnxruntime, "onnx pieces": onnxPieces, paddlejs, combined: combinedEngine };
+export const ENGINES = { oarlock, webgpu, onnxruntime, "onnx pieces": onnxPieces, paddlejs, combined: combinedEngine };

@@ -2,14 +2,15 @@
 import type { KernelTime } from "./engine.js";
 import { type Input } from "./inputs.js";
 import type { Manifest, Tensor, TensorInfo, Variant } from "./types.js";
-import { type Compiling } from "./webgpu.js";
+import { type Compiling, GpuEngine } from "./webgpu.js";
 /** What Model is, but that what it gives is promised. */
 export declare class GpuModel {
     readonly inputs: TensorInfo[];
     readonly outputs: TensorInfo[];
     readonly variant: string;
     readonly report: string[];
-    private readonly engine;
+    /** What runs it, for tools. */
+    readonly engine: GpuEngine;
     /** Loops run on the GPU, and this thread is the only one here. */
     readonly threads = 1;
     private constructor();

@@ -42,9 +42,8 @@ export interface GpuKernel extends Omit<Kernel, "export"> {
     /** Bytes of each work space between its launches. */
     spaces?: number[];
 }
-/** Where a kernel runs and on what: (region, offset in bytes) of each argument.  Regions: weights, inputs, outputs, buffers. */
+/** A kernel's number, and what it is called on: (region, offset in bytes) of each argument.  Regions: weights, inputs, outputs, buffers. */
 export interface GpuStep {
-    on: "webgpu";
     kernel: number;
     places: number[];
 }
