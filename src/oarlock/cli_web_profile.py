@@ -59,10 +59,11 @@ def prepared(
     from .inputs import parse_shapes
     from .model import load_model
     from .runtime.signature import TensorSpec
-    from .targets.web.profiler import profile, tab
+    from .targets.web.profiler import setting as settings
+    from .targets.web.profiler import tab
 
     program = load_model(model)
-    known = profile.must_be_static(program, parse_shapes(shapes))
+    known = settings.must_be_static(program, parse_shapes(shapes))
     specs = [TensorSpec(value.name, getattr(value.type, "dtype", "float32"), known[value.name]) for value in program.inputs]
     given = model_inputs(cast("Session", SimpleNamespace(inputs=specs)), shapes, npz, image, seed)
     inputs = {spec.name: np.asarray(given[spec.name], spec.dtype) for spec in specs if spec.name in given}
@@ -74,7 +75,7 @@ def prepared(
         raise InputError("the folder of other engines is not there", where=str(chosen["peers"]), todo="npm install onnxruntime-web there")
     browser = tab.Browser() if chosen["browser"] == "chromium" else None
     announce = None if browser else (lambda address: err.print(f"open {escape(address)}"))
-    setting = profile.prepare(model, known, inputs, work, peers, chosen["onnx"], chosen["variant"], _tell)
+    setting = settings.prepare(model, program, known, inputs, work, peers, chosen["onnx"], chosen["variant"], _tell)
     return setting, browser, announce
 
 
@@ -98,7 +99,7 @@ def profile_command(
     model: Path, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int, output: Path | None, top: int, as_json: bool,
     rounds: int, runs: int, **chosen: Any,
 ) -> None:  # fmt: skip
-    """Time a model's kernels in a browser beside onnxruntime-web and Paddle.js, in one tab, in turns, row by row."""
+    """Time a model's kernels on WebAssembly and WebGPU beside onnxruntime-web and Paddle.js, in one tab, in turns, row by row."""
     from .targets.web.profiler import profile, show
 
     with tempfile.TemporaryDirectory(prefix="oarlock-profile-") as work:
@@ -135,19 +136,27 @@ def write_profile(found: dict[str, Any], output: Path) -> None:
 @seed_option
 @browser_options
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="The folder to write.")
+@click.option(
+    "--take",
+    "wanted",
+    multiple=True,
+    metavar="FIRST-LAST=ENGINE",
+    help="Rows that an engine has whatever it costs, as in 4-7='oarlock webgpu'; the others are ours.  May be repeated.",
+)
 @json_option
 def combine_command(
-    model: Path, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int, output: Path, as_json: bool,
-    rounds: int, runs: int, **chosen: Any,
+    model: Path, shapes: tuple[str, ...], npz: Path | None, image: Path | None, seed: int, output: Path, wanted: tuple[str, ...],
+    as_json: bool, rounds: int, runs: int, **chosen: Any,
 ) -> None:  # fmt: skip
     """Profile a model, and take for each kernel the engine that is best there, crossings counted; what it gains is measured."""
     from .targets.web.profiler import combine, profile
 
+    taken = [_taken(text) for text in wanted]
     with tempfile.TemporaryDirectory(prefix="oarlock-combine-") as folder:
         work = Path(folder)
         setting, browser, announce = prepared(model, shapes, npz, image, seed, work, chosen)
         found, aligned = profile.profile(setting, browser=browser, announce=announce, rounds=rounds, runs=runs, tell=_tell)
-        result = combine.combine(setting, found, aligned, browser=browser, announce=announce, rounds=rounds, tell=_tell)
+        result = combine.combine(setting, found, aligned, browser=browser, announce=announce, rounds=rounds, tell=_tell, taken=taken)
         write_profile(found, output)
         try:
             (output / "combine.json").write_text(json.dumps(result, indent=1))
@@ -163,6 +172,15 @@ def combine_command(
         out.print(f"[dim]the profile's page: {escape(str(output / 'profile.html'))}[/]")
 
 
+def _taken(text: str) -> tuple[int, int, str]:
+    """(first row, row after the last, engine) of FIRST-LAST=ENGINE."""
+    rows, _, engine = text.partition("=")
+    first, _, last = rows.partition("-")
+    if not first.isdigit() or not (last or first).isdigit() or not engine:
+        raise InputError("rows and an engine are FIRST-LAST=ENGINE", where=f"--take {text}", todo="--take 4-7='oarlock webgpu'")
+    return int(first), int(last or first) + 1, engine
+
+
 def _write_combined(spec: dict[str, Any], work: Path, output: Path) -> None:
     """The site, the sub-models that the plan uses, and combined.js that runs them."""
     from .targets.web.profiler.tab import PAGE
@@ -172,5 +190,7 @@ def _write_combined(spec: dict[str, Any], work: Path, output: Path) -> None:
     for segment in spec["segments"]:
         if "file" in segment:
             shutil.copy(work / "pieces" / segment["file"], output / "pieces")
+        if "folder" in segment:
+            shutil.copytree(work / "pieces" / segment["folder"], output / "pieces" / segment["folder"], dirs_exist_ok=True)
     shutil.copy(PAGE / "combined.js", output)
     (output / "combined.json").write_text(json.dumps(spec))

@@ -18,6 +18,7 @@ from ....model.program import Op, Program, TensorType, Value
 
 TOLERANCE = 1e-4
 Summary = Mapping[str, Any]
+GpuEnds = dict[int, tuple[int, int]]  # row → the step of the GPU's plan, and its result, that make the row's tensor
 
 
 @dataclass
@@ -54,11 +55,26 @@ def same(a: Summary, b: Summary) -> bool:
 
 
 def layout_of(ours: Summary, theirs: Summary) -> str:
-    """The layout of our copy of their tensor."""
+    """The layout of our copy of their tensor: "same", "channels last" or "channels first" where theirs is the other, "" for another."""
     near = TOLERANCE * math.sqrt(max(theirs["squares"], 0) * theirs["count"]) + 1e-30
     if abs(ours["order"] - theirs["order"]) <= near:
         return "same"
-    return "channels last" if abs(ours["channels_last"] - theirs["order"]) <= near else ""
+    if abs(ours["channels_last"] - theirs["order"]) <= near:
+        return "channels last"
+    return "channels first" if abs(ours["order"] - theirs.get("channels_last", math.inf)) <= near else ""
+
+
+def ends_of(rows: Sequence[Row], steps: Sequence[Mapping[str, Any]]) -> GpuEnds:
+    """Which results of another plan's steps (as traced) are the tensors that rows end in."""
+    ends: GpuEnds = {}
+    made = [(n, i, result) for n, step in enumerate(steps) for i, result in enumerate(step["results"])]
+    for number, row in enumerate(rows):
+        found = [entry for entry in made if same(row.result, entry[2])]
+        if found:  # of the same tensor in several layouts, that which is as ours
+            best = next((entry for entry in found if layout_of(row.result, entry[2])), found[0])
+            ends[number] = best[0], best[1]
+            made = [entry for entry in made if entry[:2] != best[:2]]
+    return ends
 
 
 def rows_of(
@@ -153,10 +169,12 @@ def values_of(program: Program, shapes: Mapping[str, Sequence[int]], inputs: Map
     except OarlockError:
         return {}  # rows have no names of operators then
     outputs = Session(artifact).run(dict(inputs))
-    return {name: summary(array) for name, array in outputs.items()}
+    return {name: {**summary(array), "shape": list(array.shape)} for name, array in outputs.items()}
 
 
 def summary(array: np.ndarray) -> Summary:
-    """The same numbers as page/engines.js's, but those of the layout."""
+    """The same numbers as page/engines.js's, but ``channels_last``."""
     x = np.asarray(array, "float64").ravel()
-    return {"count": x.size, "sum": float(x.sum()), "squares": float(x @ x), "most": float(np.abs(x).max()) if x.size else 0.0}
+    marks = (np.arange(1, x.size + 1, dtype="uint64") * 2654435761 % 2**32) / 2**32 - 0.5
+    numbers = {"count": x.size, "sum": float(x.sum()), "squares": float(x @ x), "most": float(np.abs(x).max()) if x.size else 0.0}
+    return numbers | {"order": float(x @ marks)}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import UnsupportedError, UnsupportedOperators
-from ....model.program import Op, Program, Value
+from ....model.program import Block, Op, Program, TensorType, Value
 from . import paddlejs_ops
 
 CHUNK_FLOATS = 1 << 20
@@ -144,6 +144,13 @@ def write(program: Program, shapes: Mapping[str, Sequence[int]], folder: Path) -
         (folder / f"chunk_{n + 1}.dat").write_bytes(weights[n * CHUNK_FLOATS : (n + 1) * CHUNK_FLOATS].tobytes())
     (folder / "model.json").write_text(json.dumps(model))
     return outputs
+
+
+def identity(shape: Sequence[int], folder: Path) -> None:
+    """Write a model of one operation that gives what it takes: what a call costs beside its work."""
+    x, y = Value("x", TensorType("float32", tuple(shape))), Value("y", TensorType("float32", tuple(shape)))
+    op = Op("pd_op.scale", {"x": x}, {"scale": 1.0, "bias": 0.0, "bias_after_scale": True}, [y], ["out"])
+    write(Program(Block([], [op]), [x], {"y": y}, {}), {"x": shape}, folder)
 
 
 def _needed(program: Program) -> list[Op]:

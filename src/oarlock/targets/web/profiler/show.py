@@ -7,7 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-COLOURS = {"oarlock": "#1f77b4", "onnxruntime-web": "#d98218", "paddle.js": "#8d5fb8", "oarlock webgpu": "#2f9e6e", "combined": "#2f9e6e"}
+COLOURS = {
+    "oarlock": "#1f77b4", "oarlock webgpu": "#2f9e6e", "onnxruntime-web": "#d98218", "onnxruntime-web webgpu": "#b5543a",
+    "paddle.js": "#8d5fb8",
+}  # fmt: skip
 
 
 def named(row: Mapping[str, Any]) -> str:
@@ -25,16 +28,40 @@ def named(row: Mapping[str, Any]) -> str:
 def text(profile: Mapping[str, Any], most: int = 0) -> str:
     """A table of the rows, ours the slowest first; ``most`` of them, or all."""
     engines = list(profile["engines"])
-    width = max(len(e) for e in engines) + 2
+    titles = {e: e + "*" * bool(profile["engines"][e]["software"]) for e in engines}
+    width = {e: len(titles[e]) + 2 for e in engines}
     lines = ["engines in one tab, milliseconds a call: " + head(profile), ""]
-    lines.append(f"{'row':>4} " + "".join(f"{e:>{width}}" for e in engines) + "  operators [our kernels]")
+    lines.append(f"{'row':>4} " + "".join(f"{titles[e]:>{width[e]}}" for e in engines) + "  operators [our kernels]")
     order = sorted(range(len(profile["rows"])), key=lambda n: -profile["rows"][n]["ms"][engines[0]])
     for n in order[: most or len(order)]:
         row = profile["rows"][n]
-        cells = "".join(f"{row['ms'][e]:{width}.3f}" if e in row["ms"] else f"{'–':>{width}}" for e in engines)
+        cells = "".join(f"{row['ms'][e]:{width[e]}.3f}" if e in row["ms"] else f"{'–':>{width[e]}}" for e in engines)
         lines.append(f"{n:4} {cells}  {named(row)} [{', '.join(k['name'] for k in row['kernels'])}]")
-    lines += ["", *(f"{engine} is left out: {why}" for engine, why in profile["missing"].items())]
+    lines += ["", *notes(profile)]
     return "\n".join(lines)
+
+
+def notes(profile: Mapping[str, Any]) -> list[str]:
+    """What is to be known of the engines' times and outputs, and why some are left out."""
+    lines = []
+    for name, engine in profile["engines"].items():
+        facts = engine["facts"]
+        if engine["software"]:
+            lines.append(f"* {name} computes on {engine['software']}, a program on the CPU: its times say nothing of any GPU")
+        if facts.get("clock") == "timestamp-query":
+            lines.append(f"{name}: kernels on the GPU's own clock (timestamp-query), which browsers make coarse; means of the runs")
+        elif facts.get("clock"):
+            lines.append(
+                f"{name}: kernels submitted and awaited one by one, less an empty submission: the GPU's own clock is not to be read"
+            )
+        if engine["differs"] is not None and engine["differs"] > 1e-4:
+            lines.append(f"{name}'s outputs differ from {profile['reference']} by {engine['differs']:.0e} of their scale")
+        if "onnxruntime" in name and (crossing := facts.get("crossing")):
+            lines.append(
+                f"{name}: rows are sub-models of their own, without what a call and its copies cost "
+                f"({crossing['call_ms']:.3f} ms a call, {crossing['ms_per_mb']:.3f} ms a MB)"
+            )
+    return lines + [f"{engine} is left out: {why}" for engine, why in profile["missing"].items()]
 
 
 def head(profile: Mapping[str, Any]) -> str:
@@ -48,51 +75,43 @@ def page(profile: Mapping[str, Any]) -> str:
     """The page: the model as a whole, then each row with one bar an engine, in the order of execution or the slowest first."""
     engines = list(profile["engines"])
     # bars of engines that are hundreds of times slower would leave nothing of the others
-    top = max(row["ms"].get(e, 0.0) for row in profile["rows"] for e in engines if e != "paddle.js") or 1.0
-    whole = max(f["median_ms"] for e, f in profile["engines"].items() if e != "paddle.js") or 1.0
+    scale = [e for e in engines if not profile["engines"][e]["software"] and e != "paddle.js"] or engines[:1]
+    top = max((row["ms"].get(e, 0.0) for row in profile["rows"] for e in scale), default=0.0) or 1.0
+    whole = max(profile["engines"][e]["median_ms"] for e in scale) or 1.0
     browser = next(
         iter(re.findall(r"(?:Headless)?Chrome/[\d.]+|Firefox/[\d.]+|Version/[\d.]+ Safari", profile["browser"])), profile["browser"]
     )
     shapes = ", ".join(f"{n} {'×'.join(map(str, s))}" for n, s in profile["shapes"].items())
-    notes = [f"{html.escape(e)} is left out: {html.escape(why)}" for e, why in profile["missing"].items()]
-    for name, facts in profile["engines"].items():
-        renderer = facts["facts"].get("renderer", "")
-        if "SwiftShader" in renderer:
-            notes.append(f"{name} computes on the CPU here (SwiftShader): its times say nothing about a GPU")
-        if facts["differs"] is not None and facts["differs"] > 1e-4:
-            notes.append(f"{name}'s outputs differ from ours by {facts['differs']:.0e} of their scale")
-    if profile.get("crossing"):
-        notes.append(
-            "onnxruntime-web's rows are sub-models of their own, without what a call and its copies cost "
-            f"({profile['crossing']['call_ms']:.3f} ms a call, {profile['crossing']['ms_per_mb']:.3f} ms a MB)"
-        )
+    said = "".join(f"<li>{html.escape(note)}" for note in notes(profile))
     total = "".join(
-        f'<div class="r"><b>{html.escape(e)}</b>{_bar(e, f["median_ms"], whole)}<span>{f["median_ms"]:.2f} ms</span></div>'
+        f'<div class="r{" soft" * bool(f["software"])}"><b>{_title(e, f["software"])}</b>'
+        f"{_bar(e, f['median_ms'], whole)}<span>{f['median_ms']:.2f} ms</span></div>"
         for e, f in profile["engines"].items()
     )
-    rows = "".join(_row(n, row, engines, top) for n, row in enumerate(profile["rows"]))
+    soft = {e for e in engines if profile["engines"][e]["software"]}
+    rows = "".join(_row(n, row, engines, soft, top) for n, row in enumerate(profile["rows"]))
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{html.escape(profile["model"])}: engines side by side</title>
 <style>
  :root {{ color-scheme: light dark; }}
  body {{ font: 14px/1.4 system-ui, sans-serif; max-width: 70rem; margin: 1.5rem auto; padding: 0 1rem; }}
- h1 {{ font-size: 1.3rem; margin: 0; }} .soft {{ opacity: .7; }}
- .r {{ display: grid; grid-template-columns: 9.5rem 1fr 6rem; gap: .6rem; align-items: center; }}
+ h1 {{ font-size: 1.3rem; margin: 0; }} .soft {{ opacity: .7; }} sup {{ line-height: 0; }}
+ .r {{ display: grid; grid-template-columns: 11.5rem 1fr 6rem; gap: .6rem; align-items: center; }}
  .r span {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
  .bar {{ height: .75rem; border-radius: 2px; min-width: 1px; }}
  .over {{ -webkit-mask: linear-gradient(90deg, #000 80%, #0003); mask: linear-gradient(90deg, #000 80%, #0003); }}
  .row {{ border-top: 1px solid #8884; padding: .4rem 0; display: grid; grid-template-columns: minmax(10rem, 1fr) 2fr; gap: .8rem; }}
  .row p {{ margin: 0; overflow-wrap: anywhere; }} small {{ opacity: .7; }} .lost {{ color: #c0392b; font-weight: 600; }}
  ul {{ padding-left: 1.2rem; }} button {{ font: inherit; }}
- @media (max-width: 600px) {{ .row {{ grid-template-columns: 1fr; }} .r {{ grid-template-columns: 7.5rem 1fr 5.2rem; }} }}
+ @media (max-width: 600px) {{ .row {{ grid-template-columns: 1fr; }} .r {{ grid-template-columns: 10.5rem 1fr 5.2rem; }} }}
 </style>
 <h1>{html.escape(profile["model"])}</h1>
 <p class="soft">{html.escape(shapes)}; {html.escape(browser)}, {profile["cores"]} cores; medians of calls that took turns in one tab</p>
 {total}
-<ul>{"".join(f"<li>{note}" for note in notes)}</ul>
+<ul>{said}</ul>
 <p><button id="sort">the slowest first</button>
-<span class="soft">red: rows where another engine is faster than ours; bars that fade are longer</span></p>
+<span class="soft">red: rows where another engine is faster than ours; bars that fade out are longer; pale: computed by a program in place of a GPU</span></p>
 <div id="rows">{rows}</div>
 <script>
  const box = document.querySelector("#rows"), rows = [...box.children]; let slow = false;
@@ -110,15 +129,19 @@ def _bar(engine: str, ms: float, top: float) -> str:
     return f'<div><div class="bar{over}" style="width:{width:.1%};background:{COLOURS.get(engine, "#777")}"></div></div>'
 
 
-def _row(number: int, row: Mapping[str, Any], engines: list[str], top: float) -> str:
-    best = min(row["ms"], key=lambda e: row["ms"][e])
+def _title(engine: str, software: Any) -> str:
+    return html.escape(engine) + ("<sup>*</sup>" if software else "")
+
+
+def _row(number: int, row: Mapping[str, Any], engines: list[str], soft: set[str], top: float) -> str:
+    best = min((e for e in row["ms"] if e not in soft), key=lambda e: row["ms"][e])
     lost = ' class="lost"' if best != engines[0] else ""
     kernels = "; ".join(
         " ".join(filter(None, [k["name"], f"[{k['candidate']}]" if k.get("candidate") else "", k.get("workload", "")]))
         for k in row["kernels"]
     )
     bars = "".join(
-        f'<div class="r"><small>{html.escape(e)}</small>{_bar(e, row["ms"][e], top)}<span>{row["ms"][e]:.3f} ms</span></div>'
+        f'<div class="r{" soft" * (e in soft)}"><small>{_title(e, e in soft)}</small>{_bar(e, row["ms"][e], top)}<span>{row["ms"][e]:.3f} ms</span></div>'
         for e in engines
         if e in row["ms"]
     )

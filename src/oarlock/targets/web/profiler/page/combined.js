@@ -31,7 +31,9 @@ export function toChannelsLast(from, to, channels) {
 const runners = { made: 0 };
 
 /** Paddle.js with a model of one picture: `run(data)` gives its outputs, one after another. */
-export async function paddlejsRunner({ core: { Runner } }, folder) {
+export async function paddlejsRunner({ core: { Runner }, webglBackend: { glInstance } }, folder) {
+  // each runner would begin with a canvas of its own, and leave those before it with programs of another one
+  if (glInstance.gl) glInstance.init = async () => {};
   const path = new URL("model.json", folder).href;
   const model = await (await fetch(path)).json();
   const { feedShape } = model;

@@ -204,9 +204,10 @@ async function paddlejsOf(spec, base) {
 
 /** Paddle.js on WebGL, with a model that profiler/paddlejs.py wrote; it needs a document, so it runs in the page's thread. */
 async function paddlejs(spec, inputs, base) {
-  const { core: { Runner, env }, webglBackend } = await paddlejsOf(spec, base);
+  const peer = await paddlejsOf(spec, base);
+  const { core: { env }, webglBackend } = peer;
   const [{ data }] = Object.values(inputs);
-  const { run: call, model } = await paddlejsRunner({ core: { Runner } }, new URL(spec.model, base));
+  const { run: call, model } = await paddlejsRunner(peer, new URL(spec.model, base));
   const { glInstance } = webglBackend;
   const { gl } = glInstance;
   const sources = new Map(model.ops.map((op) => [Object.values(op.outputs)[0][0], op.sources ?? []]));
