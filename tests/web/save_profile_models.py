@@ -44,6 +44,24 @@ class Chain(nn.Layer):
         return self.layers[2](nn.functional.max_pool2d(x, 2))
 
 
+class Blocks(nn.Layer):
+    """Two blocks whose input goes around them, as BlazeFace has, between convolutions; the odd pixel of the first padding comes after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2D(3, 8, 3, 2, padding=[0, 1, 0, 1])
+        self.deep = nn.LayerList([nn.Conv2D(8, 8, 3, padding=1, groups=8) for _ in range(2)])
+        self.flat = nn.LayerList([nn.Conv2D(8, 8, 1) for _ in range(2)])
+        self.last = nn.Conv2D(8, 4, 3, padding=1)
+
+    def forward(self, image: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        x = nn.functional.relu(self.first(image))
+        for deep, flat in zip(self.deep, self.flat):  # noqa: B905  Paddle knows no strict
+            x = nn.functional.relu(x + flat(deep(x)))
+        y = self.last(nn.functional.max_pool2d(x, 2))
+        return y, paddle.reshape(paddle.transpose(x, [0, 2, 3, 1]), [1, -1, 2])
+
+
 class Odd(nn.Layer):
     """What Paddle.js has not."""
 
@@ -61,9 +79,10 @@ if __name__ == "__main__":
         norm._momentum = 0.0
     net.train()
     net(paddle.to_tensor(np.random.default_rng(1).standard_normal((4, 3, 20, 16)).astype("float32")))
-    for name, network in (("squeeze", net), ("chain", Chain()), ("odd", Odd())):
+    for name, network in (("squeeze", net), ("chain", Chain()), ("blocks", Blocks()), ("odd", Odd())):
         network.eval()
         paddle.jit.save(network, str(folder / name), input_spec=spec)
+        outputs = network(paddle.to_tensor(image))
+        np.savez(folder / f"{name}.expected.npz", *(o.numpy() for o in (outputs if isinstance(outputs, tuple) else [outputs])))
     image.tofile(folder / "image.bin")
     np.savez(folder / "image.npz", image=image)
-    np.savez(folder / "expected.npz", *(o.numpy() for o in net(paddle.to_tensor(image))))

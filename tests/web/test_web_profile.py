@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import json
-import random
 import subprocess
 import sys
 import threading
@@ -20,7 +18,6 @@ from click.testing import CliRunner
 from oarlock import cli, errors
 from oarlock.model import load_model
 from oarlock.targets.web.profiler import Browser, align, paddlejs, run_job, show
-from oarlock.targets.web.profiler import combine as combining
 
 HERE = Path(__file__).parent
 PEERS = HERE.parents[1] / "benchmarks/web/node_modules"
@@ -81,7 +78,7 @@ def test_what_paddle_js_lacks_is_said_at_once(saved: Path) -> None:
 @peers("@paddlejs/paddlejs-core")
 def test_paddle_js_gives_paddles_numbers(saved: Path, tmp_path: Path) -> None:
     outputs = paddlejs.write(load_model(saved / "squeeze.json"), SHAPES, tmp_path / "model")
-    with np.load(saved / "expected.npz") as file:
+    with np.load(saved / "squeeze.expected.npz") as file:
         for i, name in enumerate(file.files):
             file[name].tofile(tmp_path / f"{i}.bin")
     lib = "peers/@paddlejs/paddlejs-{}/lib/index.js"
@@ -181,26 +178,6 @@ def test_tensors_are_known_in_any_layout() -> None:
 # ---- plans over several engines ---------------------------------------------------------------------------------------------
 
 
-def test_the_shortest_path_is_the_cheapest_plan() -> None:
-    """Beside every way there is."""
-    rng = random.Random(0)
-    for _ in range(30):
-        count = 6
-        edges = [combining.Segment(n, n + 1, "oarlock", rng.random()) for n in range(count)]
-        pairs = [(a, b) for a in range(count) for b in range(a + 1, count + 1)]
-        edges += [combining.Segment(a, b, "other", rng.random() * (b - a)) for a, b in rng.sample(pairs, 8)]
-        least = min(
-            sum(edge.ms for edge in ways)
-            for size in range(1, count + 1)
-            for ways in itertools.combinations(edges, size)
-            if [e.first for e in sorted(ways, key=lambda e: e.first)] == [0, *[e.last for e in sorted(ways, key=lambda e: e.first)][:-1]]
-            and max(e.last for e in ways) == count
-        )
-        path = combining.shortest(count, edges)
-        assert path[0].first == 0 and path[-1].last == count and all(a.last == b.first for a, b in itertools.pairwise(path))
-        assert sum(edge.ms for edge in path) == pytest.approx(least)
-
-
 def onnx_of(saved: Path, folder: Path) -> Path:
     """The network "chain", written by hand with the same weights."""
     pytest.importorskip("onnx")
@@ -251,7 +228,7 @@ def test_profile_without_other_engines(saved: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli.main, [*arguments, "--runs", "3"])
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out/profile.json").read_text())
-    assert set(found["engines"]) == {"oarlock"} and "npm install" in found["missing"]["onnxruntime-web"]
+    assert set(found["engines"]) == {"oarlock", "oarlock webgpu"} and "npm install" in found["missing"]["onnxruntime-web"]
     assert "paddle.js is left out" in done.output
     operators = [name for row in found["rows"] for name in row["operators"]]
     assert operators.count("conv2d") == 3 and operators[-1] in ("softmax", "transpose")
@@ -264,17 +241,19 @@ def test_an_input_of_another_shape(saved: Path, tmp_path: Path) -> None:
     assert done.exit_code != 0 and "of another shape" in done.output
 
 
-def test_the_page_says_who_is_missing() -> None:
-    engines = {"oarlock": {"median_ms": 1.0, "p10_ms": 1.0, "facts": {}, "differs": None}}
-    row = {"operators": ["conv2d", "conv2d"], "kernels": [{"name": "<k>"}], "ms": {"oarlock": 1.0}}
+def test_the_page_says_who_is_missing_and_who_is_no_gpu() -> None:
+    plain = {"median_ms": 1.0, "p10_ms": 1.0, "facts": {}, "differs": None, "software": ""}
+    gpu = {**plain, "median_ms": 9.0, "software": "SwiftShader", "facts": {"clock": "timestamp-query"}}
+    row = {"operators": ["conv2d", "conv2d"], "kernels": [{"name": "<k>"}], "ms": {"oarlock": 1.0, "oarlock webgpu": 0.5}}
     profile = {
-        "engines": engines,
-        "rows": [row],
-        "missing": {"paddle.js": "no <b>"},
-        "browser": "x",
-        "model": "<m>",
-        "shapes": {},
-        "cores": 2,
-    }
+        "engines": {"oarlock": plain, "oarlock webgpu": gpu}, "rows": [row], "missing": {"paddle.js": "no <b>"}, "browser": "x",
+        "model": "<m>", "shapes": {}, "cores": 2, "reference": "Paddle",
+    }  # fmt: skip
     page = show.page(profile)
-    assert "&lt;m&gt;" in page and "<b>" not in page.split("<ul>")[1].split("</ul>")[0] and "conv2d×2" in page and "&lt;k&gt;" in page
+    said = page.split("<ul>")[1].split("</ul>")[0]
+    assert "&lt;m&gt;" in page and "<b>" not in said and "conv2d×2" in page and "&lt;k&gt;" in page
+    assert "oarlock webgpu computes on SwiftShader, a program on the CPU: its times say nothing of any GPU" in said
+    assert "timestamp-query" in said and "oarlock webgpu<sup>*</sup>" in page
+    assert 'class="lost"' not in page, "a program in place of a GPU wins nothing"
+    text = show.text(profile)
+    assert "oarlock webgpu*" in text and "say nothing of any GPU" in text and "paddle.js is left out" in text

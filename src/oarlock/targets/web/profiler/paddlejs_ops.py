@@ -83,7 +83,10 @@ def _target(w: Writer, op: Op, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(dims)
 
 
-def _pads(op: Op, size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> list[int]:
+def _pads(
+    op: Op, size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], one_sided: bool = False
+) -> list[int]:
+    """The paddings of height and width; ``one_sided``: or of each side, where they are not alike."""
     given, how = list(op.attrs.get("paddings", [0, 0])), op.attrs.get("padding_algorithm", "EXPLICIT")
     if how == "VALID":
         return [0, 0]
@@ -94,6 +97,8 @@ def _pads(op: Op, size: Sequence[int], kernel: Sequence[int], strides: Sequence[
             given += [whole // 2, whole - whole // 2]
     if len(given) == 4:
         if given[0] != given[1] or given[2] != given[3]:
+            if one_sided:
+                return [int(pad) for pad in given]
             raise UnsupportedError(f"it pads both sides alike, not by {given}")
         given = [given[0], given[2]]
     if given == [0, 1]:
@@ -114,13 +119,29 @@ def _conv(w: Writer, op: Op) -> None:
         raise UnsupportedError("its filter is computed")
     (batch, _, *size), (channels, _, *kernel) = w.shape(x), w.shape(filter)
     strides, dilations = op.attrs.get("strides", [1, 1]), op.attrs.get("dilations", [1, 1])
-    pads = _pads(op, size, kernel, strides, dilations)
+    pads = _pads(op, size, kernel, strides, dilations, one_sided=True)
+    name = w.constant(filter)
+    if len(pads) == 4:
+        name, kernel, pads = _evened(w, filter, kernel, pads, dilations)
     out = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, p, d, k, s in zip(size, pads, dilations, kernel, strides, strict=True)]
     shape = (batch, channels, *out)
     attrs = {"strides": strides, "paddings": pads, "dilations": dilations, "groups": op.attrs.get("groups", 1), "fuse_relu": False}
-    inputs = {"Input": [w.operand(x)], "Filter": [w.constant(filter)]}
-    name = w.emit(op, op.short_name, inputs, shape, out="Output", **attrs)
+    name = w.emit(op, op.short_name, {"Input": [w.operand(x)], "Filter": [name]}, shape, out="Output", **attrs)
     w.bind(op.results[0], name, shape)
+
+
+def _evened(
+    w: Writer, filter: Value, kernel: Sequence[int], pads: Sequence[int], dilations: Sequence[int]
+) -> tuple[str, list[int], list[int]]:
+    """A filter with zeros where its padding is narrower, for which both sides are padded alike: its variable, sizes and paddings."""
+    if list(dilations) != [1, 1]:
+        raise UnsupportedError(f"it pads both sides alike, not by {list(pads)}")
+    wide = [(max(after - before, 0), max(before - after, 0)) for before, after in zip(pads[::2], pads[1::2], strict=True)]
+    array = np.pad(w.constants[filter], [(0, 0), (0, 0), *wide])
+    evened = [max(pair) for pair in zip(pads[::2], pads[1::2], strict=True)]
+    if evened == [0, 1]:
+        raise UnsupportedError("it takes paddings of [0, 1] for none")
+    return w.weight(f"{filter.name}.evened", array), [k + a + b for k, (a, b) in zip(kernel, wide, strict=True)], evened
 
 
 def _conv_transpose(w: Writer, op: Op) -> None:

@@ -87,7 +87,7 @@ def profile(
     if aligned.pieces and aligned.graph:
         pieces = list(aligned.pieces.values())
         listed += [in_pieces(engine, pieces, aligned.graph.inputs) for engine in ENGINES if engine.pieces and engine.name in there]
-    job = setting.job(listed, rounds=rounds, steps=runs, least_calls=1, warm_ms=1500)
+    job = setting.job(listed, rounds=rounds, steps=runs, least_calls=1, warm_ms=min(1500, 125 * rounds))
     found = run_job(job, setting.folders, browser=browser, announce=announce, progress=tell)
     for name, why in found["failed"].items():
         owner = next(engine.name for engine in ENGINES if name in (engine.name, engine.steps))

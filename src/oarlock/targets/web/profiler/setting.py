@@ -94,22 +94,14 @@ def prepare(
     return setting
 
 
-def _files(model: Path) -> tuple[Path, Path]:
-    """A model's graph and its weights."""
-    graph = model.resolve()
-    if graph.is_dir():
-        graph = next((p for p in sorted(graph.iterdir()) if p.suffix in (".json", ".pdmodel")), graph)
-    return graph, graph.with_suffix(".pdiparams")
-
-
 def _expect(setting: Setting, tell: Callable[[str], None]) -> None:
     """Write what Paddle gives, where it is installed and runs the model."""
     if importlib.util.find_spec("paddle") is None:
         return
     tell("running Paddle")
-    graph, weights = _files(setting.model)
+    source = setting.program.source
     try:
-        outputs = run_paddle(str(graph), str(weights) if weights.exists() else "", setting.inputs)
+        outputs = run_paddle(source["path"], source["params"], setting.inputs)
     except (TargetError, InputError):
         return
     for i, output in enumerate(outputs):
@@ -122,12 +114,13 @@ def _converted(setting: Setting) -> Path | None:
     if importlib.util.find_spec("paddle2onnx") is None:
         setting.missing[ORT] = "there is no ONNX file: give --onnx, or pip install paddle2onnx onnx onnxruntime"
         return None
-    (graph, weights), out = _files(setting.model), setting.work.resolve() / "model.onnx"  # the converter runs elsewhere
+    source, out = setting.program.source, setting.work.resolve() / "model.onnx"
+    graph, weights = (str(Path(source[name]).resolve()) for name in ("path", "params"))  # the converter runs elsewhere
     shapes = {name: list(shape) for name, shape in setting.shapes.items()}
     code = f"""
 import onnx, paddle2onnx
 from onnxruntime.tools.onnx_model_utils import make_input_shape_fixed
-paddle2onnx.export({str(graph)!r}, {str(weights)!r}, {str(out)!r}, opset_version=17)
+paddle2onnx.export({graph!r}, {weights!r}, {str(out)!r}, opset_version=17)
 m = onnx.load({str(out)!r})
 for name, shape in {shapes!r}.items(): make_input_shape_fixed(m.graph, name, shape)
 onnx.save(m, {str(out)!r})

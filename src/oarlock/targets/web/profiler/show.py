@@ -111,7 +111,8 @@ def page(profile: Mapping[str, Any]) -> str:
 {total}
 <ul>{said}</ul>
 <p><button id="sort">the slowest first</button>
-<span class="soft">red: rows where another engine is faster than ours; bars that fade out are longer; pale: computed by a program in place of a GPU</span></p>
+<span class="soft">red: rows where another engine is faster than ours; bars that fade out are longer;
+pale: computed by a program in place of a GPU</span></p>
 <div id="rows">{rows}</div>
 <script>
  const box = document.querySelector("#rows"), rows = [...box.children]; let slow = false;
@@ -141,7 +142,8 @@ def _row(number: int, row: Mapping[str, Any], engines: list[str], soft: set[str]
         for k in row["kernels"]
     )
     bars = "".join(
-        f'<div class="r{" soft" * (e in soft)}"><small>{_title(e, e in soft)}</small>{_bar(e, row["ms"][e], top)}<span>{row["ms"][e]:.3f} ms</span></div>'
+        f'<div class="r{" soft" * (e in soft)}"><small>{_title(e, e in soft)}</small>{_bar(e, row["ms"][e], top)}'
+        f"<span>{row['ms'][e]:.3f} ms</span></div>"
         for e in engines
         if e in row["ms"]
     )
