@@ -26,7 +26,7 @@ from .cli_common import (
     shape_option,
 )
 from .errors import InputError
-from .web_variants import ALONE
+from .web_variants import ALONE, ENGINES
 
 if TYPE_CHECKING:
     from .runtime.session import Session
@@ -47,6 +47,7 @@ def browser_options(command: Any) -> Any:
                      help="The model as ONNX with fixed sizes (default: paddle2onnx, where it is installed)."),
         click.option("--peers", type=click.Path(path_type=Path, file_okay=False),
                      help="A node_modules with onnxruntime-web and @paddlejs.  [default: node_modules]"),
+        click.option("--without", multiple=True, type=click.Choice(ENGINES[1:]), help="An engine to leave out.  May be repeated."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -75,7 +76,7 @@ def prepared(
         raise InputError("the folder of other engines is not there", where=str(chosen["peers"]), todo="npm install onnxruntime-web there")
     browser = tab.Browser() if chosen["browser"] == "chromium" else None
     announce = None if browser else (lambda address: err.print(f"open {escape(address)}"))
-    setting = settings.prepare(model, program, known, inputs, work, peers, chosen["onnx"], chosen["variant"], _tell)
+    setting = settings.prepare(model, program, known, inputs, work, peers, chosen["onnx"], chosen["variant"], _tell, chosen["without"])
     return setting, browser, announce
 
 

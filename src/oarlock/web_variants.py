@@ -29,3 +29,6 @@ VARIANTS = {  # the best first
 WEBGPU = "webgpu"  # the variant for GPUs, by the target of that name
 EVERY = (*VARIANTS, WEBGPU)  # the GPU last: that it is faster cannot be known here
 ALONE = tuple(name for name, variant in VARIANTS.items() if variant.threads == 1)  # of one thread: compared kernel by kernel
+
+# The engines that stand side by side in a browser (targets/web/profiler/engines.py), by the names that reports have.
+OURS, GPU, ORT, ORT_GPU, PADDLEJS = ENGINES = ("oarlock", "oarlock webgpu", "onnxruntime-web", "onnxruntime-web webgpu", "paddle.js")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from having import HERE, linker
+from having import linker
 from test_web_profile import PEERS, chromium, peers, saved  # noqa: F401
 
 from oarlock import cli, errors
@@ -21,7 +21,7 @@ from oarlock.targets.web.profiler import Browser, run_job
 from oarlock.targets.web.profiler import combine as combining
 from oarlock.targets.web.profiler.align import Row
 from oarlock.targets.web.profiler.profile import Aligned
-from oarlock.targets.web.profiler.roads import Memory, Paths, Place, Segment
+from oarlock.targets.web.profiler.roads import GpuRoad, Memory, Paths, Place, Segment
 from oarlock.targets.web.profiler.setting import GPU, OURS, PADDLEJS, Setting
 
 # ---- the path -----------------------------------------------------------------------------------------------------------
@@ -69,10 +69,9 @@ def chain(sizes: Sequence[int], ms: Sequence[float]) -> tuple[Aligned, dict[str,
 class Given:
     """An engine with costs that are given; ``turned``: the tensors that lie otherwise there."""
 
-    def __init__(
-        self, engine: str, aligned: Aligned, times: Sequence[float], call: float, rate: float = 0.0, turned: set[int] = set()
-    ) -> None:  # noqa: B006
-        self.engine, self.aligned, self.times, self.call_ms, self.ms_per_mb, self.turned = engine, aligned, times, call, rate, turned
+    def __init__(self, engine: str, aligned: Aligned, times: Sequence[float], call: float, rate: float = 0.0) -> None:
+        self.engine, self.aligned, self.times, self.call_ms, self.ms_per_mb = engine, aligned, times, call, rate
+        self.turned: set[int] = set()
 
     def place(self, tensor: int) -> Place:
         shape = (4,) if tensor < 0 else tuple(self.aligned.rows[tensor].result["shape"])
@@ -152,6 +151,25 @@ def test_kernels_upon_their_operands_read_them() -> None:
     assert memory.alive((1, 0), 2) and not memory.alive((1, 0), 3), "bytes 8 to 24 are written upon bytes 0 to 16"
 
 
+def test_a_gpu_holds_two_tensors_of_one_place_one_after_the_other() -> None:
+    """Its third kernel writes where the first one did: no run takes what both made."""
+    regions = [1, 3, 4, 3, 2]  # of the input and of what each kernel makes; 2 is the output
+    places = [{"dtype": "float32", "shape": [4], "region": region, "offset": 0} for region in regions]
+    reads = [[0], [1], [2], [2, 3]]
+    numbers = {"count": 4, "sum": 1.0, "squares": 1.0, "most": 1.0, "order": 0.5, "channels_last": 0.5, "shape": [4], "dtype": "float32"}
+    steps = [
+        {"name": f"k{n}", "args": [*(places[i] for i in reads[n]), places[n + 1]], "results": [{"at": len(reads[n]), **numbers}]}
+        for n in range(4)
+    ]
+    aligned, _ = chain([4] * 4, [1] * 4)
+    aligned.gpu_steps, aligned.gpu_ends, aligned.gpu_times = steps, {n: (n, 0) for n in range(4)}, [[1.0], [2.0], [3.0], [5.0]]
+    road = GpuRoad(aligned, {"crossing": {"call_ms": 1.0, "ms_per_mb": 0.0}})
+    assert road.cone([3], {1, 2}) == ([3], [1, 2]) and road.ms([3], 3, 4) == 5.0
+    assert road.cone([2, 3], {0}) == ([1, 2, 3], [0]), "row 2 comes to lie where row 0 was when that has been read"
+    assert road.cone([3], {0, 2}) is None, "rows 0 and 2 are in one place"
+    assert road.cone([1], {0}) == ([1], [0]) and road.cone([0], set()) == ([0], [-1])
+
+
 # ---- what is said ------------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +190,7 @@ def test_a_wrong_plan_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         said = combining.text(result)
         assert ("refused" in result, "spec" in result) == (refused, not refused)
         assert ("combined is refused: its outputs differ from those of Paddle by 2e-03" in said) == refused
-        assert "oarlock webgpu computes on SwiftShader, a program on the CPU" in said and "say nothing of any GPU" in said
+        assert "computed on SwiftShader, a program on the CPU" in said and "say nothing of any GPU: oarlock webgpu" in said
         assert "combined beside oarlock alone, the fastest engine: 0.50 of its time by medians, 0.50 by 10th percentiles" in said
     with pytest.raises(errors.InputError, match="there are 3 rows"):
         combining.combine(setting, profile, aligned, browser=None, taken=[(1, 5, GPU)])
@@ -224,7 +242,7 @@ def test_a_plan_through_webgpu(saved: Path, tmp_path: Path) -> None:  # noqa: F8
         and profile["engines"][GPU]["facts"]["crossing"]["call_ms"] > 0
     )
     assert sum(GPU in row["ms"] for row in profile["rows"]) >= 5, "the rows of both engines are the same tensors"
-    assert "say nothing of any GPU" in (tmp_path / "out/profile.txt").read_text()
+    assert "say nothing of any GPU: oarlock webgpu" in (tmp_path / "out/profile.txt").read_text()
     kinds = [segment.get("kind", OURS) for segment in result["spec"]["segments"]]
     assert kinds == [OURS, "webgpu", OURS]
     assert result["measured"]["failed"] == {} and result["measured"][combining.COMBINED]["differs"] <= 1e-4

@@ -252,7 +252,7 @@ def test_the_page_says_who_is_missing_and_who_is_no_gpu() -> None:
     page = show.page(profile)
     said = page.split("<ul>")[1].split("</ul>")[0]
     assert "&lt;m&gt;" in page and "<b>" not in said and "conv2d×2" in page and "&lt;k&gt;" in page
-    assert "oarlock webgpu computes on SwiftShader, a program on the CPU: its times say nothing of any GPU" in said
+    assert "computed on SwiftShader, a program on the CPU in place of a GPU; times say nothing of any GPU: oarlock webgpu" in said
     assert "timestamp-query" in said and "oarlock webgpu<sup>*</sup>" in page
     assert 'class="lost"' not in page, "a program in place of a GPU wins nothing"
     text = show.text(profile)

@@ -247,8 +247,11 @@ def _text_of_plan(result: Mapping[str, Any]) -> list[str]:
         gain = 1 - predicted[COMBINED] / predicted[OURS]
         lines.append(f"combined: {predicted[COMBINED]:.3f} ms predicted, our kernels alone {predicted[OURS]:.3f} ms ({gain:.1%} less)")
         lines += [f"  {_where(s)}: {s['ms']:.3f} ms, ours {s['ours_ms']:.3f}" for s in result["segments"]]
-    for name, gpu in result["software"].items():
-        lines.append(f"{name} computes on {gpu}, a program on the CPU: its times, and plans with it, say nothing of any GPU")
+    for gpu in dict.fromkeys(result["software"].values()):
+        names = ", ".join(name for name, other in result["software"].items() if other == gpu)
+        lines.append(
+            f"computed on {gpu}, a program on the CPU in place of a GPU; times, and plans by them, say nothing of any GPU: {names}"
+        )
     crossings = [f"{name} {c['call_ms']:.3f} ms and {c['ms_per_mb']:.3f} ms a MB" for name, c in result["crossings"].items()]
     lines.append("a crossing costs: " + ", ".join(crossings))
     lines.append("the runs of rows that another engine would gain most on, or lose least:")
@@ -281,7 +284,8 @@ def _text_of_measures(result: Mapping[str, Any]) -> list[str]:
         best = min((name for name in measured if name != COMBINED), key=lambda name: measured[name]["median_ms"])
         times = [measured[COMBINED][of] / measured[best][of] for of in ("median_ms", "p10_ms")]
         lines.append(
-            f"  {COMBINED} beside {best} alone, the fastest engine: {times[0]:.2f} of its time by medians, {times[1]:.2f} by 10th percentiles"
+            f"  {COMBINED} beside {best} alone, the fastest engine: "
+            f"{times[0]:.2f} of its time by medians, {times[1]:.2f} by 10th percentiles"
         )
     if "refused" in result:
         lines.append(f"  {COMBINED} is refused: {result['refused']}")

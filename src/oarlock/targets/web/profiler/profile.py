@@ -44,7 +44,7 @@ def align(setting: Setting, browser: Browser | None, announce: Callable[[str], N
     if GPU not in setting.missing:
         engines.append({"name": GPU, "engine": "webgpu", "site": "work/site/"})
     graph = None
-    if ORT not in setting.missing and setting.onnx:
+    if setting.onnx and not {ORT, ORT_GPU} <= set(setting.missing):
         graph = onnx_pieces.Graph(setting.onnx)
         graph.traced(setting.work / "traced.onnx")
         engines.append({"name": ORT, "engine": "onnxruntime", "onnx": "work/traced.onnx", **DIST})
@@ -52,9 +52,11 @@ def align(setting: Setting, browser: Browser | None, announce: Callable[[str], N
     found = run_job(job, setting.folders, browser=browser, announce=announce, progress=tell)
     if OURS not in found["engines"]:
         raise OarlockError(f"the browser cannot run the model: {found['failed'].get(OURS, '')}")
-    setting.missing |= {name: why for name, why in found["failed"].items() if name != OURS}
+    if GPU in found["failed"]:
+        setting.missing[GPU] = found["failed"][GPU]
     if ORT in found["failed"]:
-        setting.missing[ORT_GPU], graph = found["failed"][ORT], None
+        setting.missing |= dict.fromkeys((ORT, ORT_GPU), found["failed"][ORT])
+        graph = None
     tensors = {t["name"]: t["results"][0] for t in found["engines"].get(ORT, {}).get("trace", [])}
     tell("naming kernels")
     values = values_of(setting.program, setting.shapes, setting.inputs)

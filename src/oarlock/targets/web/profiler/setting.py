@@ -17,10 +17,9 @@ import numpy as np
 from ....checking.compare import run_paddle
 from ....errors import InputError, InternalError, TargetError, UnsupportedError
 from ....model import Program
-from ....web_variants import WEBGPU
+from ....web_variants import GPU, ORT, ORT_GPU, OURS, PADDLEJS, WEBGPU
 from ..site import build_site
 
-OURS, GPU, ORT, ORT_GPU, PADDLEJS = "oarlock", "oarlock webgpu", "onnxruntime-web", "onnxruntime-web webgpu", "paddle.js"
 SCRIPTS = {"core": "@paddlejs/paddlejs-core/lib/index.js", "webgl": "@paddlejs/paddlejs-backend-webgl/lib/index.js"}
 
 
@@ -67,30 +66,25 @@ class Setting:
 
 def prepare(
     model: Path, program: Program, shapes: Mapping[str, Sequence[int]], inputs: Mapping[str, np.ndarray], work: Path,
-    peers: Path | None, onnx: Path | None, variant: str, tell: Callable[[str], None],
+    peers: Path | None, onnx: Path | None, variant: str, tell: Callable[[str], None], without: Sequence[str] = (),
 ) -> Setting:  # fmt: skip
-    """Build the model; engines that cannot take part are ``missing``, with the reason."""
+    """Build the model; engines that cannot take part, or are to be left out (``without``), are ``missing``, with the reason."""
     setting = Setting(model, program, {n: tuple(s) for n, s in shapes.items()}, dict(inputs), work, peers, onnx, variant)
+    setting.missing = {name: "it was not asked for (--without)" for name in without}
     for i, x in enumerate(inputs.values()):
         np.ascontiguousarray(x).tofile(work / f"input-{i}.bin")
     _expect(setting, tell)
     tell("compiling")
+    variants = [variant] if GPU in setting.missing else [variant, WEBGPU]
     try:
-        build_site(program, work / "site", shapes=setting.shapes, variants=[variant, WEBGPU], describe=True)
+        build_site(program, work / "site", shapes=setting.shapes, variants=variants, describe=True)
     except (UnsupportedError, InternalError) as reason:  # of the GPU's variant, or else the next build says it again
         setting.missing[GPU] = str(reason)
         build_site(program, work / "site", shapes=setting.shapes, variants=[variant], describe=True)
-    if peers is None or not (peers / "onnxruntime-web").is_dir():
-        setting.missing[ORT] = "not installed: npm install onnxruntime-web, and name its node_modules by --peers"
-    elif importlib.util.find_spec("onnx") is None:
-        setting.missing[ORT] = "ONNX files are taken apart by the package onnx: pip install onnx"
-    elif onnx is None:
-        tell("converting to ONNX")
-        setting.onnx = _converted(setting)
-    if ORT in setting.missing:
-        setting.missing[ORT_GPU] = setting.missing[ORT]
+    if why := _no_onnx(setting, tell):
+        setting.missing = {ORT: why, ORT_GPU: why} | setting.missing
     if peers is None or not all((peers / script).is_file() for script in SCRIPTS.values()):
-        setting.missing[PADDLEJS] = "not installed: npm install @paddlejs/paddlejs-core @paddlejs/paddlejs-backend-webgl"
+        setting.missing.setdefault(PADDLEJS, "not installed: npm install @paddlejs/paddlejs-core @paddlejs/paddlejs-backend-webgl")
     return setting
 
 
@@ -109,11 +103,24 @@ def _expect(setting: Setting, tell: Callable[[str], None]) -> None:
         setting.expected.append({"dtype": str(output.dtype), "file": f"work/expected-{i}.bin"})
 
 
-def _converted(setting: Setting) -> Path | None:
-    """The model as ONNX by paddle2onnx, its sizes fixed; None (and why) where that is not installed or cannot."""
+def _no_onnx(setting: Setting, tell: Callable[[str], None]) -> str:
+    """Why onnxruntime-web cannot take part; nothing where it can, with the model as ONNX then."""
+    if {ORT, ORT_GPU} <= set(setting.missing):
+        return ""
+    if setting.peers is None or not (setting.peers / "onnxruntime-web").is_dir():
+        return "not installed: npm install onnxruntime-web, and name its node_modules by --peers"
+    if importlib.util.find_spec("onnx") is None:
+        return "ONNX files are taken apart by the package onnx: pip install onnx"
+    if setting.onnx is not None:
+        return ""
+    tell("converting to ONNX")
+    return _convert(setting)
+
+
+def _convert(setting: Setting) -> str:
+    """Make the model as ONNX by paddle2onnx, its sizes fixed; why that is not installed or cannot, or nothing."""
     if importlib.util.find_spec("paddle2onnx") is None:
-        setting.missing[ORT] = "there is no ONNX file: give --onnx, or pip install paddle2onnx onnx onnxruntime"
-        return None
+        return "there is no ONNX file: give --onnx, or pip install paddle2onnx onnx onnxruntime"
     source, out = setting.program.source, setting.work.resolve() / "model.onnx"
     graph, weights = (str(Path(source[name]).resolve()) for name in ("path", "params"))  # the converter runs elsewhere
     shapes = {name: list(shape) for name, shape in setting.shapes.items()}
@@ -129,9 +136,9 @@ onnx.save(m, {str(out)!r})
         done = subprocess.run([sys.executable, "-c", code], cwd=scratch, capture_output=True, text=True, env=dict(os.environ), check=False)
     if done.returncode or not out.exists():
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        setting.missing[ORT] = f"paddle2onnx cannot convert the model: {lines[-1][:200] if lines else 'it does not say why'}"
-        return None
-    return out
+        return f"paddle2onnx cannot convert the model: {lines[-1][:200] if lines else 'it does not say why'}"
+    setting.onnx = out
+    return ""
 
 
 def must_be_static(program: Program, shapes: Mapping[str, Sequence[int | str | None]]) -> dict[str, tuple[int, ...]]:

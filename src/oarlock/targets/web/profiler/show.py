@@ -44,10 +44,14 @@ def text(profile: Mapping[str, Any], most: int = 0) -> str:
 def notes(profile: Mapping[str, Any]) -> list[str]:
     """What is to be known of the engines' times and outputs, and why some are left out."""
     lines = []
+    programs: dict[str, list[str]] = {}
+    for name, engine in profile["engines"].items():
+        if engine["software"]:
+            programs.setdefault(engine["software"], []).append(name)
+    for program, names in programs.items():
+        lines.append(f"* computed on {program}, a program on the CPU in place of a GPU; times say nothing of any GPU: {', '.join(names)}")
     for name, engine in profile["engines"].items():
         facts = engine["facts"]
-        if engine["software"]:
-            lines.append(f"* {name} computes on {engine['software']}, a program on the CPU: its times say nothing of any GPU")
         if facts.get("clock") == "timestamp-query":
             lines.append(f"{name}: kernels on the GPU's own clock (timestamp-query), which browsers make coarse; means of the runs")
         elif facts.get("clock"):
@@ -97,14 +101,15 @@ def page(profile: Mapping[str, Any]) -> str:
  :root {{ color-scheme: light dark; }}
  body {{ font: 14px/1.4 system-ui, sans-serif; max-width: 70rem; margin: 1.5rem auto; padding: 0 1rem; }}
  h1 {{ font-size: 1.3rem; margin: 0; }} .soft {{ opacity: .7; }} sup {{ line-height: 0; }}
- .r {{ display: grid; grid-template-columns: 11.5rem 1fr 6rem; gap: .6rem; align-items: center; }}
+ .r {{ display: grid; grid-template-columns: 12.5rem 1fr 6rem; gap: .6rem; align-items: center; }}
  .r span {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
  .bar {{ height: .75rem; border-radius: 2px; min-width: 1px; }}
  .over {{ -webkit-mask: linear-gradient(90deg, #000 80%, #0003); mask: linear-gradient(90deg, #000 80%, #0003); }}
  .row {{ border-top: 1px solid #8884; padding: .4rem 0; display: grid; grid-template-columns: minmax(10rem, 1fr) 2fr; gap: .8rem; }}
  .row p {{ margin: 0; overflow-wrap: anywhere; }} small {{ opacity: .7; }} .lost {{ color: #c0392b; font-weight: 600; }}
  ul {{ padding-left: 1.2rem; }} button {{ font: inherit; }}
- @media (max-width: 600px) {{ .row {{ grid-template-columns: 1fr; }} .r {{ grid-template-columns: 10.5rem 1fr 5.2rem; }} }}
+ @media (max-width: 600px) {{ .row {{ grid-template-columns: 1fr; }} .r {{ grid-template-columns: 10.5rem 1fr 5.2rem; }}
+  .r b {{ font-size: .85em; }} }}
 </style>
 <h1>{html.escape(profile["model"])}</h1>
 <p class="soft">{html.escape(shapes)}; {html.escape(browser)}, {profile["cores"]} cores; medians of calls that took turns in one tab</p>
