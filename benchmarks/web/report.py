@@ -148,7 +148,7 @@ def document(results: dict[str, Any], peers: Path) -> str:
             mean = math.exp(statistics.fmean(map(math.log, found_ratios)))
             lines.append(f"Geometric mean of the ratios, {engine}: {mean:.2f} (worst {max(found_ratios):.2f}).")
         lines.append("")
-    if renderers := {r["engines"][PADDLEJS]["facts"]["renderer"] for r in results.values() if PADDLEJS in r["engines"]}:
+    if renderers := {r["engines"][PADDLEJS]["facts"].get("gpu", "") for r in results.values() if PADDLEJS in r["engines"]}:
         lines += [
             f"Paddle.js 2.2.0 on WebGL: {', '.join(sorted(renderers))}.  On SwiftShader, a CPU, its times say nothing about a GPU.",
             "",

@@ -7,7 +7,7 @@ A job is JSON that page/tab.js reads::
     engines     [{name, engine, where?, …}] by the names of page/engines.js; where: "worker" (the default) or "page"
     rounds, block_ms    how often each engine takes its turn, and about how long one turn is
     warm_ms     optional: how long each engine runs before that (2000)
-    steps       optional: over how many runs each step is timed
+    steps       optional: over how many runs each step is timed; three at most where a call takes half a second
 
 Files are addressed as ``PREFIX/PATH`` with the prefixes of ``folders``; all addresses have a token that nobody else knows.
 """

@@ -114,7 +114,7 @@ async function run(job) {
     }
   }
   if (job.steps) {
-    for (const name of alive) results[name].steps = await results[name].host.steps(name, job.steps);
+    for (const name of alive) results[name].steps = await results[name].host.steps(name, results[name].slow ? Math.min(job.steps, 3) : job.steps);
   }
   for (const name of job.trace ?? []) {
     if (alive.includes(name)) results[name].trace = await results[name].host.trace(name);
