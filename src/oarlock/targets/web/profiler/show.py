@@ -89,7 +89,7 @@ def page(profile: Mapping[str, Any]) -> str:
     said = "".join(f"<li>{html.escape(note)}" for note in notes(profile))
     total = "".join(
         f'<div class="r{" soft" * bool(f["software"])}"><b>{_title(e, f["software"])}</b>'
-        f"{_bar(e, f['median_ms'], whole)}<span>{f['median_ms']:.2f} ms</span></div>"
+        f"{_bar(e, f['median_ms'], whole)}<span>{_ms(f['median_ms'], 2)}</span></div>"
         for e, f in profile["engines"].items()
     )
     soft = {e for e in engines if profile["engines"][e]["software"]}
@@ -100,16 +100,16 @@ def page(profile: Mapping[str, Any]) -> str:
 <style>
  :root {{ color-scheme: light dark; }}
  body {{ font: 14px/1.4 system-ui, sans-serif; max-width: 70rem; margin: 1.5rem auto; padding: 0 1rem; }}
- h1 {{ font-size: 1.3rem; margin: 0; }} .soft {{ opacity: .7; }} sup {{ line-height: 0; }}
- .r {{ display: grid; grid-template-columns: 12.5rem 1fr 6rem; gap: .6rem; align-items: center; }}
+ h1 {{ font-size: 1.3rem; margin: 0; overflow-wrap: anywhere; }} .soft {{ opacity: .7; }} sup {{ line-height: 0; }}
+ .r {{ display: grid; grid-template-columns: 13.5rem 1fr 6rem; gap: .6rem; align-items: center; }}
  .r span {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
  .bar {{ height: .75rem; border-radius: 2px; min-width: 1px; }}
  .over {{ -webkit-mask: linear-gradient(90deg, #000 80%, #0003); mask: linear-gradient(90deg, #000 80%, #0003); }}
  .row {{ border-top: 1px solid #8884; padding: .4rem 0; display: grid; grid-template-columns: minmax(10rem, 1fr) 2fr; gap: .8rem; }}
  .row p {{ margin: 0; overflow-wrap: anywhere; }} small {{ opacity: .7; }} .lost {{ color: #c0392b; font-weight: 600; }}
  ul {{ padding-left: 1.2rem; }} button {{ font: inherit; }}
- @media (max-width: 600px) {{ .row {{ grid-template-columns: 1fr; }} .r {{ grid-template-columns: 10.5rem 1fr 5.2rem; }}
-  .r b {{ font-size: .85em; }} }}
+ @media (max-width: 600px) {{ .row {{ grid-template-columns: 1fr; }} .r {{ grid-template-columns: 10.9rem 1fr 5.2rem; }}
+  .r b {{ font-size: .84em; }} }}
 </style>
 <h1>{html.escape(profile["model"])}</h1>
 <p class="soft">{html.escape(shapes)}; {html.escape(browser)}, {profile["cores"]} cores; medians of calls that took turns in one tab</p>
@@ -135,6 +135,10 @@ def _bar(engine: str, ms: float, top: float) -> str:
     return f'<div><div class="bar{over}" style="width:{width:.1%};background:{COLOURS.get(engine, "#777")}"></div></div>'
 
 
+def _ms(ms: float, digits: int) -> str:
+    return f"{ms:.{digits if ms < 100 else 0}f} ms"
+
+
 def _title(engine: str, software: Any) -> str:
     return html.escape(engine) + ("<sup>*</sup>" if software else "")
 
@@ -148,7 +152,7 @@ def _row(number: int, row: Mapping[str, Any], engines: list[str], soft: set[str]
     )
     bars = "".join(
         f'<div class="r{" soft" * (e in soft)}"><small>{_title(e, e in soft)}</small>{_bar(e, row["ms"][e], top)}'
-        f"<span>{row['ms'][e]:.3f} ms</span></div>"
+        f"<span>{_ms(row['ms'][e], 3)}</span></div>"
         for e in engines
         if e in row["ms"]
     )
