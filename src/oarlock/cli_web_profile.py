@@ -157,8 +157,8 @@ def combine_command(
         work = Path(folder)
         setting, browser, announce = prepared(model, shapes, npz, image, seed, work, chosen)
         found, aligned = profile.profile(setting, browser=browser, announce=announce, rounds=rounds, runs=runs, tell=_tell)
+        write_profile(found, output)  # it took the longest
         result = combine.combine(setting, found, aligned, browser=browser, announce=announce, rounds=rounds, tell=_tell, taken=taken)
-        write_profile(found, output)
         try:
             (output / "combine.json").write_text(json.dumps(result, indent=1))
             (output / "combine.txt").write_text(combine.text(result) + "\n")
