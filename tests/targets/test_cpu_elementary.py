@@ -88,3 +88,37 @@ def test_tvm_has_no_vectors_of_them(name: str) -> None:
     sch.vectorize(sch.get_loops("b")[0])
     with pytest.raises(Exception, match="unknown intrinsic"):
         tvm.tirx.build(sch.mod, target="llvm")
+
+
+@pytest.mark.parametrize("name", list(REFERENCE))
+def test_of_bfloat16(name: str) -> None:
+    """Computed in float32 and rounded once, to the nearest, ties to even."""
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    x = np.random.default_rng(0).uniform(0.1, 8, 4096).astype(bfloat16)
+    wide = REFERENCE[name](x.astype("float64"))
+
+    def kernel(bb: relax.BlockBuilder, a: relax.Expr) -> relax.Expr:
+        def rounded(t: te.Tensor) -> te.Tensor:
+            return te.compute(t.shape, lambda i: tirx.Cast("bfloat16", getattr(tirx, name)(tirx.Cast("float32", t[i]))), name=name)
+
+        return bb.emit_te(rounded, a)
+
+    got = build([var("x", x.shape, "bfloat16")], kernel)(x)[0]
+    assert got.dtype == bfloat16
+    # within half a unit in bfloat16's last place, and float32's errors
+    np.testing.assert_allclose(got.astype("float64"), wide, rtol=2**-8 * (1 + 1e-3), atol=1e-7)
+
+
+def test_tvm_leaves_bfloat16_out_of_variables() -> None:
+    """When this fails, the conversions on bits in elementary.py can go, if values are no longer copied where they are rounded."""
+    a = te.placeholder((16,), "bfloat16", "a")
+
+    def element(i: tirx.PrimExpr) -> tirx.PrimExpr:
+        t = tirx.Var("t", "float32")
+        return tirx.Let(t, tirx.Cast("float32", a[i]), t * t)
+
+    function = te.create_prim_func([a, te.compute((16,), element, name="b")])
+    run = tvm.tirx.build(tvm.IRModule({"main": function}), target="llvm")
+    x, y = np.full(16, 2, pytest.importorskip("ml_dtypes").bfloat16), tvm.runtime.empty((16,), "float32")
+    run(tvm.runtime.tensor(x), y)
+    assert y.numpy()[0] != 4

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.dtypes import EXTENDED, carrier, numpy_dtype
+
 
 def export_call(
     call: Callable[..., Any],
@@ -37,8 +39,15 @@ def export_call(
         executor = paddle.static.Executor(paddle.CPUPlace())
         executor.run(startup)
         paddle.static.save_inference_model(str(stem), feeds, outputs, executor, program=main, skip_prune_program=True)
-        results = executor.run(main, feed=dict(inputs), fetch_list=outputs, return_numpy=False)  # as tensors: some have LoD
-        return [np.asarray(o) for o in results]
+        fed = {name: array.view(carrier(array.dtype) or array.dtype) for name, array in inputs.items()}  # bfloat16 goes as its bits
+        results = executor.run(main, feed=fed, fetch_list=outputs, return_numpy=False)  # as tensors: some have LoD
+        return [_typed(np.asarray(r), o.dtype) for r, o in zip(results, outputs, strict=True)]
+
+
+def _typed(array: np.ndarray, declared: Any) -> np.ndarray:
+    """Paddle hands bfloat16 and float8 over as their bits."""
+    name = str(declared).removeprefix("paddle.")
+    return array.view(numpy_dtype(name)) if name in EXTENDED and array.dtype.name != name else array
 
 
 def _declared(array: np.ndarray, static: Collection[int]) -> list[int]:

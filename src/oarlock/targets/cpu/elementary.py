@@ -144,4 +144,39 @@ def expand(function: tirx.PrimFunc) -> tirx.PrimFunc:
         made = _FUNCTIONS.get(getattr(call.op, "name", ""))
         return made(call.args[0]) if made is not None and str(call.ty.dtype) == "float32" else call
 
-    return compat.serial_loops(compat.map_calls(function, replace), _SCALAR)
+    return compat.serial_loops(_bfloat16_as_bits(compat.map_calls(function, replace)), _SCALAR)
+
+
+def _bfloat16_as_bits(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Conversions from and to bfloat16 as arithmetic on bits, each value computed once.
+
+    TVM 0.27 would do the same later, but leaves out what a variable is bound to (a number was made of the bits there), and copies what
+    it rounds three times, whose variables then have several definitions.
+    """
+    sixteen = tirx.const(16, "uint32")
+
+    def rounded(v: Expr) -> Expr:  # ties to even
+        return (v + ((v >> sixteen) & tirx.const(1, "uint32")) + tirx.const(0x7FFF, "uint32")) >> sixteen
+
+    def widened(value: Expr) -> Expr:
+        """A value of bfloat16 as float32; what computes in bfloat16 is left to TVM."""
+        name = getattr(getattr(value, "op", None), "name", "")
+        if isinstance(value, tirx.FloatImm):
+            return _f(value.value)
+        if isinstance(value, tirx.Select):
+            return tirx.Select(value.condition, widened(value.true_value), widened(value.false_value))
+        if name.endswith(".if_then_else"):
+            return tirx.if_then_else(value.args[0], widened(value.args[1]), widened(value.args[2]))
+        if isinstance(value, compat.Load) or name.endswith(".reinterpret"):  # of the latter: what was rounded here
+            return tirx.reinterpret("float32", tirx.Cast("uint32", tirx.reinterpret("uint16", value)) << sixteen)
+        return tirx.Cast("float32", value)
+
+    def convert(cast: tirx.Cast) -> Expr:
+        types = str(cast.value.ty), str(cast.ty)
+        if types == ("bfloat16", "float32"):
+            return widened(cast.value)
+        if types == ("float32", "bfloat16"):
+            return tirx.reinterpret("bfloat16", tirx.Cast("uint16", _bind(tirx.reinterpret("uint32", cast.value), rounded)))
+        return cast
+
+    return compat.map_casts(function, convert)
