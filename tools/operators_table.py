@@ -97,7 +97,7 @@ def one(case: Sample, dynamic: bool, replaced: str, stage: Any) -> dict[str, Any
 
 
 def near_float32(case: Sample, outputs: list[np.ndarray], replaced: str) -> bool:
-    """Whether results of a short type are near what Paddle gives in float32, of the same (rounded) values: then its short kernels are off."""
+    """Whether results of a short type are near what Paddle gives in float32, of the same values: then its short kernels are off."""
     from oarlock.checking.oracle import export_call
 
     main = main_type(case)
@@ -111,7 +111,7 @@ def near_float32(case: Sample, outputs: list[np.ndarray], replaced: str) -> bool
 
 
 def allowed(want: np.ndarray, case: Sample, replaced: str) -> float:
-    """The difference allowed, as a part of the result's scale: the sample's own, and no less than its type's where that is not as sampled."""
+    """The difference allowed, as a part of the result's scale: the sample's own; of other types no less than what is usual for them."""
     limits = [case.rtol + case.atol]
     if replaced or want.dtype.itemsize == 2:
         limits += [LIMITS.get(want.dtype.name, 0.0), LIMITS.get(replaced, 0.0)]
