@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 from .errors import (
     ArtifactError,
+    HostCallError,
     InputError,
     InternalError,
     ModelError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .ops.registry import operator
     from .profiling.profiler import profile
     from .runtime.artifact import Artifact
+    from .runtime.host import host_operator
     from .runtime.session import Session, load
 
 _LAZY = {
@@ -40,6 +42,7 @@ _LAZY = {
     "Session": ".runtime.session",
     "check": ".checking",
     "compile": ".compiler",
+    "host_operator": ".runtime.host",
     "load": ".runtime.session",
     "load_model": ".model",
     "operator": ".ops.registry",
@@ -50,6 +53,7 @@ _LAZY = {
 __all__ = [
     "Artifact",
     "ArtifactError",
+    "HostCallError",
     "InputError",
     "InternalError",
     "ModelError",
@@ -62,6 +66,7 @@ __all__ = [
     "__version__",
     "check",
     "compile",
+    "host_operator",
     "load",
     "load_model",
     "operator",

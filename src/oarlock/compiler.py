@@ -14,14 +14,15 @@ import tvm
 
 from . import compat, pipeline, targets
 from ._version import __version__
-from .errors import InternalError, TargetError
-from .importer import import_program
+from .errors import InternalError, TargetError, UnsupportedError
+from .importer import Hosts, import_program
 from .kernels import Choices, Records
 from .kernels.records import chooser as records_chooser
 from .kernels.records import searched as records_searched
 from .kernels.records import shipped, user_path
 from .model import Program, load_model
 from .runtime.artifact import Artifact
+from .runtime.host import Host
 from .runtime.signature import Dim, Signature, TensorSpec
 
 Progress = Callable[[str, int, int], None]
@@ -35,6 +36,7 @@ def compile(
     *,
     options: Mapping[str, Any] | None = None,
     records: str | os.PathLike[str] | bool = True,
+    host: Host | str | None = None,
     progress: Progress | None = None,
     dump: Path | str | pipeline.Dump | None = None,
 ) -> Artifact:
@@ -49,6 +51,8 @@ def compile(
     options    more options of the target (the CPU's: mcpu, mtriple, mattr, cxx; CUDA's: arch, format, fast_math)
     records    kernels are chosen by these measurements: True for those of ``oarlock.tune`` on this machine and then those that come
                with the package, a file's path in place of the former, False for the target's own defaults
+    host       who runs operations that Oarlock has no kernel for: a dict of operator → Python function, or "paddle"; functions of
+               oarlock.host_operator always do.  See docs/host-calls.md
     progress   called with (stage, done, total)
     dump       a folder for the module after each stage as text, or a function called with (stage, module)
 
@@ -59,7 +63,7 @@ def compile(
     chosen = make_target(target, threads, options)
     known = [] if records is False else databases(records)
     choices = Choices(records_chooser(known, *chosen.record_key), records_searched(known, *chosen.record_key))
-    return compile_program(program, chosen, shapes, choices, progress=progress, dump=dump)
+    return compile_program(program, chosen, shapes, choices, host=host, progress=progress, dump=dump)
 
 
 def databases(records: str | os.PathLike[str] | bool) -> list[Records]:
@@ -74,12 +78,15 @@ def compile_program(
     shapes: Mapping[str, Sequence[int | str | None]] | None,
     choices: Choices,
     *,
+    host: Host | str | None = None,
     progress: Progress | None = None,
     dump: Path | str | pipeline.Dump | None = None,
 ) -> Artifact:
     """``compile`` for a program and a target that are there already, with kernels by ``choices``."""
     report = progress or (lambda stage, done, total: None)
-    module = import_program(program, shapes, lambda done, total: report("import", done, total))
+    hosts = Hosts(host)
+    module = import_program(program, shapes, lambda done, total: report("import", done, total), hosts)
+    _refuse_host_calls(hosts, target)
     signature = signature_of(module, program)
     built = pipeline.build(module, target, choices=choices, dump=dump, progress=report)
     called = target.libraries_of({kernel["schedule"] for kernel in built.kernels.values() if "schedule" in kernel})
@@ -94,7 +101,20 @@ def compile_program(
         "notes": built.notes,
         "kernels": built.kernels,
     }
+    # those that nothing reads are gone
+    if calls := [entry for name, entry in hosts.entries.items() if name in built.host_calls]:
+        manifest["host_calls"] = calls
     return Artifact(built.library, built.weights, signature, manifest)
+
+
+def _refuse_host_calls(hosts: Hosts, target: targets.Target) -> None:
+    if hosts.entries and not target.host_calls:
+        operators = ", ".join(sorted({entry["operator"] for entry in hosts.entries.values()}))
+        raise UnsupportedError(
+            f"target {target.name} has no host calls, which the model needs for {operators}",
+            where=f"target {target.name}",
+            todo='compile the model for the target "cpu", or register a converter for each with oarlock.operator (see CONTRIBUTING.md)',
+        )
 
 
 def make_target(target: str | targets.Target, threads: int | None, options: Mapping[str, Any] | None) -> targets.Target:

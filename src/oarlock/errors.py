@@ -55,7 +55,9 @@ class UnsupportedOperators(UnsupportedError):
         super().__init__(
             "\n".join(lines),
             where=where,
-            todo=todo or "register each with oarlock.operator (see CONTRIBUTING.md), or cut the model before these operations",
+            todo=todo
+            or "let each run as a call of a Python function (oarlock.host_operator) or of Paddle (host='paddle', --host paddle), see "
+            "docs/host-calls.md; or register it with oarlock.operator (see CONTRIBUTING.md); or cut the model before these operations",
         )
 
 
@@ -69,6 +71,10 @@ class ArtifactError(OarlockError):
 
 class TargetError(OarlockError):
     """The target is unknown, misconfigured, or a tool that it needs is missing."""
+
+
+class HostCallError(OarlockError):
+    """A function that a model calls on the host is not there, failed, or returned something else than the model declares."""
 
 
 class InternalError(RuntimeError):

@@ -44,17 +44,21 @@ class Built:
 
     ``weights``: what to pass after the inputs, in order.  ``notes``: what the stages had to tell (schedules that fell back, …).
     ``kernels``: function name → its schedule, its workload and candidate where there was a choice, and its work (profiling/work.py).
+    ``host_calls``: names of the functions of the host that the program calls (runtime/host.py).
     """
 
     library: bytes
     weights: list[np.ndarray]
     notes: list[str] = field(default_factory=list)
     kernels: Kernels = field(default_factory=dict)
+    host_calls: set[str] = field(default_factory=set)
 
 
-def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels) -> list[Stage]:
-    """All stages for ``target``; the lifted weights are put into ``weights``, what the kernels are into ``kernels``."""
+def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels, host_calls: set[str] | None = None) -> list[Stage]:
+    """All stages for ``target``; the lifted weights are put into ``weights``, what the kernels are into ``kernels``, what is called
+    on the host into ``host_calls``."""
     t, integers = relax.transform, target.integer_depths
+    called = set() if host_calls is None else host_calls
     work: dict[str, dict[str, Any]] = {}
     return [
         _passes("canonicalise", t.Normalize(), t.DecomposeOpsForInference()),
@@ -95,7 +99,7 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels)
         *target.program_stages(weights),
         _passes("lower-dataflow", t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
         # last look at the module as calls by name: what the runtime libraries lack must not be called
-        Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod)),
+        Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod, called)),
         _passes("plan-memory", t.StaticPlanBlockMemory(), t.LowerAllocTensor(), t.KillAfterLastUse()),
         _passes("lower-vm", t.LowerRuntimeBuiltin(), t.ComputePrimValue(), t.VMShapeLower(), t.AttachGlobalSymbol()),
     ]
@@ -122,13 +126,14 @@ def build(
     """
     weights, notes, write = Weights(), Notes(), _writer(dump)
     kernels: Kernels = {}
+    host_calls: set[str] = set()
     if refusals := target.refusals(mod):
         raise UnsupportedError(
             f"target {target.name} cannot run this model:\n" + "\n".join(f"    {r.what}: {r.why}" for r in refusals),
             where=f"target {target.name}",
         )
     with target.tvm_target, tvm.transform.PassContext(opt_level=3):
-        every = [Stage("imported", lambda mod, notes: mod), *stages(target, weights, choices or Choices(), kernels)]
+        every = [Stage("imported", lambda mod, notes: mod), *stages(target, weights, choices or Choices(), kernels, host_calls)]
         report = progress or (lambda stage, done, total: None)
         for number, stage in enumerate(every):
             report(stage.name, number, len(every) + 1)
@@ -144,7 +149,7 @@ def build(
             raise InternalError(f"TVM failed to build the lowered module: {_last_line(e)}") from e
         with tempfile.TemporaryDirectory(prefix="oarlock-") as scratch:
             library = target.build(executable, Path(scratch))
-    return Built(library, weights.arrays, notes.lines, kernels)
+    return Built(library, weights.arrays, notes.lines, kernels, host_calls)
 
 
 def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

@@ -20,7 +20,7 @@ import oarlock
 from oarlock import OarlockError, Session
 from oarlock.runtime import ffi, tvm_runtime
 from oarlock.runtime.artifact import Artifact
-from oarlock.runtime.session import aligned_empty
+from oarlock.runtime.arrays import aligned_empty
 
 
 @pytest.fixture(autouse=True)

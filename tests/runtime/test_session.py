@@ -18,7 +18,7 @@ import oarlock
 from oarlock import ArtifactError, InputError, OarlockError, Session, TargetError
 from oarlock.runtime import tvm_runtime
 from oarlock.runtime.artifact import ALIGNMENT, Artifact
-from oarlock.runtime.session import aligned_empty
+from oarlock.runtime.arrays import aligned_empty
 from oarlock.runtime.signature import Signature, TensorSpec
 
 

@@ -18,6 +18,7 @@ from ..ops.builder import Builder
 from ..ops.dtypes import check_dtype
 from ..ops.tensor import Tensor
 from . import control
+from .host import Hosts
 
 Shapes = Mapping[str, Sequence[int | str | None]]
 
@@ -39,19 +40,32 @@ def is_supported(name: str) -> bool:
     return name in STRUCTURAL or name in CONTROL or registry.lookup(name) is not None
 
 
-def import_program(program: Program, shapes: Shapes | None = None, progress: Callable[[int, int], None] | None = None) -> tvm.IRModule:
+def import_program(
+    program: Program,
+    shapes: Shapes | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    hosts: Hosts | None = None,
+) -> tvm.IRModule:
     """Relax module of a Program.  ``shapes`` fixes or names input dims: None is dynamic, a string a dim shared by name.
 
+    ``hosts``: who runs what has no converter; it learns which calls the module has.  Default: functions that are registered.
     Raises UnsupportedOperators with every operation that cannot be imported, InputError for shapes that do not fit.
     """
-    return Importer(program, shapes, progress).run()
+    return Importer(program, shapes, progress, hosts).run()
 
 
 class Importer:
     """The state of one import: where each Program value stands in Relax, and what failed."""
 
-    def __init__(self, program: Program, shapes: Shapes | None, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        shapes: Shapes | None,
+        progress: Callable[[int, int], None] | None = None,
+        hosts: Hosts | None = None,
+    ) -> None:
         self.program = program
+        self.hosts = hosts or Hosts()
         self.shapes = check_shapes(program, shapes)
         self.reshaped = any(self.shapes[v.name] != _declared(v) for v in program.inputs)
         self.bb = relax.BlockBuilder()
@@ -85,7 +99,7 @@ class Importer:
     def _note_unregistered(self) -> None:
         """Also in regions that are never imported because something before them failed."""
         for op in self.program.walk():
-            if not is_supported(op.name):
+            if not is_supported(op.name) and not self.hosts.runs(op):
                 self.fail(op, "no operator of that name is registered")
 
     def _params(self) -> list[relax.Var]:
@@ -146,10 +160,24 @@ class Importer:
         operands = {name: None if v is None else self.env.get(v, FAILED) for name, v in op.operands.items()}
         spec = registry.lookup(op.name)
         failed = any(o is FAILED for x in operands.values() for o in (x if isinstance(x, list) else [x]))
-        if spec is None or failed:
+        if failed or (spec is None and not self.hosts.runs(op)):
             self._bind_results(op, ())
             return
-        self._guarded(op, lambda: registry.apply(self.b, spec, op, operands))
+        self._guarded(op, lambda: self._apply(op, spec, operands))
+
+    def _apply(self, op: Op, spec: registry.Operator | None, operands: dict[str, Any]) -> tuple[Any, ...]:
+        """What an operation's converter makes; a host call where there is none, or where it refuses and one can be had."""
+        replacing = self.hosts.replaces(op)
+        if spec is None or replacing:
+            return self.hosts.call(self.b, op, operands, replacing)
+        try:
+            return registry.apply(self.b, spec, op, operands)
+        except (control.Skip, InputError):
+            raise
+        except Exception:  # a refusal, or an operator that TVM rejects
+            if not self.hosts.runs(op):
+                raise
+        return self.hosts.call(self.b, op, operands)
 
     def _guarded(self, op: Op, compute: Callable[[], tuple[Any, ...]]) -> None:
         """Bind what ``compute`` gives; what it cannot do is noted, and the results count as failed."""

@@ -1,4 +1,7 @@
-"""An artifact must run with TVM's runtime libraries alone: nothing that only exists in TVM's Python package may be called."""
+"""An artifact must run with TVM's runtime libraries alone: nothing that only exists in TVM's Python package may be called.
+
+Host calls (runtime/host.py) are what the session brings itself.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,20 @@ from tvm import relax
 
 from .. import compat
 from ..errors import UnsupportedError
+from ..runtime.host import PREFIX
 
 
-def check_packed_functions(mod: tvm.IRModule) -> tvm.IRModule:
-    """Raise UnsupportedError that names every packed function that the module calls and the runtime libraries lack."""
+def check_packed_functions(mod: tvm.IRModule, host_calls: set[str]) -> tvm.IRModule:
+    """Raise UnsupportedError that names every packed function that the module calls and the runtime libraries lack.
+
+    The names of host calls are put into ``host_calls``.
+    """
     missing: dict[str, set[str]] = {}
     for gv, function in mod.functions.items():
         for name in _called(function):
-            if not compat.runtime_has(name):
+            if name.startswith(PREFIX):
+                host_calls.add(name)
+            elif not compat.runtime_has(name):
                 missing.setdefault(name, set()).add(gv.name_hint)
     if missing:
         lines = [f"    {name} (called in {', '.join(sorted(places))})" for name, places in sorted(missing.items())]

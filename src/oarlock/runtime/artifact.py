@@ -33,11 +33,11 @@ import numpy as np
 
 from ..errors import ArtifactError
 from . import dtypes
+from .arrays import ALIGNMENT
 from .signature import MAX_RANK, Signature
 
 FORMAT = "oarlock"
 FORMAT_VERSION = 1
-ALIGNMENT = 64
 _MANIFEST, _SIGNATURE, _INDEX, _LIBRARY, _WEIGHTS = "manifest.json", "signature.json", "weights.json", "library.so", "weights.bin"
 _AGAIN = "copy the file again, or compile the model again"
 _MAX_JSON = 256 << 20
@@ -78,6 +78,11 @@ class Artifact:
     def runtime(self) -> dict[str, Any]:
         """How the library wants to be loaded: device (DLPack's name), machine, threads, and the kernel libraries that it calls, if any."""
         return self.manifest.get("runtime", {})
+
+    @property
+    def host_calls(self) -> list[dict[str, Any]]:
+        """The operations that run as calls of Python functions (see runtime/host.py); mostly none."""
+        return self.manifest.get("host_calls", [])
 
     @property
     def weight_bytes(self) -> int:
@@ -247,6 +252,8 @@ def _check_manifest(manifest: Any) -> dict[str, Any]:
     runtime = manifest.get("runtime", {})
     if not isinstance(manifest.get("target", "cpu"), str) or not isinstance(runtime, dict):
         raise ArtifactError("the manifest is damaged: the target is not a name, or its runtime options are no table")
+    if not isinstance(manifest.get("host_calls", []), list):
+        raise ArtifactError("the manifest is damaged: the host calls are no list")
     for key, what in (("features", "CPU features"), ("libraries", "kernel libraries")):
         names = runtime.get(key, [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

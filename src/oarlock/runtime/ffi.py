@@ -101,6 +101,9 @@ class _Library:
         self.from_versioned = _function(brief.TVMFFITensorFromDLPackVersioned, ctypes.c_int, pointer, i32, i32, pointer)
         self.create_view = _function(brief.TVMFFITensorCreateUnsafeView, ctypes.c_int, pointer, pointer, pointer)
         self.take_error = _function(brief.TVMFFIErrorMoveFromRaised, None, pointer)
+        self.set_error = _function(brief.TVMFFIErrorSetRaisedFromCStr, None, ctypes.c_char_p, ctypes.c_char_p)
+        self.create_function = _function(brief.TVMFFIFunctionCreate, ctypes.c_int, pointer, pointer, pointer, pointer)
+        self.set_global = _function(brief.TVMFFIFunctionSetGlobal, ctypes.c_int, pointer, pointer, ctypes.c_int)
         python = ctypes.PyDLL(None)  # not ctypes.pythonapi, whose functions everybody shares
         self.capsule_is = _function(python.PyCapsule_IsValid, ctypes.c_int, ctypes.py_object, ctypes.c_char_p)
         self.capsule_pointer = _function(python.PyCapsule_GetPointer, pointer, ctypes.py_object, ctypes.c_char_p)
@@ -313,11 +316,17 @@ class Call:
 
 def get_function(name: str) -> Function | None:
     """The function that is registered under ``name``."""
-    text = name.encode()
+    text, content = _bytes(name)
     handle = ctypes.c_uint64()
-    content = _Bytes(ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p).value or 0, len(text))
     _check(_lib.get_global(ctypes.byref(content), ctypes.byref(handle)))
     return Function(handle.value) if handle.value else None
+
+
+def _bytes(name: str) -> tuple[ctypes.c_char_p, _Bytes]:
+    """The text, which must outlive its use, and the TVMFFIByteArray that names it."""
+    data = name.encode()
+    text = ctypes.c_char_p(data)
+    return text, _Bytes(ctypes.cast(text, ctypes.c_void_p).value or 0, len(data))
 
 
 def call(name: str, *arguments: Any) -> Any:

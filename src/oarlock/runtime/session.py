@@ -14,7 +14,6 @@ Both are writable and stay valid after the session is closed.
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import threading
@@ -24,25 +23,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ArtifactError, InputError, OarlockError, TargetError
+from ..errors import ArtifactError, HostCallError, InputError, OarlockError, TargetError
 from . import dtypes, ffi, libraries, pool, tvm_runtime
-from .artifact import ALIGNMENT, Artifact
+from .arrays import ALIGNMENT, aligned_empty
+from .artifact import Artifact
 from .machine import allow_tile_registers, cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
 
 if TYPE_CHECKING:
     from .cuda import Gpu
+    from .host import Host, HostCalls
 
 _POOLED_ALLOCATOR = 2
 _COPY_BELOW = 1 << 16
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array that kernels can use where it lies."""
-    size = math.prod(shape) * dtype.itemsize
-    buffer = np.empty(size + ALIGNMENT, np.uint8)
-    start = -buffer.ctypes.data % ALIGNMENT
-    return buffer[start : start + size].view(dtype).reshape(shape)
 
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -53,9 +46,10 @@ class Session:
 
     ``threads`` is the number of threads that kernels use; by default what the model was compiled for, else the physical
     cores that this process may use.  ``run`` may be called from several threads; calls of one session run one after another.
+    ``host`` gives functions for the operators that the model calls on the host; others are those of ``oarlock.host_operator``.
     """
 
-    def __init__(self, artifact: Artifact | str | os.PathLike[str], *, threads: int | None = None) -> None:
+    def __init__(self, artifact: Artifact | str | os.PathLike[str], *, threads: int | None = None, host: Host | None = None) -> None:
         if not isinstance(artifact, Artifact):
             artifact = Artifact.load(artifact)
         _check_machine(artifact)
@@ -68,6 +62,7 @@ class Session:
         self._gpu = _gpu(artifact)
         # From here on self.artifact keeps the weights' memory alive for the VM.
         module = tvm_runtime.load_module(artifact.library, artifact.path or "the artifact's library")
+        self._host = _host_calls(artifact, host)
         for name in artifact.runtime.get("libraries", []):
             libraries.open_for(module, name, artifact.path)
         try:
@@ -126,6 +121,8 @@ class Session:
         if not isinstance(given, Mapping):
             raise InputError(f"inputs are a {type(given).__name__}", todo="give a dict: input name → array")
         check_names(self.inputs, given)
+        if self._host is not None and self._host.in_this_thread:
+            raise HostCallError("a host function runs the session that it is called from", todo="give it a session of its own")
         with self._lock:
             if self._main is None or self._ended:
                 raise self._no_more()
@@ -134,7 +131,12 @@ class Session:
             if self._tvm_threads:
                 tvm_runtime.use_threads(self.threads)
             try:
-                results = self._main(tensors) if self._gpu is None else self._run_on(self._gpu, self._main, tensors)
+                if self._host is not None:
+                    results = self._run_with(self._host, self._main, tensors)
+                else:
+                    results = self._main(tensors) if self._gpu is None else self._run_on(self._gpu, self._main, tensors)
+            except HostCallError:
+                raise
             except Exception as error:
                 shapes = ", ".join(f"{s.name} {list(t.shape)}" for s, t in zip(self.inputs, tensors, strict=True))
                 raise OarlockError(
@@ -143,6 +145,17 @@ class Session:
                     todo="check that the model accepts these shapes and values; if it does, please report it",
                 ) from error
             return self._outputs(results, tensors)
+
+    def _run_with(self, host: HostCalls, main: ffi.Call, tensors: list[ffi.Tensor]) -> Any:
+        """Results of a model with host calls; what one of them raised comes out as it is."""
+        with host.running():
+            try:
+                return main(tensors)
+            except ffi.ForeignError:
+                if host.failed is not None:
+                    failed, host.failed = host.failed, None
+                    raise failed from failed.__cause__
+                raise
 
     def _run_on(self, gpu: Gpu, main: ffi.Call, tensors: list[ffi.Tensor]) -> list[Any]:
         """Results as tensors of the CPU; what is no tensor stays, for _outputs to refuse."""
@@ -304,6 +317,14 @@ def _check_machine(artifact: Artifact) -> None:
         )
 
 
+def _host_calls(artifact: Artifact, given: Host | None) -> HostCalls | None:
+    if not artifact.host_calls:
+        return None
+    from .host import HostCalls  # other models start without it
+
+    return HostCalls(artifact.host_calls, given, artifact.path)
+
+
 def _gpu(artifact: Artifact) -> Gpu | None:
     if artifact.runtime.get("device") != "cuda":
         return None
@@ -372,6 +393,9 @@ def _address_ranges(tensors: list[ffi.Tensor]) -> list[tuple[int, int]]:
     return ranges
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session:
-    """A Session of the artifact at ``path``.  ArtifactError when the file is no artifact, or a damaged or newer one."""
-    return Session(path, threads=threads)
+def load(path: str | os.PathLike[str], *, threads: int | None = None, host: Host | None = None) -> Session:
+    """A Session of the artifact at ``path``.  ArtifactError when the file is no artifact, or a damaged or newer one.
+
+    ``host``: functions for the operators that the model calls on the host (see Session).
+    """
+    return Session(path, threads=threads, host=host)

@@ -73,6 +73,8 @@ class Target(ABC):
     name: ClassVar[str]
     tuned_by: ClassVar[str] = ""
     """The command that measures this target's kernels; empty: oarlock tune, on the machine that compiles."""
+    host_calls: ClassVar[bool] = False
+    """Whether its programs can call functions of the process that they run in (runtime/host.py)."""
 
     @property
     @abstractmethod

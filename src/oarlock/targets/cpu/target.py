@@ -80,6 +80,7 @@ class CpuTarget(Target):
     """
 
     name = "cpu"
+    host_calls = True
 
     def __init__(
         self,

@@ -1,0 +1,231 @@
+"""Operations that run as host calls: of a user's Python function, or of Paddle.
+
+Such an operation becomes ``call_pure_packed("oarlock.host.<operator>", operands…, shapes of the results)``.  The types of the
+results are what the program declares; dims that it does not tell (−1) become symbolic ones, known when the call returns.  The shapes
+(−1: unknown) are passed so that what a function returns is checked where the operator's name is known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tvm import relax
+
+from ..errors import HostCallError, InputError, UnsupportedError
+from ..model.defaults import signature
+from ..model.legacy import legacy_names
+from ..model.program import ListType, Op, OpaqueType, TensorType, Type
+from ..ops.builder import Builder
+from ..ops.dtypes import check_dtype
+from ..ops.registry import IGNORED_ATTRIBUTES
+from ..ops.tensor import Dim, Tensor, as_dim
+from ..runtime.host import PREFIX, Host, HostOperator, encoded, find, keywords, spellings, title
+
+PADDLE = "paddle"
+
+
+class Hosts:
+    """Who runs operations on the host, and the calls of one import.
+
+    ``given``: functions by operator, before those that are registered; "paddle": Paddle runs what no function is registered for;
+    None: registered functions alone.
+    """
+
+    def __init__(self, given: Host | str | None = None) -> None:
+        if isinstance(given, str) and given != PADDLE:
+            raise InputError(f"host is {given!r:.80}", todo=f'give "{PADDLE}", or a dict: operator → function')
+        if not (given is None or isinstance(given, str) or (isinstance(given, Mapping) and all(callable(f) for f in given.values()))):
+            raise InputError(f"host is {given!r:.80}", todo=f'give "{PADDLE}", or a dict: operator → function')
+        self._given = None if isinstance(given, str) else given
+        self.paddle = isinstance(given, str)
+        self._names: dict[Op, str] = {}
+        self._counts: Counter[str] = Counter()
+        self.entries: dict[str, dict[str, Any]] = {}
+        """Name of the called function → what the artifact's manifest says of it."""
+        if self.paddle:
+            from ..runtime.host_paddle import require_paddle
+
+            require_paddle()
+
+    def find(self, op: Op) -> HostOperator | None:
+        """The function for an operation; None when there is none (Paddle may run it)."""
+        names = spellings(op.name)
+        found = find(names, self._given)
+        if found is None:  # a function may be registered under the name that the operator has in legacy files
+            found = find(tuple(legacy_names().get(names[-1], ())), self._given)
+        return found
+
+    def replaces(self, op: Op) -> HostOperator | None:
+        """The function that goes before a converter."""
+        found = self.find(op)
+        return found if found is not None and found.replace else None
+
+    def runs(self, op: Op) -> bool:
+        """Whether an operation can be a host call."""
+        return not op.regions and (self.find(op) is not None or (self.paddle and op.name.startswith(("pd_op.", "custom_op."))))
+
+    def call(self, b: Builder, op: Op, operands: dict[str, Any], found: HostOperator | None = None) -> tuple[Any, ...]:
+        """Emit the call → one entry a result."""
+        found = found or self.find(op)
+        groups = list(operands.values())
+        results = [_result(value.type, name) for value, name in zip(op.results, op.result_names, strict=True)]
+        leaves = [leaf for r in results if r is not None for leaf in (r if isinstance(r, list) else [r])]
+        if not leaves:
+            raise UnsupportedError("an operation without results cannot be a host call")
+        needed, defaults = _attributes(op)
+        shapes = self._shapes(op, groups, leaves, found, {**defaults, **needed})
+        while groups and groups[-1] is None and found is not None:
+            groups.pop()  # absent operands at the end: a function need not have parameters for them
+        entry: dict[str, Any] = {
+            "name": self._name(op),
+            "operator": op.name,
+            "registered": found.name if found else op.short_name,
+            "by": "python" if found else "paddle",
+            "attributes": needed,
+            "defaults": defaults,
+            "operands": [None if g is None else len(g) if isinstance(g, list) else -1 for g in groups],
+            "results": [_described(r) for r in results],
+            "handle": op.handle,
+        }
+        if found is not None:
+            entry["function"] = title(found.function)
+            try:
+                keywords(found.function, len(groups), needed, defaults)
+            except HostCallError as error:
+                raise UnsupportedError(f"the host function {title(found.function)}: {error.what}") from None
+        else:
+            entry["program"] = self._paddle_program(op)
+        tensors = [t for g in groups if g is not None for t in (g if isinstance(g, list) else [g])]
+        entry["crossing"] = {"in": [_priced(t.shape, t.dtype) for t in tensors]}
+        out = _emit(b, entry["name"], tensors, leaves, shapes, single=len(leaves) == 1 and not any(isinstance(r, list) for r in results))
+        entry["crossing"]["out"] = [_priced(t.shape, t.dtype) for t in out]
+        self.entries[entry["name"]] = entry
+        made = iter(out)
+        return tuple(None if r is None else [next(made) for _ in r] if isinstance(r, list) else next(made) for r in results)
+
+    def _name(self, op: Op) -> str:
+        """The name of the function that the program calls: one an operation, however often it is imported."""
+        if op not in self._names:
+            short = "".join(c if c.isalnum() or c == "_" else "_" for c in op.short_name)
+            count = self._counts[short]
+            self._counts[short] += 1
+            self._names[op] = f"{PREFIX}{short}" + (f".{count}" if count else "")
+        return self._names[op]
+
+    def _paddle_program(self, op: Op) -> str:
+        from ..runtime.host_paddle import check_program
+        from .single import single_program
+
+        text = single_program(op)
+        check_program(op.name, text)
+        return text
+
+    def _shapes(
+        self, op: Op, groups: Sequence[Any], leaves: Sequence[tuple[str, TensorType]], found: HostOperator | None, attrs: dict[str, Any]
+    ) -> list[list[Dim | None]]:
+        """A shape for each tensor that comes back; None: the call tells."""
+        declared: list[list[Dim | None]] = [[None if d < 0 else d for d in type_.shape] for _, type_ in leaves]
+        if found is not None and found.infer is not None:
+            return _inferred(found, groups, leaves, declared, attrs)
+        # Where an operand has another size than the file declares (shapes given to compile), what it declares for results may be wrong too
+        if all(_as_declared(g, None if v is None else v.type) for g, v in zip(groups, op.operands.values(), strict=True)):
+            return declared
+        return [[None] * len(dims) for dims in declared]
+
+
+def _result(type_: Type, name: str) -> Any:
+    """A result as (name, type), a list of them, or None for one that is absent."""
+    match type_:
+        case TensorType():
+            check_dtype(type_.dtype)
+            return name, type_
+        case ListType():
+            elements = [_result(t, f"{name}[{i}]") for i, t in enumerate(type_.elements)]
+            if all(isinstance(e, tuple) for e in elements):
+                return elements
+        case OpaqueType("none"):
+            return None
+    raise UnsupportedError(f"its result {name!r} is a {type_}, which no host call returns")
+
+
+def _described(result: Any) -> Any:
+    if isinstance(result, list):
+        return [_described(r) for r in result]
+    return None if result is None else {"name": result[0], "dtype": result[1].dtype, "shape": list(result[1].shape)}
+
+
+def _attributes(op: Op) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The attributes that a function has to take, and those that it need not have: Paddle's defaults, and empty ones."""
+    needed: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    known = signature(op.name).defaults
+    for name, value in op.attrs.items():
+        if name in IGNORED_ATTRIBUTES or name.startswith("__"):
+            continue
+        usual = value in (None, "", [], False) or (name in known and known[name] == value)
+        try:
+            (defaults if usual else needed)[name] = encoded(value)
+        except TypeError as error:
+            raise UnsupportedError(f"its attribute {name!r} cannot be given to a host call: {error}") from None
+    return needed, defaults
+
+
+def _as_declared(operand: Any, type_: Type | None) -> bool:
+    """Whether the dims that the file declares for an operand are those that it has here."""
+    if isinstance(operand, list):
+        elements = type_.elements if isinstance(type_, ListType) else [None] * len(operand)
+        return all(map(_as_declared, operand, elements))
+    if operand is None or not isinstance(type_, TensorType):
+        return True
+    return len(operand.shape) == len(type_.shape) and all(
+        d < 0 or (isinstance(n, int) and n == d) for d, n in zip(type_.shape, operand.shape, strict=True)
+    )
+
+
+def _inferred(
+    found: HostOperator, groups: Sequence[Any], leaves: Sequence[Any], declared: Sequence[Sequence[Any]], attrs: dict[str, Any]
+) -> list[list[Dim | None]]:
+    """What the user's ``infer`` says."""
+    assert found.infer is not None
+    shapes = [None if g is None else [tuple(t.shape) for t in g] if isinstance(g, list) else tuple(g.shape) for g in groups]
+    name = f"the function {title(found.infer)} that infers shapes"
+    while shapes and shapes[-1] is None:
+        shapes.pop()
+    try:
+        given = found.infer(*shapes, **keywords(found.infer, len(shapes), {}, attrs))
+    except Exception as error:  # whatever a user's function raises
+        reason = error.what if isinstance(error, HostCallError) else f"{type(error).__name__}: {error}"
+        raise UnsupportedError(f"{name} failed: {reason}") from error
+    every = [given] if isinstance(given, tuple) else given
+    if not isinstance(every, list) or len(every) != len(leaves) or not all(isinstance(s, tuple | list) for s in every):
+        raise UnsupportedError(f"{name} returned {given!r:.80}; a tuple, or a list of {len(leaves)} tuple(s), is expected")
+    for shape, dims in zip(every, declared, strict=True):
+        if len(shape) != len(dims):
+            raise UnsupportedError(f"{name} returned {len(shape)} dims where the model declares {len(dims)}")
+    try:
+        return [[None if d is None or (isinstance(d, int) and d < 0) else as_dim(d) for d in shape] for shape in every]
+    except (TypeError, ValueError) as error:
+        raise UnsupportedError(f"{name} returned {given!r:.80}, which are no dims: {error}") from None
+
+
+def _emit(
+    b: Builder, name: str, tensors: Sequence[Tensor], leaves: Sequence[Any], shapes: Sequence[Sequence[Dim | None]], single: bool
+) -> list[Tensor]:
+    types = [relax.TensorType(dtype=type_.dtype, ndim=len(type_.shape)) for _, type_ in leaves]
+    expected = [relax.ShapeExpr([-1 if d is None else d for d in shape]) for shape in shapes]
+    called = relax.call_pure_packed(
+        name, *(t.expr for t in tensors), *expected, ty_args=types[0] if single else relax.TupleType(types)
+    )
+    var = b.bb.emit(called)
+    parts = [var] if single else [b.bb.emit(relax.TupleGetItem(var, i)) for i in range(len(types))]
+    out = []
+    for part, type_, shape in zip(parts, types, shapes, strict=True):
+        dims = [b.fresh_dim() if d is None else d for d in shape]
+        out.append(b.tensor(b.bb.match_cast(part, relax.TensorType(relax.ShapeExpr(dims), type_.dtype))))
+    return out
+
+
+def _priced(shape: Sequence[Dim], dtype: str) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": [d if isinstance(d, int) else str(d) for d in shape]}
