@@ -1,5 +1,5 @@
 """Make src/oarlock/model/signatures.json from the headers of an installed paddlepaddle: the names and order of every PIR
-operator's operands, attributes (with the defaults that the C++ builder declares) and results.
+operator's operands, attributes (with the defaults that the C++ builder declares, and the kinds that files store them as) and results.
 
     python tools/gen_signatures.py            (needs paddlepaddle; run once for a Paddle release)
 """
@@ -13,6 +13,17 @@ from pathlib import Path
 from typing import Any
 
 HEADER = "include/paddle/fluid/pir/dialect/operator/ir/pd_op.h"
+API = ("api.h", "fused_api.h")  # which vectors of int64 are IntArrays and which numbers are Scalars only Paddle's C++ API tells
+# C++ type of a builder's argument → how a file stores the attribute; a vector of int64 may also be an intarray, a number a scalar
+KINDS = {
+    "bool": "bool", "int": "i32", "int64_t": "i64", "float": "f32", "double": "f64", "const std::string&": "str",
+    "const phi::DataType&": "dtype", "phi::DataType": "dtype", "const phi::Place&": "place", "const std::vector<int>&": "i32[]",
+    "const std::vector<int64_t>&": "i64[]", "const std::vector<float>&": "f32[]", "const std::vector<double>&": "f64[]",
+    "const std::vector<std::string>&": "str[]", "const std::vector<bool>&": "bool[]", "std::vector<phi::Scalar>": "scalar[]",
+    "const std::vector<phi::Scalar>&": "scalar[]",
+}  # fmt: skip
+# vectors of int64 and numbers of operators that the API does not have, as Paddle writes them
+BY_HAND = {("full_int_array", "value"): "i64[]", ("data", "shape"): "intarray"}
 OUT = Path(__file__).parents[1] / "src/oarlock/model/signatures.json"
 
 
@@ -50,7 +61,19 @@ def default(text: str) -> Any:
     return None
 
 
-def parse(header: str) -> dict[str, dict]:
+def api_kinds(folder: Path) -> dict[tuple[str, str], str]:
+    """(operator, attribute) → intarray or scalar, of the functions of the C++ API."""
+    out: dict[tuple[str, str], str] = {}
+    for file in API:
+        for name, arguments in re.findall(r"^PADDLE_API .*?(\w+)\((.*)\);$", (folder / file).read_text(), re.MULTILINE):
+            for argument in split_arguments(arguments):
+                declared, _, attribute = argument.partition("=")[0].strip().rpartition(" ")
+                if declared in ("const IntArray&", "const Scalar&"):
+                    out[name, attribute] = "intarray" if "IntArray" in declared else "scalar"
+    return out
+
+
+def parse(header: str, of_api: dict[tuple[str, str], str]) -> dict[str, dict]:
     table: dict[str, dict] = {}
     for body in re.split(r"\nclass\s+(?:IR_API\s+|TEST_API\s+)?(?=\w+Op )", header)[1:]:
         name = re.search(r'static const char \*name\(\) \{ return "([\w.]+)"; \}', body)
@@ -58,7 +81,9 @@ def parse(header: str) -> dict[str, dict]:
             continue
         operands = re.findall(r"pir::Value (\w+)\(\) \{ return operand_source\((\d+)\); \}", body)
         results = re.findall(r"pir::Value (\w+)\(\) \{ return result\((\d+)\); \}", body)
+        short = name[1].split(".", 1)[1].rstrip("_")
         attrs: dict[str, Any] = {}
+        kinds: dict[str, str] = {}
         required: list[str] = []
         build = re.search(r"static void Build\(pir::Builder &builder, pir::OperationArgument &argument(.*?)\);\n", body)
         names = {n for n, _ in operands}
@@ -70,6 +95,9 @@ def parse(header: str) -> dict[str, dict]:
                 continue
             if argument_name in names:
                 mutable.append(argument_name)
+            elif kind := KINDS.get(argument_type):
+                told = BY_HAND.get((short, argument_name)) or of_api.get((short, argument_name)) or of_api.get((f"{short}_", argument_name))
+                kinds[argument_name] = told or kind
             if value:
                 attrs[argument_name] = default(value)
             elif argument_name not in names:
@@ -82,14 +110,17 @@ def parse(header: str) -> dict[str, dict]:
             entry["defaults"] = attrs
         if required:
             entry["required"] = required
+        if kinds:
+            entry["kinds"] = kinds
         table[name[1]] = entry
     return table
 
 
 def main() -> None:
     distribution = importlib.metadata.distribution("paddlepaddle")
-    header = Path(str(distribution.locate_file("paddle"))) / HEADER
-    table = {n: e for n, e in parse(header.read_text()).items() if not n.endswith(("_grad", "_grad_", "_double_grad", "_triple_grad"))}
+    paddle = Path(str(distribution.locate_file("paddle")))
+    of_api = api_kinds(paddle / "include/paddle/phi/api/include")
+    table = {n: e for n, e in parse((paddle / HEADER).read_text(), of_api).items() if not n.endswith(("_grad", "_grad_", "_double_grad", "_triple_grad"))}
     lines = ",\n".join(f"{json.dumps(n)}: {json.dumps(e)}" for n, e in sorted(table.items()))
     OUT.write_text(f'{{"paddle": {json.dumps(distribution.version)}, "operators": {{\n{lines}\n}}}}\n')
     print(f"{len(table)} operators -> {OUT}")

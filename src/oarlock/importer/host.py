@@ -42,6 +42,7 @@ class Hosts:
         self.paddle = isinstance(given, str)
         self._names: dict[Op, str] = {}
         self._counts: Counter[str] = Counter()
+        self._programs: dict[Op, dict[str, Any]] = {}
         self.entries: dict[str, dict[str, Any]] = {}
         """Name of the called function → what the artifact's manifest says of it."""
         if self.paddle:
@@ -96,7 +97,7 @@ class Hosts:
             except HostCallError as error:
                 raise UnsupportedError(f"the host function {title(found.function)}: {error.what}") from None
         else:
-            entry["program"] = self._paddle_program(op)
+            entry |= self._paddle_program(op)
         tensors = [t for g in groups if g is not None for t in (g if isinstance(g, list) else [g])]
         entry["crossing"] = {"in": [_priced(t.shape, t.dtype) for t in tensors]}
         out = _emit(b, entry["name"], tensors, leaves, shapes, single=len(leaves) == 1 and not any(isinstance(r, list) for r in results))
@@ -114,13 +115,19 @@ class Hosts:
             self._names[op] = f"{PREFIX}{short}" + (f".{count}" if count else "")
         return self._names[op]
 
-    def _paddle_program(self, op: Op) -> str:
+    def _paddle_program(self, op: Op) -> dict[str, Any]:
+        """What Paddle needs to run an operation; UnsupportedError where it cannot."""
         from ..runtime.host_paddle import check_program
-        from .single import single_program
+        from .host_program import host_program
 
-        text = single_program(op)
-        check_program(op.name, text)
-        return text
+        if op not in self._programs:
+            text, inputs, outputs = host_program(op)
+            try:
+                check_program(op.name, text)
+            except HostCallError as error:
+                raise UnsupportedError(error.what) from error
+            self._programs[op] = {"program": text, "feeds": inputs, "fetches": outputs}
+        return self._programs[op]
 
     def _shapes(
         self, op: Op, groups: Sequence[Any], leaves: Sequence[tuple[str, TensorType]], found: HostOperator | None, attrs: dict[str, Any]

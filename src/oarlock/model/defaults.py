@@ -26,6 +26,8 @@ class Signature:
     results: tuple[str, ...] = ("out",)
     defaults: dict[str, Any] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)
+    """How files store attributes: "bool", "i32", "f32", "str", "dtype", …, "i64[]" for a list, "intarray", "scalar"."""
 
     def operand(self, index: int) -> str:
         return self.operands[index] if index < len(self.operands) else f"operand_{index}"
@@ -112,6 +114,7 @@ def _signatures() -> dict[str, Signature]:
             tuple(entry["results"]),
             {k: v for k, v in entry.get("defaults", {}).items() if k not in mutable},
             tuple(k for k in entry.get("required", ()) if k not in mutable),
+            entry.get("kinds", {}),
         )
     return out | HAND_WRITTEN
 

@@ -97,7 +97,8 @@ class _Reader(Nodes):
         if raw.name == "builtin.parameter":
             self.parameter(raw, block)
         else:
-            op = Op(raw.name, self.operands(raw), defaults.fill(raw.name, raw.attrs, self.version), handle=raw.scope + name)
+            attrs = defaults.fill(raw.name, raw.attrs, self.version)
+            op = Op(raw.name, self.operands(raw), attrs, handle=raw.scope + name, kinds=raw.kinds)
             self.require(op)
             here = self.place
             for region in raw.regions:

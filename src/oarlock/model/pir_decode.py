@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ModelError
+from .defaults import UNKNOWN, signature
 from .limits import DAMAGED, check_dims, check_int64, check_text
 from .program import ArrayType, ListType, OpaqueType, TensorType, Type
 
@@ -28,7 +29,10 @@ _IGNORED = frozenset(["stop_gradient", "persistable", "trainable", "op_dist_attr
 
 @dataclass(slots=True)
 class RawOp:
-    """One operation; values are ids, 0 being an absent one.  ``scope`` is the layer that made it: ``/Residual_3/``."""
+    """One operation; values are ids, 0 being an absent one.  ``scope`` is the layer that made it: ``/Residual_3/``.
+
+    ``kinds``: of an operator without a signature, how the file stores the attributes.
+    """
 
     name: str
     attrs: dict[str, Any] = field(default_factory=dict)
@@ -36,6 +40,7 @@ class RawOp:
     results: tuple[tuple[int, Type], ...] = ()
     regions: tuple[Any, ...] = ()
     scope: str = ""
+    kinds: dict[str, str] = field(default_factory=dict)
 
 
 class Nodes:
@@ -97,6 +102,8 @@ class Decoder(Nodes):
         op.name = self.place = f"{DIALECTS.get(dialect, dialect)}.{rest}" if dot else name
         op.operands = tuple(self.integer(self.item(i, "%"), "an operand's id") for i in self.array(self.item(node, "I"), "the operands"))
         op.attrs = self.attributes(node)
+        if signature(op.name) is UNKNOWN:
+            op.kinds = {entry["N"]: kind for entry in node["A"] if entry["N"] in op.attrs and (kind := _kind(entry["AT"]))}
         scope = op.attrs.pop("struct_name", "")
         op.scope = scope if type(scope) is str else ""
         return op
@@ -226,6 +233,15 @@ class Decoder(Nodes):
 
     def place_(self, data: list) -> list:
         return [self.integer(data[0], "a place"), self.integer(data[1], "a device"), *(self.text(d, "a device") for d in data[2:3])]
+
+
+def _kind(node: dict[str, Any]) -> str:
+    """How a file stores an attribute, as signatures.json names it; "" for an empty list, of which the file does not tell."""
+    short = node["#"].split(".", 1)[-1].removeprefix("a_")
+    if short != "array":
+        return "none" if short == "NULL" else short
+    kinds = {_kind(element) for element in node["D"]}
+    return f"{kinds.pop()}[]" if len(kinds) == 1 else ""
 
 
 def _bfloat16(bits: int) -> float:

@@ -87,6 +87,7 @@ class Op:
     """One operation.  ``operands`` maps Paddle's operand name to a value (None: absent), in Paddle's order.
 
     ``handle`` is the debug handle: how the model's author would find the operation (its output variable, its scope).
+    ``kinds``: for an operator without a signature, how the file stores its attributes ("i32", "f32[]", …; see write.py).
     """
 
     name: str
@@ -96,6 +97,7 @@ class Op:
     result_names: list[str] = field(default_factory=list)
     regions: list[Block] = field(default_factory=list)
     handle: str = ""
+    kinds: dict[str, str] = field(default_factory=dict)
 
     @property
     def short_name(self) -> str:

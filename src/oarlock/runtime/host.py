@@ -199,7 +199,7 @@ class _Call:
         self.place = f"{self.operator} ({self.handle})" + (f" in {where}" if where else "")
         self.keywords = {}
         needed, defaults = (_decoded(entry[key]) for key in ("attributes", "defaults"))
-        if entry["by"] == "python" or not getattr(function, "takes_attributes_itself", False):
+        if not getattr(function, "takes_attributes_itself", False):
             try:
                 self.keywords = keywords(function, len(self.operands), needed, defaults)
             except HostCallError as error:
