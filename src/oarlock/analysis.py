@@ -9,17 +9,26 @@ from typing import Any
 from tvm import ir, relax, sym
 
 from .compiler import plain_dim
+from .importer import Hosts
 from .importer.importer import STRUCTURAL, import_program, is_supported
 from .model.program import Program, Value
 from .ops import registry
+from .runtime import dtypes
 
 
-def inspect(program: Program) -> dict[str, Any]:
-    """A JSON-able summary of a Program; nothing is compiled."""
+def inspect(program: Program, hosts: Hosts | None = None) -> dict[str, Any]:
+    """A JSON-able summary of a Program; nothing is compiled.  ``hosts``: who runs operators that have no converter."""
+    hosts = hosts or Hosts()
+    first = {op.name: op for op in reversed(list(program.walk()))}
     operators = []
     for name, count in sorted(program.op_counts().items(), key=lambda item: (-item[1], item[0])):
-        if name not in STRUCTURAL:
-            operators.append({"name": name, "count": count, "supported": is_supported(name)})
+        if name in STRUCTURAL:
+            continue
+        supported, runner = is_supported(name), hosts.runner(first[name])
+        facts: dict[str, Any] = {"name": name, "count": count, "supported": supported or bool(runner)}
+        if runner and (not supported or hosts.replaces(first[name])):
+            facts["host"] = runner
+        operators.append(facts)
     stored = [p for p in program.parameters.values() if p.data is not None]
     return {
         "source": {k: v for k, v in program.source.items() if isinstance(v, str | int | float | bool)},
@@ -41,12 +50,50 @@ def _describe(name: str, value: Value) -> dict[str, Any]:
     return {"name": name, "dtype": dtype, "shape": None if shape is None else list(shape)}
 
 
-def count_macs(program: Program, shapes: Mapping[str, Sequence[int | str | None]]) -> int | str:
+def host_calls(hosts: Hosts) -> list[dict[str, Any]]:
+    """The host calls of a model that was imported with ``hosts``, and the bytes that cross in each.
+
+    ``bytes_in``, ``bytes_out``: an int, an expression where dims stay symbolic, None where only a run tells.
+    """
+    return [
+        {
+            "name": entry["name"],
+            "operator": entry["operator"],
+            "host": hosts.title(entry),
+            "where": entry["handle"],
+            "bytes_in": _bytes(entry["crossing"]["in"]),
+            "bytes_out": _bytes(entry["crossing"]["out"]),
+        }
+        for entry in hosts.entries.values()
+    ]
+
+
+def _bytes(tensors: Sequence[Mapping[str, Any]]) -> int | str | None:
+    """The bytes of tensors whose dims are ints, text of an expression, or None where nothing is known."""
+    total, terms = 0, []
+    for tensor in tensors:
+        size, factors = dtypes.numpy_dtype(tensor["dtype"]).itemsize, []
+        for d in tensor["shape"]:
+            if d is None:
+                return None
+            if isinstance(d, int):
+                size *= d
+            else:
+                text = str(plain_dim(ast.parse(d, mode="eval").body))
+                factors.append(text if text.isidentifier() else f"({text})")
+        if factors:
+            terms.append("*".join([str(size), *factors]))
+        else:
+            total += size
+    return " + ".join([*terms, *([str(total)] if total else [])]) if terms else total
+
+
+def count_macs(program: Program, shapes: Mapping[str, Sequence[int | str | None]], hosts: Hosts | None = None) -> int | str:
     """Multiply-accumulates of the convolutions and matrix products, for one run; an expression where dims stay symbolic.
 
     Raises UnsupportedOperators when the model cannot be imported.
     """
-    module = import_program(program, shapes)
+    module = import_program(program, shapes, hosts=hosts)
     total: Any = 0
 
     def visit(node: Any) -> None:

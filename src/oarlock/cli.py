@@ -30,6 +30,7 @@ from .cli_common import (
     seed_option,
     shape_option,
 )
+from .cli_host import host_option, load_hosts, prices, times
 from .errors import InputError, OarlockError
 
 if TYPE_CHECKING:
@@ -76,12 +77,14 @@ main.add_command(cli_web.web)
 @main.command()
 @model_argument
 @shape_option
+@host_option
 @click.option("--text", is_flag=True, help="Print the whole program as text.")
 @json_option
-def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> None:
+def inspect(model: Path, shapes: tuple[str, ...], hosts: tuple[str, ...], text: bool, as_json: bool) -> None:
     """Show inputs, outputs, operators with counts and support, parameters, and MACs (for --shape)."""
-    from .analysis import count_macs, inspect
+    from .analysis import count_macs, host_calls, inspect
     from .errors import UnsupportedError
+    from .importer import Hosts
     from .inputs import parse_shapes
     from .model.load import load_model
 
@@ -89,9 +92,11 @@ def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> 
     if text:
         click.echo(str(program))
         return
-    facts = inspect(program)
+    who = Hosts(load_hosts(hosts))
+    facts = inspect(program, who)
     try:
-        facts["macs"] = count_macs(program, parse_shapes(shapes))
+        facts["macs"] = count_macs(program, parse_shapes(shapes), who)
+        facts["host_calls"] = host_calls(who)
     except UnsupportedError as error:  # also for attributes, dtypes, … of operators that are there
         facts |= {"supported": False, "reason": str(error)}
     if as_json:
@@ -106,6 +111,7 @@ def inspect(model: Path, shapes: tuple[str, ...], text: bool, as_json: bool) -> 
 @model_argument
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The artifact's file (default: MODEL's name with .oar).")
 @compile_options
+@host_option
 @click.option("--dump", type=click.Path(path_type=Path), help="Write the module after every stage into this folder.")
 @json_option
 def compile_command(
@@ -115,6 +121,7 @@ def compile_command(
     shapes: tuple[str, ...],
     threads: int | None,
     options: tuple[str, ...],
+    hosts: tuple[str, ...],
     dump: Path | None,
     as_json: bool,
 ) -> None:
@@ -122,7 +129,7 @@ def compile_command(
     output = output or _default_output(model)
     if output.is_dir() or not output.absolute().parent.is_dir():  # said before minutes of work, not after
         raise InputError("the artifact cannot be written there", where=str(output), todo="name a file in a folder that exists")
-    artifact = _compile(model, target, shapes, threads, options, dump)
+    artifact = _compile(model, target, shapes, threads, options, load_hosts(hosts), dump)
     artifact.save(output)
     size = output.stat().st_size
     facts = {"artifact": str(output), "bytes": size, "signature": artifact.signature.to_json(), "manifest": artifact.manifest}
@@ -143,6 +150,7 @@ def compile_command(
 @main.command()
 @model_argument
 @compile_options
+@host_option
 @npz_option
 @image_option
 @seed_option
@@ -154,6 +162,7 @@ def run(
     shapes: tuple[str, ...],
     threads: int | None,
     options: tuple[str, ...],
+    hosts: tuple[str, ...],
     npz: Path | None,
     image: Path | None,
     seed: int,
@@ -163,7 +172,7 @@ def run(
     """Run a model or an artifact once and show its outputs."""
     from .inputs import save_npz
 
-    session = _session(model, target, shapes, threads, options)
+    session = _session(model, target, shapes, threads, options, load_hosts(hosts))
     outputs = session.run(model_inputs(session, shapes, npz, image, seed))
     if save:
         save_npz(save, outputs)
@@ -181,6 +190,7 @@ def run(
 @main.command()
 @model_argument
 @compile_options
+@host_option
 @npz_option
 @image_option
 @click.option("--runs", default=50, show_default=True, type=click.IntRange(1), help="Timed runs.")
@@ -192,6 +202,7 @@ def bench(
     shapes: tuple[str, ...],
     threads: int | None,
     options: tuple[str, ...],
+    hosts: tuple[str, ...],
     npz: Path | None,
     image: Path | None,
     runs: int,
@@ -199,13 +210,14 @@ def bench(
     as_json: bool,
 ) -> None:
     """Time a model or an artifact: median, 90th percentile, throughput."""
-    from .timing import measure
+    from .timing import measure_hosts
 
-    session = _session(model, target, shapes, threads, options)
+    session = _session(model, target, shapes, threads, options, load_hosts(hosts))
     inputs = model_inputs(session, shapes, npz, image, 0)
     with progress("running") as step:
-        timing = measure(session.run, inputs, runs=runs, warmup=warmup, progress=lambda done, total: step("running", done, total))
+        timing, calls = measure_hosts(session, inputs, runs, warmup, lambda done, total: step("running", done, total))
     facts = timing.to_json() | {"threads": session.threads, "inputs": {k: list(v.shape) for k, v in inputs.items()}}
+    facts["host_calls"] = [call.to_json() for call in calls]
     if as_json:
         echo_json(facts)
         return
@@ -214,11 +226,14 @@ def bench(
         f"median [bold]{timing.median_ms:.3f} ms[/]  p90 {timing.p90_ms:.3f} ms  min {timing.minimum_ms:.3f}  max {timing.maximum_ms:.3f}  "
         f"({timing.per_second:.1f} runs/s; {timing.runs} runs, {session.threads} thread(s); {escape(shown)})"
     )
+    if calls:
+        out.print(times(calls))
 
 
 @main.command()
 @model_argument
 @compile_options
+@host_option
 @npz_option
 @image_option
 @seed_option
@@ -235,6 +250,7 @@ def check(
     shapes: tuple[str, ...],
     threads: int | None,
     options: tuple[str, ...],
+    hosts: tuple[str, ...],
     npz: Path | None,
     image: Path | None,
     seed: int,
@@ -245,7 +261,7 @@ def check(
     """Give the same inputs to Paddle and to Oarlock and compare every output."""
     from .checking import check
 
-    session = _session(model, target, shapes, threads, options)
+    session = _session(model, target, shapes, threads, options, load_hosts(hosts))
     report = check(model, model_inputs(session, shapes, npz, image, seed), tolerance=tolerance, python=python, session=session)
     if as_json:
         echo_json(report.to_json())
@@ -290,6 +306,7 @@ def _compile(
     shapes: tuple[str, ...],
     threads: int | None,
     options: tuple[str, ...] = (),
+    host: str | None = None,
     dump: Path | None = None,
 ) -> Artifact:
     from .compiler import compile as compile_model
@@ -297,10 +314,13 @@ def _compile(
 
     named = parse_options(options)
     with progress("reading") as step:
-        return compile_model(model, target=target, shapes=parse_shapes(shapes), threads=threads, options=named, progress=step, dump=dump)
+        sizes = parse_shapes(shapes)
+        return compile_model(model, target, sizes, threads, options=named, host=host, progress=step, dump=dump)
 
 
-def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, options: tuple[str, ...]) -> Session:
+def _session(
+    model: Path, target: str, shapes: tuple[str, ...], threads: int | None, options: tuple[str, ...], host: str | None
+) -> Session:
     """A session of an artifact file, or of a model compiled in memory."""
     from .runtime.session import Session
 
@@ -308,7 +328,7 @@ def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | N
         if options:
             raise InputError("an artifact is compiled already, so it takes no options", where=str(model), todo="give --option to compile")
         return Session(model, threads=threads)
-    return Session(_compile(model, target, shapes, threads, options), threads=threads)
+    return Session(_compile(model, target, shapes, threads, options, host), threads=threads)
 
 
 def _default_output(model: Path) -> Path:
@@ -345,8 +365,10 @@ def _show_facts(facts: dict[str, Any]) -> None:
         out.print(f"  multiply-accumulates: {escape(shown)}")
     table = Table("operator", "count", "supported")
     for o in facts["operators"]:
-        table.add_row(o["name"], str(o["count"]), "yes" if o["supported"] else "[red]no[/]")
+        table.add_row(o["name"], str(o["count"]), escape(o.get("host") or "yes") if o["supported"] else "[red]no[/]")
     out.print(table)
+    if calls := facts.get("host_calls"):
+        out.print(prices(calls))
     if "reason" in facts:
         out.print(f"[red]not supported:[/] {escape(facts['reason'])}")
 

@@ -24,6 +24,7 @@ from .cli_common import (
     progress,
     seed_option,
 )
+from .cli_host import host_option, load_hosts
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ NUMBERS = 62  # columns that the numbers of the table take
 @click.command()
 @model_argument
 @compile_options
+@host_option
 @npz_option
 @image_option
 @seed_option
@@ -50,6 +52,7 @@ def profile(
     shapes: tuple[str, ...],
     threads: int | None,
     options: tuple[str, ...],
+    hosts: tuple[str, ...],
     npz: Path | None,
     image: Path | None,
     seed: int,
@@ -71,7 +74,7 @@ def profile(
 
     if html and (html.is_dir() or not html.absolute().parent.is_dir()):
         raise InputError("the page cannot be written there", where=str(html), todo="name a file in a folder that exists")
-    sizes = at or shapes
+    sizes, host = at or shapes, load_hosts(hosts)
     with progress("reading") as step:
         report = profile_model(
             Artifact.load(model) if is_artifact(model) else model,
@@ -79,6 +82,7 @@ def profile(
             parse_shapes(shapes),
             threads,
             options=parse_options(options),
+            host=host,
             inputs=lambda session: model_inputs(session, sizes, npz, image, seed),
             runs=runs,
             remeasure=measure,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .runtime.host import HostTime
+    from .runtime.session import Session
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,18 @@ def measure(
             progress(len(times), runs)
     low, median, p90, high = np.percentile(times, [0, 50, 90, 100])
     return Timing(len(times), float(low), float(median), float(p90), float(high))
+
+
+def measure_hosts(
+    session: Session,
+    inputs: Mapping[str, Any],
+    runs: int = 50,
+    warmup: int = 5,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Timing, tuple[HostTime, ...]]:
+    """As ``measure``, with what the host calls of one timed run took on average."""
+    if warmup:
+        measure(session.run, inputs, runs=warmup, warmup=0)
+    before = session.host_times()
+    timing = measure(session.run, inputs, runs=runs, warmup=0, progress=progress)
+    return timing, tuple(after.less(old, timing.runs) for after, old in zip(session.host_times(), before, strict=True))

@@ -7,6 +7,7 @@ results are what the program declares; dims that it does not tell (−1) become 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from ..errors import HostCallError, InputError, UnsupportedError
 from ..model.defaults import signature
 from ..model.legacy import legacy_names
 from ..model.program import ListType, Op, OpaqueType, TensorType, Type
-from ..ops.builder import Builder
+from ..ops.builder import Builder, roots
 from ..ops.dtypes import check_dtype
 from ..ops.registry import IGNORED_ATTRIBUTES
 from ..ops.tensor import Dim, Tensor, as_dim
@@ -40,6 +41,7 @@ class Hosts:
             raise InputError(f"host is {given!r:.80}", todo=f'give "{PADDLE}", or a dict: operator → function')
         self._given = None if isinstance(given, str) else given
         self.paddle = isinstance(given, str)
+        self._found: dict[str, HostOperator | None] = {}
         self._names: dict[Op, str] = {}
         self._counts: Counter[str] = Counter()
         self._programs: dict[Op, dict[str, Any]] = {}
@@ -52,11 +54,11 @@ class Hosts:
 
     def find(self, op: Op) -> HostOperator | None:
         """The function for an operation; None when there is none (Paddle may run it)."""
-        names = spellings(op.name)
-        found = find(names, self._given)
-        if found is None:  # a function may be registered under the name that the operator has in legacy files
-            found = find(tuple(legacy_names().get(names[-1], ())), self._given)
-        return found
+        if op.name not in self._found:
+            names = spellings(op.name)
+            # a function may also be registered under the name that the operator has in legacy files
+            self._found[op.name] = find((*names, *_legacy_names().get(names[-1], ())), self._given)
+        return self._found[op.name]
 
     def replaces(self, op: Op) -> HostOperator | None:
         """The function that goes before a converter."""
@@ -66,6 +68,17 @@ class Hosts:
     def runs(self, op: Op) -> bool:
         """Whether an operation can be a host call."""
         return not op.regions and (self.find(op) is not None or (self.paddle and op.name.startswith(("pd_op.", "custom_op."))))
+
+    def runner(self, op: Op) -> str:
+        """Who runs an operation as a host call, for people; empty: nobody."""
+        found = self.find(op)
+        if found is not None and not op.regions:
+            return f"host call: Python function {title(found.function)}"
+        return "host call: Paddle" if self.runs(op) else ""
+
+    @staticmethod
+    def title(entry: Mapping[str, Any]) -> str:
+        return f"Python function {entry['function']}" if entry["by"] == "python" else "Paddle"
 
     def call(self, b: Builder, op: Op, operands: dict[str, Any], found: HostOperator | None = None) -> tuple[Any, ...]:
         """Emit the call → one entry a result."""
@@ -99,9 +112,8 @@ class Hosts:
         else:
             entry |= self._paddle_program(op)
         tensors = [t for g in groups if g is not None for t in (g if isinstance(g, list) else [g])]
-        entry["crossing"] = {"in": [_priced(t.shape, t.dtype) for t in tensors]}
         out = _emit(b, entry["name"], tensors, leaves, shapes, single=len(leaves) == 1 and not any(isinstance(r, list) for r in results))
-        entry["crossing"]["out"] = [_priced(t.shape, t.dtype) for t in out]
+        entry["crossing"] = {"in": [_priced(b, t) for t in tensors], "out": [_priced(b, t) for t in out]}
         self.entries[entry["name"]] = entry
         made = iter(out)
         return tuple(None if r is None else [next(made) for _ in r] if isinstance(r, list) else next(made) for r in results)
@@ -140,6 +152,12 @@ class Hosts:
         if all(_as_declared(g, None if v is None else v.type) for g, v in zip(groups, op.operands.values(), strict=True)):
             return declared
         return [[None] * len(dims) for dims in declared]
+
+
+@functools.cache
+def _legacy_names() -> dict[str, list[str]]:
+    """PIR name without the underscore of operators that work in place → legacy names."""
+    return {name.split(".", 1)[-1].rstrip("_"): names for name, names in legacy_names().items()}
 
 
 def _result(type_: Type, name: str) -> Any:
@@ -234,5 +252,8 @@ def _emit(
     return out
 
 
-def _priced(shape: Sequence[Dim], dtype: str) -> dict[str, Any]:
-    return {"dtype": dtype, "shape": [d if isinstance(d, int) else str(d) for d in shape]}
+def _priced(b: Builder, tensor: Tensor) -> dict[str, Any]:
+    """What crosses: dims that only a run tells are None."""
+    fresh = set(b.fresh)
+    dims = [d if isinstance(d, int) else None if roots(d) & fresh else str(d) for d in tensor.shape]
+    return {"dtype": tensor.dtype, "shape": dims}

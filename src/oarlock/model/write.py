@@ -87,8 +87,7 @@ def isolate(op: Op) -> Program:
         if not isinstance(type_, TensorType):
             raise UnsupportedError(f"its operand {name!r} is a {type_}, not a tensor")
         value = Value(name, type_)
-        attrs = {"name": name, "shape": list(type_.shape), "dtype": type_.dtype, "place": list(_PLACE)}
-        block.ops.append(Op("pd_op.data", {}, attrs, [value], ["out"], handle=name))
+        block.ops.append(Op("pd_op.data", {}, {"name": name, "shape": list(type_.shape), "dtype": type_.dtype}, [value], ["out"], handle=name))
         inputs.append(value)
         return value
 
@@ -143,7 +142,10 @@ class _Writer:
             raise UnsupportedError(f"{op.name} has no form in PIR", where=op.handle)
         kinds = {**_kinds(name), **op.kinds}
         out: dict[str, Any] = {"#": f"{_DIALECTS[dialect]}.{short}", "A": [], "I": []}
-        for key, value in op.attrs.items():
+        attrs = dict(op.attrs)
+        if name == "pd_op.data" and isinstance(type_ := op.results[0].type, TensorType):
+            attrs = {"name": op.results[0].name, "shape": list(type_.shape), "dtype": type_.dtype, "place": None} | attrs
+        for key, value in defaults.fill(name, attrs).items():
             if not key.startswith("__"):
                 out["A"].append({"N": key, "AT": _attribute(value, kinds.get(key), f"{op.name}: {key}")})
         if "/" in op.handle:  # the layer that made it: what the reader makes handles of

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..inputs import random_inputs
 from ..runtime.artifact import Artifact
+from ..runtime.host import Host
 from ..runtime.session import Session
 from ..runtime.tvm_runtime import ENV_DIR
 from . import machine
@@ -28,6 +29,7 @@ def profile(
     threads: int | None = None,
     *,
     options: Mapping[str, Any] | None = None,
+    host: Host | str | None = None,
     inputs: Mapping[str, np.ndarray] | Callable[[Session], Mapping[str, np.ndarray]] | None = None,
     at: Shapes | None = None,
     runs: int = 20,
@@ -38,6 +40,7 @@ def profile(
 
     model      an Artifact, or whatever compile takes; a model is compiled with the target's options for profiling
     target, shapes, threads, options: as in compile; an artifact takes threads alone
+    host       as in compile, and as in Session
     inputs     arrays by name, or a function that gives them for a session; default: seeded random ones, where dynamic dims take
                the sizes of ``at`` (else of ``shapes``)
     runs       timed runs.  ``remeasure``: measure the machine's peaks again; the best of all measurements is kept
@@ -55,9 +58,9 @@ def profile(
         from ..compiler import make_target
 
         chosen = make_target(target, threads, options)
-        artifact = compile_model(model, make_target(chosen.name, None, chosen.profiling_options), shapes, progress=progress)
+        artifact = compile_model(model, make_target(chosen.name, None, chosen.profiling_options), shapes, host=host, progress=progress)
         name = str(model) if isinstance(model, (str, os.PathLike)) else ""
-    session = Session(artifact, threads=threads)
+    session = Session(artifact, threads=threads, host=None if isinstance(host, str) else host)
     arrays = inputs(session) if callable(inputs) else inputs
     if arrays is None:
         arrays = random_inputs(session.inputs, at or shapes)

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..runtime.host import PREFIX, HostTime
 from ..runtime.profile import KernelTime, profile
 from ..runtime.session import Session
 from .machine import Peaks
 from .sizes import evaluate, is_size
 
-COMPUTE, MEMORY, OVERHEAD, UNKNOWN = "compute", "memory", "overhead", "unknown"
+COMPUTE, MEMORY, OVERHEAD, UNKNOWN, HOST = "compute", "memory", "overhead", "unknown", "host"
 FASTER = 1.1  # a kernel that reaches more of its roofline shows that the machine was measured too slow
 PLAIN_S = 1.0  # at most, for whole runs without a look at the kernels
 
@@ -33,7 +34,7 @@ class Row:
     ``seconds``, ``median_s``: the least and the median time.  ``share``: of the time of all kernels.  ``flops`` (by type of the
     operands), ``read``, ``written`` and ``weights`` (bytes of ``read``): what it has to do; None where that is not known.
     ``roofline_s``: the least time that this machine could need; ``limit``: what sets it (a call that costs more than the work:
-    overhead).
+    overhead; host: it is no kernel but a function of Python or Paddle, of which bytes alone are known).
     """
 
     name: str
@@ -151,10 +152,11 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
     whole = _whole_runs(session, arrays, runs)
     dynamic = {name for name, facts in kernels.items() if facts.get("work", {}).get("symbols")}
     times = profile(session, arrays, runs=runs, arguments_of=dynamic)
+    hosts = {PREFIX + t.name: t for t in _host_times(session, arrays)}
     if not kernels:  # an artifact that says nothing of them: all that the VM itself does not bring
-        kernels = {t.name: {} for t in times if not t.name.startswith("vm.builtin.")}
+        kernels = {t.name: {} for t in times if not t.name.startswith("vm.builtin.") and t.name not in hosts}
     found = [t for t in times if t.name in kernels]
-    if kernels and not found:
+    if kernels and not found and not hosts:
         raise InputError(
             "the artifact is one native function, so its kernels cannot be timed one by one",
             where=session.artifact.path or model,
@@ -165,11 +167,15 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
     if peaks is None:
         notes.append("the machine was not measured: there are no rooflines")
     touched = _touched(works.values())
-    everything = sum(t.seconds for t in found)
-    rows = tuple(_row(t, works[t.name], kernels[t.name], everything, touched, peaks) for t in found)
+    everything = sum(t.seconds for t in times if t.name in kernels or t.name in hosts)
+    rows = tuple(
+        _host_row(t, hosts[t.name], everything) if t.name in hosts else _row(t, works[t.name], kernels[t.name], everything, touched, peaks)
+        for t in times
+        if t.name in kernels or t.name in hosts
+    )
     if fast := sum(1 for row in rows if row.reached is not None and row.reached > FASTER):
         notes.append(f"{fast} kernels are faster than what was measured of the machine: measure it again (--measure) when little else runs")
-    others = [t for t in times if t.name not in kernels]
+    others = [t for t in times if t.name not in kernels and t.name not in hosts]
     return Report(
         model=model,
         target=session.artifact.target,
@@ -291,6 +297,27 @@ def _row(
         roofline_s=roofline,
         limit=limit,
         **{key: str(facts.get(key, "")) for key in ("schedule", "workload", "candidate")},
+    )
+
+
+def _host_times(session: Session, inputs: Mapping[str, Any]) -> list[HostTime]:
+    """What each host call of one run costs."""
+    before = session.host_times()
+    session.run(inputs)
+    return [after.less(old, 1) for after, old in zip(session.host_times(), before, strict=True)]
+
+
+def _host_row(kernel: KernelTime, cost: HostTime, everything: float) -> Row:
+    return Row(
+        name=f"{cost.name} (host call)",
+        calls=kernel.calls,
+        seconds=kernel.seconds,
+        median_s=kernel.median,
+        share=kernel.seconds / everything if everything else 0.0,
+        read=int(cost.bytes_in),
+        written=int(cost.bytes_out),
+        limit=HOST,
+        schedule=f"host call: {cost.runs_as}",
     )
 
 

@@ -20,9 +20,10 @@ from __future__ import annotations
 import inspect
 import keyword
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,7 @@ from . import callback, dtypes, ffi
 from .arrays import aligned_empty
 
 PREFIX = "oarlock.host."  # of the names by which programs call
+PADDLE = "Paddle"
 Host = Mapping[str, Callable[..., Any]]
 
 
@@ -109,6 +111,8 @@ def _parameter(attribute: str) -> str:
 
 def title(function: Callable[..., Any]) -> str:
     """What a function is called in messages."""
+    if getattr(function, "is_paddle", False):
+        return PADDLE
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", type(function).__name__)
     return f"{module}.{name}" if module and module != "__main__" else str(name)
 
@@ -116,6 +120,30 @@ def title(function: Callable[..., Any]) -> str:
 # ---- the calls of one artifact -------------------------------------------------------------------------------------------
 
 _running = threading.local()
+
+
+@dataclass(frozen=True)
+class HostTime:
+    """What one host call has cost so far: how often it ran, seconds, and bytes given to the function and taken from it.
+
+    ``runs_as``: "Paddle", or the name of the Python function.
+    """
+
+    name: str
+    operator: str
+    runs_as: str
+    calls: float
+    seconds: float
+    bytes_in: float
+    bytes_out: float
+
+    def less(self, before: HostTime, runs: int) -> HostTime:
+        """What one of ``runs`` runs since ``before`` took, on average."""
+        numbers = ("calls", "seconds", "bytes_in", "bytes_out")
+        return replace(self, **{n: (getattr(self, n) - getattr(before, n)) / runs for n in numbers})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 class HostCalls:
@@ -150,6 +178,13 @@ class HostCalls:
             yield
         finally:
             stack.pop()
+
+    def times(self) -> tuple[HostTime, ...]:
+        """What each call has cost since the session was made."""
+        return tuple(
+            HostTime(name.removeprefix(PREFIX), c.operator, c.title, c.calls, c.seconds, c.bytes_in, c.bytes_out)
+            for name, c in self._calls.items()
+        )
 
     @property
     def in_this_thread(self) -> bool:
@@ -195,11 +230,13 @@ class _Call:
 
     def __init__(self, entry: dict[str, Any], function: Callable[..., Any], where: str) -> None:
         self.operator, self.operands, self.results = entry["operator"], entry["operands"], entry["results"]
-        self.function, self.title, self.handle = function, title(function), entry.get("handle", "")
-        self.place = f"{self.operator} ({self.handle})" + (f" in {where}" if where else "")
-        self.keywords = {}
+        self.function, self.title = function, title(function)
+        self.who = self.title if self.title == PADDLE else f"the host function {self.title}"
+        self.place = f"{self.operator} ({entry.get('handle', '')})" + (f" in {where}" if where else "")
+        self.calls, self.seconds, self.bytes_in, self.bytes_out = 0, 0.0, 0, 0
+        self.keywords: dict[str, Any] = {}
         needed, defaults = (_decoded(entry[key]) for key in ("attributes", "defaults"))
-        if not getattr(function, "takes_attributes_itself", False):
+        if self.title != PADDLE:  # whose programs have the attributes in them
             try:
                 self.keywords = keywords(function, len(self.operands), needed, defaults)
             except HostCallError as error:
@@ -209,16 +246,24 @@ class _Call:
         self.single = not isinstance(present[0], list) if len(present) == 1 else False
 
     def __call__(self, arguments: list[Any]) -> ffi.Tensor | list[ffi.Tensor]:
+        started = time.perf_counter()
         count = len(arguments) - len(self.flat)
         tensors, shapes = iter(arguments[:count]), arguments[count:]
         given = [self._operand(kind, tensors) for kind in self.operands]
         try:
             returned = self.function(*given, **self.keywords)
         except Exception as error:
-            what = f"the host function {self.title} failed: {type(error).__name__}: {error}"
-            raise HostCallError(what, where=self._where(given), todo="see the function's own traceback, above") from error
+            raise HostCallError(
+                f"{self.who} failed: {type(error).__name__}: {error}",
+                where=self._where(given) + _line(error),
+                todo="check the model's inputs, and the function" if self.title != PADDLE else "check the model's inputs",
+            ) from error
         leaves = self._leaves(returned, given)
         out = [self._tensor(leaf, spec, shape, given) for leaf, spec, shape in zip(leaves, self.flat, shapes, strict=True)]
+        self.calls += 1
+        self.bytes_in += sum(t.nbytes for t in arguments[:count])
+        self.bytes_out += sum(t.nbytes for t in out)
+        self.seconds += time.perf_counter() - started
         return out[0] if self.single else out
 
     def _operand(self, kind: int | None, tensors: Iterator[ffi.Tensor]) -> Any:
@@ -269,10 +314,18 @@ class _Call:
         return tensor
 
     def _wrong(self, what: str, given: list[Any], todo: str = "let it return what the model declares") -> HostCallError:
-        return HostCallError(f"the host function {self.title} {what}", where=self._where(given), todo=todo)
+        return HostCallError(f"{self.who} {what}", where=self._where(given), todo=todo)
 
     def _where(self, given: list[Any]) -> str:
         return f"{self.place}, operands {', '.join(map(_shown, given)) or 'none'}"
+
+
+def _line(error: BaseException) -> str:
+    """Where in the user's own code an exception was raised, one frame below the call."""
+    trace = error.__traceback__.tb_next if error.__traceback__ else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"; {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
 
 
 def _view(tensor: ffi.Tensor) -> np.ndarray:

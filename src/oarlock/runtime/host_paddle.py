@@ -76,10 +76,9 @@ def paddle_function(entry: dict[str, Any], where: str) -> Callable[..., Any]:
 class _Operation:
     """A predictor as a function of arrays."""
 
-    takes_attributes_itself = True  # they stand in the program
+    is_paddle = True
 
     def __init__(self, entry: dict[str, Any], predictor: Any) -> None:
-        self.__qualname__ = "Paddle"
         self._predictor, self._results = predictor, entry["results"]
         self._inputs = [predictor.get_input_handle(name) for name in entry["feeds"]]
         self._fetches = entry["fetches"]

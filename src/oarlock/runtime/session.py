@@ -32,7 +32,7 @@ from .signature import TensorSpec, check_names, check_shape
 
 if TYPE_CHECKING:
     from .cuda import Gpu
-    from .host import Host, HostCalls
+    from .host import Host, HostCalls, HostTime
 
 _POOLED_ALLOCATOR = 2
 _COPY_BELOW = 1 << 16
@@ -169,6 +169,10 @@ class Session:
         ]
         gpu.synchronise()
         return out
+
+    def host_times(self) -> tuple[HostTime, ...]:
+        """What each of the model's host calls has cost since the session was made; mostly there are none."""
+        return () if self._host is None else self._host.times()
 
     def synchronise(self) -> None:
         """Wait until a GPU has done what it was given; there is nothing to wait for on the CPU, nor after ``run``."""
