@@ -101,7 +101,7 @@ def compile_program(
         "notes": built.notes,
         "kernels": built.kernels,
     }
-    # those that nothing reads are gone
+    # those of branches that are never taken are gone
     if calls := [entry for name, entry in hosts.entries.items() if name in built.host_calls]:
         manifest["host_calls"] = calls
     return Artifact(built.library, built.weights, signature, manifest)

@@ -21,7 +21,7 @@ from ..model.program import ListType, Op, OpaqueType, TensorType, Type
 from ..ops.builder import Builder, roots
 from ..ops.dtypes import check_dtype
 from ..ops.registry import IGNORED_ATTRIBUTES
-from ..ops.tensor import Dim, Tensor, as_dim
+from ..ops.tensor import Dim, PrimExpr, Tensor, as_dim
 from ..runtime.host import PREFIX, Host, HostOperator, encoded, find, keywords, spellings, title
 
 PADDLE = "paddle"
@@ -84,6 +84,9 @@ class Hosts:
         """Emit the call → one entry a result."""
         found = found or self.find(op)
         groups = list(operands.values())
+        for name, group in operands.items():
+            if not all(isinstance(t, Tensor) for t in (group if isinstance(group, list) else [group]) if group is not None):
+                raise UnsupportedError(f"its operand {name!r} is no tensor, so it cannot be a host call")
         results = [_result(value.type, name) for value, name in zip(op.results, op.result_names, strict=True)]
         leaves = [leaf for r in results if r is not None for leaf in (r if isinstance(r, list) else [r])]
         if not leaves:
@@ -229,10 +232,9 @@ def _inferred(
     for shape, dims in zip(every, declared, strict=True):
         if len(shape) != len(dims):
             raise UnsupportedError(f"{name} returned {len(shape)} dims where the model declares {len(dims)}")
-    try:
-        return [[None if d is None or (isinstance(d, int) and d < 0) else as_dim(d) for d in shape] for shape in every]
-    except (TypeError, ValueError) as error:
-        raise UnsupportedError(f"{name} returned {given!r:.80}, which are no dims: {error}") from None
+    if not all(d is None or isinstance(d, int | PrimExpr) for shape in every for d in shape):
+        raise UnsupportedError(f"{name} returned {given!r:.80}; a dim is an int, an expression of given dims, or None")
+    return [[None if d is None or (isinstance(d, int) and d < 0) else as_dim(d) for d in shape] for shape in every]
 
 
 def _emit(

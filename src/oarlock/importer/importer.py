@@ -11,7 +11,7 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 
-from ..errors import InputError, OarlockError, UnsupportedError, UnsupportedOperators
+from ..errors import InputError, InternalError, OarlockError, UnsupportedError, UnsupportedOperators
 from ..model.program import Block, ListType, Op, Program, TensorType, Value
 from ..ops import registry
 from ..ops.builder import Builder
@@ -172,12 +172,16 @@ class Importer:
             return self.hosts.call(self.b, op, operands, replacing)
         try:
             return registry.apply(self.b, spec, op, operands)
-        except (control.Skip, InputError):
+        except (control.Skip, InputError, InternalError):
             raise
-        except Exception:  # a refusal, or an operator that TVM rejects
+        except Exception as refusal:  # of the converter, or of TVM
             if not self.hosts.runs(op):
                 raise
-        return self.hosts.call(self.b, op, operands)
+            try:
+                return self.hosts.call(self.b, op, operands)
+            except UnsupportedError as error:
+                first = refusal.what if isinstance(refusal, OarlockError) else _reason(refusal)
+                raise UnsupportedError(f"{first}; nor can it be a host call: {error.what}") from refusal
 
     def _guarded(self, op: Op, compute: Callable[[], tuple[Any, ...]]) -> None:
         """Bind what ``compute`` gives; what it cannot do is noted, and the results count as failed."""

@@ -60,8 +60,8 @@ def write_params(parameters: Mapping[str, Parameter]) -> Iterator[bytes | memory
     """The contents of the combined ``.pdiparams`` file, in pieces: the tensors that are stored, in order of their names."""
     for _, parameter in sorted(parameters.items()):
         if parameter.data is not None:
-            data = np.ascontiguousarray(parameter.data)
-            yield _header(parameter.type.dtype, data.shape)
+            data = np.ascontiguousarray(parameter.data)  # which makes a 0-D array one of one dim
+            yield _header(parameter.type.dtype, parameter.data.shape)
             yield data.reshape(-1).view(np.uint8).data if data.size else b""
 
 

@@ -8,7 +8,7 @@ operand is one) and the attributes as keywords, and returns an array, or a tuple
         return x * factor
 
 What it is given are views of the model's memory, which cannot be written to and are good for this call only; what it returns is
-copied.  It may be called less often than the model says, when nothing reads what it returns.
+copied.  It is called as often as the model says, also where nothing reads what it returns.
 
 An artifact's manifest lists its host calls: the name of the function of TVM that the program calls, the operator, its attributes, and
 the types of its results.  TVM knows functions by one name in the whole process, so what it calls looks up the session that runs in
@@ -298,6 +298,8 @@ class _Call:
         """A tensor of a returned array, which fits what the model needs."""
         want, name = dtypes.numpy_dtype(spec["dtype"]), spec["name"]
         try:
+            if value is None:
+                raise TypeError("there is nothing in it")
             array = value if isinstance(value, np.ndarray | np.generic) else np.asarray(value, want)
         except (TypeError, ValueError, OverflowError) as error:
             raise self._wrong(f"returned a {type(value).__name__} as {name!r}, which is no array: {error}", given) from None

@@ -1,0 +1,192 @@
+"""The writer of PIR files: Paddle runs what it writes as it runs the original; the reader reads the same program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from oarlock import UnsupportedError, load_model
+from oarlock.model import ArrayType, Block, ListType, Op, OpaqueType, Parameter, Program, TensorType, Value
+from oarlock.model.params import read_tensors
+from oarlock.model.write import isolate, save_model, write_params, write_pir
+
+
+def _net(paddle: Any, x: Any, n: Any, w: Any) -> Any:
+    """Lists, absent operands, control flow, attributes of most kinds, infinities, an array that is written to."""
+    f = paddle.nn.functional
+    outs = [paddle.concat([x @ w, f.gelu(x @ w)], axis=1), *paddle.topk(x, 2), *paddle.split(x, [1, 2], axis=1), f.layer_norm(x, [3])]
+    outs += [paddle.sum(x, axis=[0], dtype="float64"), paddle.full([2], 7, "int64"), paddle.cast(x, "int32"), paddle.mean(x)]
+    outs += [paddle.assign(np.array([1.5, 2], "float32")), paddle.transpose(x, [1, 0]), paddle.einsum("ij,kj->ik", x, x)]
+    outs += paddle.static.nn.while_loop(lambda i, y: i < n, lambda i, y: [i + 1, y * 2.0 + x], [paddle.zeros([], "int64"), x])
+    outs.append(paddle.static.nn.cond(paddle.sum(x) > 0, lambda: x + 1, lambda: x - w.sum()))
+    array = paddle.tensor.array_write(x, paddle.zeros([1], "int64"))
+    outs.append(paddle.tensor.array_read(array, paddle.zeros([1], "int64")))
+    return outs
+
+
+INPUTS = {"x": np.random.default_rng(0).standard_normal((4, 3)).astype("float32"), "n": np.array(3)}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray]]:
+    pytest.importorskip("paddle", reason="paddlepaddle makes the model and runs it")
+    from oarlock.checking.oracle import export_call
+
+    stem = tmp_path_factory.mktemp("write") / "model"
+    w = np.random.default_rng(1).standard_normal((3, 5)).astype("float32")
+    return stem, export_call(_net, INPUTS, {"w": w}, stem, dynamic=True)
+
+
+def _paddle(path: Path, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    from oarlock.checking.compare import run_paddle
+
+    params = path.with_suffix(".pdiparams")
+    return run_paddle(str(path), str(params) if params.is_file() else "", inputs)
+
+
+def test_a_program_written_is_read_the_same(original: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    program = load_model(original[0])
+    again = load_model(save_model(program, tmp_path / "again"))
+    assert str(again) == str(program)
+    assert (tmp_path / "again.pdiparams").read_bytes() == original[0].with_suffix(".pdiparams").read_bytes()
+    assert [op.handle for op in again.walk()] == [op.handle for op in program.walk()]
+
+
+def test_paddle_runs_what_is_written(original: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
+    got = _paddle(save_model(load_model(original[0]), tmp_path / "again"), INPUTS)
+    assert len(got) == len(original[1])
+    for mine, expected in zip(got, original[1], strict=True):
+        assert mine.dtype == expected.dtype
+        np.testing.assert_array_equal(mine, expected)
+
+
+def test_numbers_that_json_lacks(tmp_path: Path) -> None:
+    """Paddle 3.3 itself writes these so that it cannot read them again."""
+    pytest.importorskip("paddle", reason="paddlepaddle runs the model")
+    wanted = [math.inf, -math.inf, math.nan, 0.1]
+    values = [Value(f"v{i}", TensorType("float32", (1,))) for i in range(4)]
+    ops = [Op("pd_op.full", {}, {"shape": [1], "value": v, "dtype": "float32"}, [out], ["out"]) for v, out in zip(wanted, values, strict=True)]
+    x = Value("x", TensorType("float32", (1,)))
+    ops.insert(0, Op("pd_op.data", {}, {"name": "x"}, [x], ["out"]))
+    y = Value("y", TensorType("float32", (1,)))
+    ops.append(Op("pd_op.add", {"x": x, "y": values[3]}, {}, [y], ["out"]))
+    path = save_model(Program(Block([], ops), [x], {**{v.name: v for v in values}, "y": y}, {}), tmp_path / "numbers")
+    got = [float(a[0]) for a in _paddle(path, {"x": np.ones(1, "float32")})]
+    np.testing.assert_array_equal(got[:4], np.array(wanted, "float32"))
+    attributes = [op.attrs["value"] for op in load_model(path).walk() if op.name == "pd_op.full"]
+    np.testing.assert_array_equal(attributes, wanted)
+
+
+def _value(name: str, dtype: str = "float32", *shape: int) -> Value:
+    return Value(name, TensorType(dtype, shape))
+
+
+OPERATIONS: list[tuple[str, Callable[[], Op], dict[str, np.ndarray], Callable[..., Any]]] = [
+    (
+        "absent operands",
+        lambda: Op(
+            "pd_op.layer_norm",
+            {"x": _value("a", "float32", 2, 4), "scale": None, "bias": None},
+            {"begin_norm_axis": 1, "epsilon": 1e-5},
+            [_value("b", "float32", 2, 4), _value("c", "float32", 2), _value("d", "float32", 2)],
+            ["out", "mean", "variance"],
+        ),
+        {"x": np.arange(8, dtype="float32").reshape(2, 4) ** 2},
+        lambda x: [(x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5), x.mean(1), x.var(1)],
+    ),
+    (
+        "a list in",
+        lambda: Op(
+            "pd_op.concat",
+            {"x": Value("l", ListType((TensorType("int64", (2,)), TensorType("int64", (-1,))))), "axis": _value("axis", "int32", 1)},
+            {},
+            [_value("out", "int64", -1)],
+            ["out"],
+        ),
+        {"x_0": np.array([1, 2]), "x_1": np.array([3]), "axis": np.array([0], "int32")},
+        lambda x_0, x_1, axis: [np.concatenate([x_0, x_1])],
+    ),
+    (
+        "a list out",
+        lambda: Op(
+            "pd_op.unbind",
+            {"input": _value("a", "float32", 2, 3)},
+            {"axis": 0},
+            [Value("l", ListType((TensorType("float32", (3,)),) * 2))],
+            ["out"],
+        ),
+        {"input": np.arange(6, dtype="float32").reshape(2, 3)},
+        lambda input: list(input),
+    ),
+]
+
+
+@pytest.mark.parametrize(("op", "inputs", "expected"), [c[1:] for c in OPERATIONS], ids=[c[0] for c in OPERATIONS])
+def test_one_operation_alone(op: Callable[[], Op], inputs: dict[str, np.ndarray], expected: Callable[..., Any], tmp_path: Path) -> None:
+    pytest.importorskip("paddle", reason="paddlepaddle runs the model")
+    program = isolate(op())
+    assert [v.name for v in program.inputs] == list(inputs)
+    path = save_model(program, tmp_path / "one")
+    assert not path.with_suffix(".pdiparams").exists()
+    for mine, wanted in zip(_paddle(path, inputs), expected(**inputs), strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-5)
+    assert [o.name for o in load_model(path).walk()] == [o.name for o in program.walk()]
+    assert list(load_model(path).outputs) == list(program.outputs)
+
+
+def test_attributes_of_unknown_operators_keep_their_kinds(tmp_path: Path) -> None:
+    x, y = _value("x", "float32", 2), _value("y", "float32", 2)
+    attrs = {"a": 1, "b": 2.5, "c": "text", "d": True, "e": [1, 2], "f": [], "g": [0.5], "h": None, "i": 1 << 40, "j": ["u", "v"], "k": 3}
+    custom = Op("custom_op.mine", {"operand_0": x}, attrs, [y], ["result_0"], kinds={"b": "f32", "e": "i64[]", "k": "i64"})
+    data = Op("pd_op.data", {}, {"name": "x"}, [x], ["out"])
+    path = save_model(Program(Block([], [data, custom]), [x], {"y": y}, {}), tmp_path / "custom")
+    read = next(op for op in load_model(path).walk() if op.name == "custom_op.mine")
+    assert read.attrs == attrs
+    kinds = {"a": "i32", "b": "f32", "c": "str", "d": "bool", "e": "i64[]", "g": "f64[]", "h": "none", "i": "i64", "j": "str[]", "k": "i64"}
+    assert read.kinds == kinds
+    again = load_model(save_model(load_model(path), tmp_path / "again"))
+    assert next(op for op in again.walk() if op.name == "custom_op.mine").kinds == kinds
+    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+def test_parameters_of_every_type_are_written_as_they_are_read() -> None:
+    parameters = {}
+    for dtype in "bool int8 uint8 int16 int32 int64 float16 bfloat16 float32 float64 complex64".split():
+        array = np.arange(300).astype(getattr(ml_dtypes, dtype, None) or dtype)
+        for shape in ((300,), (2, 150), (300, 0)):
+            name = f"{dtype}{shape}"
+            parameters[name] = Parameter(name, TensorType(dtype, shape), array[: math.prod(shape)].reshape(shape))
+    parameters["scalar"] = Parameter("scalar", TensorType("float32", ()), np.array(2.5, "float32"))
+    parameters["absent"] = Parameter("absent", TensorType("float32", (3,)), None)
+    read = read_tensors(b"".join(write_params(parameters)), "here")
+    stored = [parameters[name].data for name in sorted(parameters) if parameters[name].data is not None]
+    assert len(read) == len(stored)
+    for mine, expected in zip(read, stored, strict=True):
+        assert mine.dtype == expected.dtype and mine.shape == expected.shape
+        np.testing.assert_array_equal(mine, expected)
+
+
+@pytest.mark.parametrize(
+    ("op", "reason"),
+    [
+        (Op("legacy.mine", {}, {}, [_value("y")], ["out"]), "legacy.mine has no form in PIR"),
+        (Op("pd_op.mine", {}, {}, [Value("y", OpaqueType("selected_rows"))], ["out"]), "the type selected_rows"),
+        (Op("pd_op.mine", {}, {"a": object()}, [_value("y")], ["out"]), "an attribute of the type object"),
+        (Op("pd_op.mine", {}, {}, [_value("y", "strange")], ["out"]), "element type 'strange'"),
+    ],
+)
+def test_what_pir_cannot_say_is_refused(op: Op, reason: str) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        write_pir(Program(Block([], [op]), [], {}, {}))
+
+
+def test_an_operation_on_an_array_cannot_stand_alone() -> None:
+    array = Value("a", ArrayType("float32", (-1,)))
+    with pytest.raises(UnsupportedError, match="is a array<float32>, not a tensor"):
+        isolate(Op("pd_op.array_length", {"x": array}, {}, [_value("n", "int64", 1)], ["out"]))
