@@ -74,6 +74,7 @@ def api_kinds(folder: Path) -> dict[tuple[str, str], str]:
 
 
 def parse(header: str, of_api: dict[tuple[str, str], str]) -> dict[str, dict]:
+    header = re.sub(r"\((\d+) << (\d+)\) - (\d+)", lambda m: str((int(m[1]) << int(m[2])) - int(m[3])), header)
     table: dict[str, dict] = {}
     for body in re.split(r"\nclass\s+(?:IR_API\s+|TEST_API\s+)?(?=\w+Op )", header)[1:]:
         name = re.search(r'static const char \*name\(\) \{ return "([\w.]+)"; \}', body)
@@ -120,7 +121,11 @@ def main() -> None:
     distribution = importlib.metadata.distribution("paddlepaddle")
     paddle = Path(str(distribution.locate_file("paddle")))
     of_api = api_kinds(paddle / "include/paddle/phi/api/include")
-    table = {n: e for n, e in parse((paddle / HEADER).read_text(), of_api).items() if not n.endswith(("_grad", "_grad_", "_double_grad", "_triple_grad"))}
+    table = {
+        n: e
+        for n, e in parse((paddle / HEADER).read_text(), of_api).items()
+        if not n.endswith(("_grad", "_grad_", "_double_grad", "_triple_grad"))
+    }
     lines = ",\n".join(f"{json.dumps(n)}: {json.dumps(e)}" for n, e in sorted(table.items()))
     OUT.write_text(f'{{"paddle": {json.dumps(distribution.version)}, "operators": {{\n{lines}\n}}}}\n')
     print(f"{len(table)} operators -> {OUT}")

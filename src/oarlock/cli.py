@@ -318,9 +318,7 @@ def _compile(
         return compile_model(model, target, sizes, threads, options=named, host=host, progress=step, dump=dump)
 
 
-def _session(
-    model: Path, target: str, shapes: tuple[str, ...], threads: int | None, options: tuple[str, ...], host: str | None
-) -> Session:
+def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, options: tuple[str, ...], host: str | None) -> Session:
     """A session of an artifact file, or of a model compiled in memory."""
     from .runtime.session import Session
 

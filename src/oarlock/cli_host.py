@@ -51,7 +51,9 @@ def prices(calls: Sequence[Mapping[str, Any]]) -> Table:
     """What crosses in each host call of a model."""
     table = Table("host call", "runs as", "bytes in", "bytes out", title="host calls", title_justify="left")
     for call in calls:
-        table.add_row(escape(f"{call['operator']} ({call['where']})"), escape(call["host"]), *map(_size, (call["bytes_in"], call["bytes_out"])))
+        table.add_row(
+            escape(f"{call['operator']} ({call['where']})"), escape(call["host"]), *map(_size, (call["bytes_in"], call["bytes_out"]))
+        )
     return table
 
 

@@ -91,7 +91,7 @@ def compile_program(
     built = pipeline.build(module, target, choices=choices, dump=dump, progress=report)
     called = target.libraries_of({kernel["schedule"] for kernel in built.kernels.values() if "schedule" in kernel})
     report("done", 1, 1)
-    manifest = {
+    manifest: dict[str, Any] = {
         **_versions(),
         "created": _now(),
         "target": target.name,

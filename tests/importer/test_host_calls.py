@@ -311,7 +311,9 @@ def test_inspect_marks_and_prices() -> None:
     model = scaled(-1, 3)
     hosts = Hosts({"scaled": lambda x, factor: x})
     facts = inspect(model, hosts)
-    assert facts["supported"] and [o.get("host") for o in facts["operators"] if o["name"] == "custom_op.scaled"][0].startswith("host call: Python function ")
+    assert facts["supported"] and [o.get("host") for o in facts["operators"] if o["name"] == "custom_op.scaled"][0].startswith(
+        "host call: Python function "
+    )
     count_macs(model, {}, hosts)
     (call,) = host_calls(hosts)
     assert call["bytes_in"] == "12*x_0" and call["bytes_out"] is None

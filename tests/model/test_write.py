@@ -71,7 +71,9 @@ def test_numbers_that_json_lacks(tmp_path: Path) -> None:
     pytest.importorskip("paddle", reason="paddlepaddle runs the model")
     wanted = [math.inf, -math.inf, math.nan, 0.1]
     values = [Value(f"v{i}", TensorType("float32", (1,))) for i in range(4)]
-    ops = [Op("pd_op.full", {}, {"shape": [1], "value": v, "dtype": "float32"}, [out], ["out"]) for v, out in zip(wanted, values, strict=True)]
+    ops = [
+        Op("pd_op.full", {}, {"shape": [1], "value": v, "dtype": "float32"}, [out], ["out"]) for v, out in zip(wanted, values, strict=True)
+    ]
     x = Value("x", TensorType("float32", (1,)))
     ops.insert(0, Op("pd_op.data", {}, {"name": "x"}, [x], ["out"]))
     y = Value("y", TensorType("float32", (1,)))

@@ -19,8 +19,8 @@ from runtime_models import WEIGHT
 import oarlock
 from oarlock import OarlockError, Session
 from oarlock.runtime import ffi, tvm_runtime
-from oarlock.runtime.artifact import Artifact
 from oarlock.runtime.arrays import aligned_empty
+from oarlock.runtime.artifact import Artifact
 
 
 @pytest.fixture(autouse=True)

@@ -98,7 +98,9 @@ def test_models_without_host_calls_do_not_load_them() -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
 
 
-@pytest.mark.parametrize("entry", [7, {}, {"name": "x"}, {"results": [None]}, {"results": [{"dtype": "strange", "name": "y"}]}, {"operands": ["a"]}])
+@pytest.mark.parametrize(
+    "entry", [7, {}, {"name": "x"}, {"results": [None]}, {"results": [{"dtype": "strange", "name": "y"}]}, {"operands": ["a"]}]
+)
 def test_a_damaged_list_of_host_calls_is_refused(file: Path, entry: Any, tmp_path: Path) -> None:
     artifact = Artifact.load(file)
     damaged = {**artifact.host_calls[0], **entry} if isinstance(entry, dict) and entry else entry

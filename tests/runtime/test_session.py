@@ -17,8 +17,8 @@ from runtime_models import WEIGHT, mixed_inputs
 import oarlock
 from oarlock import ArtifactError, InputError, OarlockError, Session, TargetError
 from oarlock.runtime import tvm_runtime
-from oarlock.runtime.artifact import ALIGNMENT, Artifact
 from oarlock.runtime.arrays import aligned_empty
+from oarlock.runtime.artifact import ALIGNMENT, Artifact
 from oarlock.runtime.signature import Signature, TensorSpec
 
 

@@ -242,9 +242,7 @@ def _emit(
 ) -> list[Tensor]:
     types = [relax.TensorType(dtype=type_.dtype, ndim=len(type_.shape)) for _, type_ in leaves]
     expected = [relax.ShapeExpr([-1 if d is None else d for d in shape]) for shape in shapes]
-    called = relax.call_pure_packed(
-        name, *(t.expr for t in tensors), *expected, ty_args=types[0] if single else relax.TupleType(types)
-    )
+    called = relax.call_pure_packed(name, *(t.expr for t in tensors), *expected, ty_args=types[0] if single else relax.TupleType(types))
     var = b.bb.emit(called)
     parts = [var] if single else [b.bb.emit(relax.TupleGetItem(var, i)) for i in range(len(types))]
     out = []

@@ -87,7 +87,9 @@ def isolate(op: Op) -> Program:
         if not isinstance(type_, TensorType):
             raise UnsupportedError(f"its operand {name!r} is a {type_}, not a tensor")
         value = Value(name, type_)
-        block.ops.append(Op("pd_op.data", {}, {"name": name, "shape": list(type_.shape), "dtype": type_.dtype}, [value], ["out"], handle=name))
+        block.ops.append(
+            Op("pd_op.data", {}, {"name": name, "shape": list(type_.shape), "dtype": type_.dtype}, [value], ["out"], handle=name)
+        )
         inputs.append(value)
         return value
 
@@ -98,7 +100,9 @@ def isolate(op: Op) -> Program:
         parts = {f"operand_{i}": feed(f"{name}_{i}", type_) for i, type_ in enumerate(value.type.elements)}
         operands[name] = combined = Value(f"{name}_list", value.type)
         block.ops.append(Op("builtin.combine", dict(parts), {}, [combined], ["out"], handle=name))
-    results = [Value(name if name not in operands else f"{name}_result", v.type) for name, v in zip(op.result_names, op.results, strict=True)]
+    results = [
+        Value(name if name not in operands else f"{name}_result", v.type) for name, v in zip(op.result_names, op.results, strict=True)
+    ]
     block.ops.append(Op(op.name, operands, dict(op.attrs), results, list(op.result_names), list(op.regions), op.handle, dict(op.kinds)))
     outputs: dict[str, Value] = {}
     for name, result in zip(op.result_names, results, strict=True):

@@ -55,7 +55,9 @@ def check_program(operator: str, program: str) -> None:
     except HostCallError:
         raise
     except Exception as error:  # Paddle's own errors are RuntimeError, ValueError, NotImplementedError, …
-        raise HostCallError(f"Paddle cannot run {operator}: {reason(error)}", todo="register a function with oarlock.host_operator") from error
+        raise HostCallError(
+            f"Paddle cannot run {operator}: {reason(error)}", todo="register a function with oarlock.host_operator"
+        ) from error
 
 
 def paddle_function(entry: dict[str, Any], where: str) -> Callable[..., Any]:
@@ -69,7 +71,9 @@ def paddle_function(entry: dict[str, Any], where: str) -> Callable[..., Any]:
     except HostCallError as error:
         raise HostCallError(f"the model has {operator} run by Paddle, and {error.what}", where=where, todo=error.todo) from error.__cause__
     except Exception as error:
-        raise HostCallError(f"Paddle cannot run {operator}: {reason(error)}", where=where, todo="install the Paddle of the compilation") from error
+        raise HostCallError(
+            f"Paddle cannot run {operator}: {reason(error)}", where=where, todo="install the Paddle of the compilation"
+        ) from error
     return _Operation(entry, predictor)
 
 
