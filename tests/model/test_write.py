@@ -13,8 +13,9 @@ import pytest
 
 from oarlock import UnsupportedError, load_model
 from oarlock.model import ArrayType, Block, ListType, Op, OpaqueType, Parameter, Program, TensorType, Value
+from oarlock.model.cut import extract, isolate
 from oarlock.model.params import read_tensors
-from oarlock.model.write import isolate, save_model, write_params, write_pir
+from oarlock.model.write import save_model, write_params, write_pir
 
 
 def _net(paddle: Any, x: Any, n: Any, w: Any) -> Any:
@@ -43,13 +44,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.nd
     return stem, export_call(_net, INPUTS, {"w": w}, stem, dynamic=True)
 
 
-def _paddle(path: Path, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-    from oarlock.checking.compare import run_paddle
-
-    params = path.with_suffix(".pdiparams")
-    return run_paddle(str(path), str(params) if params.is_file() else "", inputs)
-
-
 def test_a_program_written_is_read_the_same(original: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
     program = load_model(original[0])
     again = load_model(save_model(program, tmp_path / "again"))
@@ -58,17 +52,16 @@ def test_a_program_written_is_read_the_same(original: tuple[Path, list[np.ndarra
     assert [op.handle for op in again.walk()] == [op.handle for op in program.walk()]
 
 
-def test_paddle_runs_what_is_written(original: tuple[Path, list[np.ndarray]], tmp_path: Path) -> None:
-    got = _paddle(save_model(load_model(original[0]), tmp_path / "again"), INPUTS)
+def test_paddle_runs_what_is_written(original: tuple[Path, list[np.ndarray]], tmp_path: Path, in_paddle: Any) -> None:
+    got = in_paddle(save_model(load_model(original[0]), tmp_path / "again"), INPUTS)
     assert len(got) == len(original[1])
     for mine, expected in zip(got, original[1], strict=True):
         assert mine.dtype == expected.dtype
         np.testing.assert_array_equal(mine, expected)
 
 
-def test_numbers_that_json_lacks(tmp_path: Path) -> None:
+def test_numbers_that_json_lacks(tmp_path: Path, in_paddle: Any) -> None:
     """Paddle 3.3 itself writes these so that it cannot read them again."""
-    pytest.importorskip("paddle", reason="paddlepaddle runs the model")
     wanted = [math.inf, -math.inf, math.nan, 0.1]
     values = [Value(f"v{i}", TensorType("float32", (1,))) for i in range(4)]
     ops = [
@@ -79,7 +72,7 @@ def test_numbers_that_json_lacks(tmp_path: Path) -> None:
     y = Value("y", TensorType("float32", (1,)))
     ops.append(Op("pd_op.add", {"x": x, "y": values[3]}, {}, [y], ["out"]))
     path = save_model(Program(Block([], ops), [x], {**{v.name: v for v in values}, "y": y}, {}), tmp_path / "numbers")
-    got = [float(a[0]) for a in _paddle(path, {"x": np.ones(1, "float32")})]
+    got = [float(a[0]) for a in in_paddle(path, {"x": np.ones(1, "float32")})]
     np.testing.assert_array_equal(got[:4], np.array(wanted, "float32"))
     attributes = [op.attrs["value"] for op in load_model(path).walk() if op.name == "pd_op.full"]
     np.testing.assert_array_equal(attributes, wanted)
@@ -130,13 +123,14 @@ OPERATIONS: list[tuple[str, Callable[[], Op], dict[str, np.ndarray], Callable[..
 
 
 @pytest.mark.parametrize(("op", "inputs", "expected"), [c[1:] for c in OPERATIONS], ids=[c[0] for c in OPERATIONS])
-def test_one_operation_alone(op: Callable[[], Op], inputs: dict[str, np.ndarray], expected: Callable[..., Any], tmp_path: Path) -> None:
-    pytest.importorskip("paddle", reason="paddlepaddle runs the model")
+def test_one_operation_alone(
+    op: Callable[[], Op], inputs: dict[str, np.ndarray], expected: Callable[..., Any], tmp_path: Path, in_paddle: Any
+) -> None:
     program = isolate(op())
     assert [v.name for v in program.inputs] == list(inputs)
     path = save_model(program, tmp_path / "one")
     assert not path.with_suffix(".pdiparams").exists()
-    for mine, wanted in zip(_paddle(path, inputs), expected(**inputs), strict=True):
+    for mine, wanted in zip(in_paddle(path, inputs), expected(**inputs), strict=True):
         np.testing.assert_allclose(mine, wanted, rtol=1e-5)
     assert [o.name for o in load_model(path).walk()] == [o.name for o in program.walk()]
     assert list(load_model(path).outputs) == list(program.outputs)
@@ -190,5 +184,34 @@ def test_what_pir_cannot_say_is_refused(op: Op, reason: str) -> None:
 
 def test_an_operation_on_an_array_cannot_stand_alone() -> None:
     array = Value("a", ArrayType("float32", (-1,)))
-    with pytest.raises(UnsupportedError, match="is a array<float32>, not a tensor"):
+    with pytest.raises(UnsupportedError, match="is a array<float32>, not a tensor, so a program cannot begin with it"):
         isolate(Op("pd_op.array_length", {"x": array}, {}, [_value("n", "int64", 1)], ["out"]))
+
+
+def test_a_part_of_a_program(original: tuple[Path, list[np.ndarray]], tmp_path: Path, in_paddle: Any) -> None:
+    """Cut before and behind a matrix product, and before a loop: Paddle gives what the whole program has there."""
+    program = load_model(original[0])
+    product = next(op for op in program.block.ops if op.name == "pd_op.matmul")
+    loop = next(op for op in program.block.ops if op.name == "pd_op.while")
+    start = next(v for k, v in loop.operands.items() if k == "operand_2")
+    assert start is not None
+    whole = {"product": product.results[0], "loop": loop.results[1]}
+    expected = in_paddle(save_model(extract(program, whole), tmp_path / "whole"), INPUTS)
+    np.testing.assert_array_equal(expected[1], original[1][14])
+
+    part = extract(program, {"product": product.results[0]}, [program.inputs[0]])
+    assert [v.name for v in part.inputs] == ["x"] and list(part.parameters) == ["w"]
+    (got,) = in_paddle(save_model(part, tmp_path / "product"), {"x": INPUTS["x"]})
+    np.testing.assert_array_equal(got, expected[0])
+
+    gelu = next(op for op in program.block.ops if op.name == "pd_op.gelu")
+    part = extract(program, {"y": gelu.results[0]}, [gelu.operands["x"]])
+    assert [op.name for op in part.walk()] == ["pd_op.data", "pd_op.gelu"] and not part.parameters
+    (got,) = in_paddle(save_model(part, tmp_path / "gelu"), {gelu.operands["x"].name: expected[0]})
+    error = np.array([math.erf(v / math.sqrt(2)) for v in expected[0].flat]).reshape(expected[0].shape)
+    np.testing.assert_allclose(got, expected[0] * (1 + error) / 2, rtol=1e-5, atol=1e-6)
+
+    part = extract(program, {"loop": loop.results[1]})
+    assert {v.name for v in part.inputs} == {"x", "n"} and not part.parameters
+    (got,) = in_paddle(save_model(part, tmp_path / "loop"), INPUTS)
+    np.testing.assert_array_equal(got, expected[1])

@@ -61,9 +61,9 @@ class Hosts:
         return self._found[op.name]
 
     def replaces(self, op: Op) -> HostOperator | None:
-        """The function that goes before a converter."""
+        """The function that goes before a converter: one that says so, and any for a custom operator that shares a name with Paddle's."""
         found = self.find(op)
-        return found if found is not None and found.replace else None
+        return found if found is not None and (found.replace or op.name.startswith("custom_op.")) else None
 
     def runs(self, op: Op) -> bool:
         """Whether an operation can be a host call."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..model.cut import isolate
 from ..model.program import Op, Program, TensorType, Value
-from ..model.write import isolate, write_pir
+from ..model.write import write_pir
 from ..runtime.host_paddle import CARRIERS
 
 

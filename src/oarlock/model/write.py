@@ -77,45 +77,6 @@ def save_model(program: Program, stem: str | Path) -> Path:
     return path
 
 
-def isolate(op: Op) -> Program:
-    """A program of one operation: its inputs are the operation's operands, by their names (``x``, ``x_0``, ``x_1`` for a list's
-    elements), its outputs the results (``out``; ``out_0``, … for a list's)."""
-    block, inputs = Block(), []
-    operands: dict[str, Value | None] = {}
-
-    def feed(name: str, type_: Type) -> Value:
-        if not isinstance(type_, TensorType):
-            raise UnsupportedError(f"its operand {name!r} is a {type_}, not a tensor")
-        value = Value(name, type_)
-        block.ops.append(
-            Op("pd_op.data", {}, {"name": name, "shape": list(type_.shape), "dtype": type_.dtype}, [value], ["out"], handle=name)
-        )
-        inputs.append(value)
-        return value
-
-    for name, value in op.operands.items():
-        if value is None or not isinstance(value.type, ListType):
-            operands[name] = None if value is None else feed(name, value.type)
-            continue
-        parts = {f"operand_{i}": feed(f"{name}_{i}", type_) for i, type_ in enumerate(value.type.elements)}
-        operands[name] = combined = Value(f"{name}_list", value.type)
-        block.ops.append(Op("builtin.combine", dict(parts), {}, [combined], ["out"], handle=name))
-    results = [
-        Value(name if name not in operands else f"{name}_result", v.type) for name, v in zip(op.result_names, op.results, strict=True)
-    ]
-    block.ops.append(Op(op.name, operands, dict(op.attrs), results, list(op.result_names), list(op.regions), op.handle, dict(op.kinds)))
-    outputs: dict[str, Value] = {}
-    for name, result in zip(op.result_names, results, strict=True):
-        if isinstance(result.type, ListType):
-            parts_ = [Value(f"{name}_{i}", type_) for i, type_ in enumerate(result.type.elements)]
-            names = [f"result_{i}" for i in range(len(parts_))]
-            block.ops.append(Op("builtin.split", {"x": result}, {}, parts_, names, handle=name))
-            outputs |= {p.name: p for p in parts_}
-        elif isinstance(result.type, TensorType):
-            outputs[name] = result
-    return Program(block, inputs, outputs, {}, {"format": "pir", "version": defaults.LATEST_VERSION}).verify()
-
-
 class _Writer:
     """Which number each value goes by."""
 
