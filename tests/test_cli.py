@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from oarlock import compat, targets
 from oarlock.cli import FAILED, INTERNAL_ERROR, USER_ERROR, main
 from oarlock.inputs import npz_inputs, random_inputs, save_npz
+from oarlock.runtime import host as registry
 from oarlock.runtime.signature import TensorSpec
 
 pytest.importorskip("paddle", reason="paddlepaddle makes the model")
@@ -249,3 +250,60 @@ def test_saved_arrays_keep_names_and_numbers(tmp_path: Path) -> None:
     back = npz_inputs(tmp_path / "x.npz")
     assert set(back) == set(arrays) and back["half"].dtype == np.float32
     assert all(np.array_equal(back[name], array.astype(back[name].dtype)) for name, array in arrays.items())
+
+
+def test_host_calls_by_a_file_and_by_paddle(model: Path, tmp_path: Path) -> None:
+    """An attribute that no converter knows: refused, run by a file of Python, run by Paddle."""
+    graph = json.loads((model / "inference.json").read_text())
+    relu = next(op for op in graph["program"]["regions"][0]["blocks"][0]["ops"] if op["#"] == "1.relu")
+    relu["A"].append({"N": "unheard_of", "AT": {"#": "0.a_i32", "D": 3}})
+    shutil.copy(model / "inference.pdiparams", tmp_path)
+    (tmp_path / "inference.json").write_text(json.dumps(graph))
+    functions = tmp_path / "functions.py"
+    functions.write_text(
+        "import numpy as np, oarlock\n"
+        "@oarlock.host_operator('relu')\n"
+        "def my_relu(x, *, unheard_of):\n"
+        "    return np.maximum(x, 0) * np.float32(unheard_of)\n"
+    )
+    inputs = ["--shape", "x=1,3,8,8"]
+    done = invoke("inspect", tmp_path)
+    assert done.exit_code == FAILED and "unheard_of" in done.output and "--host paddle" in done.output
+    done = invoke("run", tmp_path, *inputs, "--host", tmp_path / "nowhere.py")
+    assert done.exit_code == USER_ERROR and "nowhere.py" in done.output
+
+    by_paddle = tmp_path / "paddle.npz"
+    done = invoke("run", tmp_path, *inputs, "--host", "paddle", "--save", by_paddle)
+    assert done.exit_code == 0, done.output
+    plain = tmp_path / "plain.npz"
+    assert invoke("run", model, *inputs, "--save", plain).exit_code == 0
+    (got,), (expected,) = npz_inputs(by_paddle).values(), npz_inputs(plain).values()
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    done = invoke("check", tmp_path, *inputs, "--host", "paddle")
+    assert done.exit_code == 0, done.output
+
+    try:
+        done = invoke("inspect", tmp_path, *inputs, "--host", functions, "--json")
+        assert done.exit_code == 0, done.output
+        (call,) = json.loads(done.stdout)["host_calls"]
+        assert call["operator"] == "pd_op.relu" and call["host"] == "Python function functions.my_relu"
+        assert (call["bytes_in"], call["bytes_out"]) == (4 * 4 * 8 * 8, None)  # the file says nothing of its dims
+        assert "functions.my_relu" in invoke("inspect", tmp_path, *inputs, "--host", functions).output
+        artifact = tmp_path / "model.oar"
+        done = invoke("compile", tmp_path, "-o", artifact, *inputs, "--host", functions)
+        assert done.exit_code == 0 and "a Python function where it runs, for pd_op.relu" in done.output, done.output
+        by_file = tmp_path / "file.npz"
+        assert invoke("run", artifact, "--host", functions, "--save", by_file).exit_code == 0
+        (got,) = npz_inputs(by_file).values()
+        np.testing.assert_allclose(got, expected * 3, rtol=1e-5, atol=1e-6)
+        done = invoke("bench", artifact, "--host", functions, "--runs", 3, "--json")
+        (cost,) = json.loads(done.stdout)["host_calls"]
+        assert cost["calls"] == 1 and cost["bytes_in"] == 1024 and cost["seconds"] > 0
+        assert "functions.my_relu" in invoke("bench", artifact, "--host", functions, "--runs", 3).output
+        done = invoke("profile", tmp_path, *inputs, "--host", functions, "--runs", 2, "--json")
+        assert done.exit_code == 0, done.output
+        assert [k["name"] for k in json.loads(done.stdout)["kernels"] if k["limit"] == "host"] == ["relu (host call)"]
+    finally:
+        registry._REGISTRY.clear()
+    done = invoke("run", artifact)
+    assert done.exit_code == USER_ERROR and "not there: relu" in done.output

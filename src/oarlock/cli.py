@@ -30,7 +30,7 @@ from .cli_common import (
     seed_option,
     shape_option,
 )
-from .cli_host import host_option, load_hosts, prices, times
+from .cli_host import host_option, load_hosts, needs, prices, times
 from .errors import InputError, OarlockError
 
 if TYPE_CHECKING:
@@ -140,6 +140,8 @@ def compile_command(
     for kind, specs in (("input", artifact.signature.inputs), ("output", artifact.signature.outputs)):
         for spec in specs:
             out.print(f"  {kind:6} {escape(str(spec))}")
+    for line in needs(artifact.host_calls):
+        out.print(escape(f"  needs  {line}"))
     for name in artifact.runtime.get("libraries", []):
         from .runtime.libraries import KNOWN
 

@@ -47,6 +47,14 @@ def load_hosts(hosts: tuple[str, ...]) -> str | None:
     return "paddle" if "paddle" in hosts else None
 
 
+def needs(calls: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What an artifact's host calls need where it runs, a line each."""
+    of_paddle = sorted({call["operator"] for call in calls if call["by"] == "paddle"})
+    functions = sorted({(call["operator"], call["function"]) for call in calls if call["by"] == "python"})
+    lines = [f"paddlepaddle where it runs, for {', '.join(of_paddle)}"] if of_paddle else []
+    return lines + [f"a Python function where it runs, for {operator} (here {function})" for operator, function in functions]
+
+
 def prices(calls: Sequence[Mapping[str, Any]]) -> Table:
     """What crosses in each host call of a model."""
     table = Table("host call", "runs as", "bytes in", "bytes out", title="host calls", title_justify="left")

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError, OarlockError, TargetError
 from ..inputs import random_inputs, save_npz
+from ..runtime.host import Host
 from ..runtime.session import Session
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05, "int8": 0.05}  # by the precision of products; of the output's scale
@@ -67,11 +68,12 @@ def check(
     threads: int | None = None,
     tolerance: float | None = None,
     python: str | None = None,
+    host: Host | str | None = None,
     session: Session | None = None,
 ) -> CheckReport:
     """Compare Oarlock with Paddle on one model (a path; Paddle reads the files itself).
 
-    ``inputs`` default to seeded random ones; ``shapes`` as in compile.  ``python`` is an interpreter that has
+    ``inputs`` default to seeded random ones; ``shapes`` and ``host`` as in compile.  ``python`` is an interpreter that has
     paddlepaddle (default: this one); give one with Paddle 2.6 for legacy files that 3.x cannot run.  ``tolerance``: by default what
     TOLERANCE has for the precision that the model was compiled with.
     Raises TargetError when Paddle is not there or fails, OarlockError for what Oarlock refuses.
@@ -81,7 +83,8 @@ def check(
 
     program = load_model(model)
     if session is None:
-        session = Session(compile_model(program, target=target, shapes=shapes, threads=threads))
+        artifact = compile_model(program, target=target, shapes=shapes, threads=threads, host=host)
+        session = Session(artifact, host=None if isinstance(host, str) else host)
     if inputs is None:
         inputs = random_inputs(session.inputs, shapes)
     expected = run_paddle(program.source["path"], program.source["params"], inputs, python)
