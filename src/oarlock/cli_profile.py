@@ -136,7 +136,7 @@ def _show(report: Report, top: int) -> None:
 
 def _numbers(row: Row) -> list[str]:
     """The cells from the operations on; empty where a number is not known."""
-    colours = {"compute": "green", "memory": "cyan", "overhead": "yellow"}
+    colours = {"compute": "green", "memory": "cyan", "overhead": "yellow", "host": "magenta"}
     return [
         "" if not row.operations else f"{row.operations / 1e6:.2f}",
         "" if row.bytes is None else f"{row.bytes / 1e6:.2f}",

@@ -20,6 +20,7 @@ import oarlock
 from oarlock import Artifact, HostCallError
 from oarlock.errors import ArtifactError
 from oarlock.model import Block, Op, Program, TensorType, Value
+from oarlock.profiling import page
 from oarlock.runtime import host as registry
 
 
@@ -276,3 +277,4 @@ def test_a_profile_has_rows_of_their_own_for_host_calls() -> None:
     (row,) = [r for r in report.rows if r.limit == "host"]
     assert row.name == "plus (host call)" and (row.calls, row.read, row.written) == (1, 24, 24) and row.seconds > 0
     assert len(report.rows) > 1 and abs(sum(r.share for r in report.rows) - 1) < 1e-6
+    assert "a call of Python or Paddle" in page.render(report)

@@ -114,6 +114,7 @@ class Hosts:
                 raise UnsupportedError(f"the host function {title(found.function)}: {error.what}") from None
         else:
             entry |= self._paddle_program(op)
+            groups = [_as_typed(g, None if v is None else v.type) for g, v in zip(groups, op.operands.values(), strict=True)]
         tensors = [t for g in groups if g is not None for t in (g if isinstance(g, list) else [g])]
         out = _emit(b, entry["name"], tensors, leaves, shapes, single=len(leaves) == 1 and not any(isinstance(r, list) for r in results))
         entry["crossing"] = {"in": [_priced(b, t) for t in tensors], "out": [_priced(b, t) for t in out]}
@@ -210,6 +211,13 @@ def _as_declared(operand: Any, type_: Type | None) -> bool:
     return len(operand.shape) == len(type_.shape) and all(
         d < 0 or (isinstance(n, int) and n == d) for d, n in zip(type_.shape, operand.shape, strict=True)
     )
+
+
+def _as_typed(operand: Any, type_: Type | None) -> Any:
+    """The operand in the element type that the file declares, by which Paddle picks its kernel."""
+    if isinstance(operand, list):
+        return [_as_typed(t, e) for t, e in zip(operand, type_.elements, strict=True)] if isinstance(type_, ListType) else operand
+    return operand.astype(type_.dtype) if isinstance(operand, Tensor) and isinstance(type_, TensorType) else operand
 
 
 def _inferred(

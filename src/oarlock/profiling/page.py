@@ -8,7 +8,7 @@ from typing import Any
 
 from .._version import __version__
 from .chart import roofline_chart
-from .roofline import COMPUTE, MEMORY, OVERHEAD, UNKNOWN, Report, Row
+from .roofline import COMPUTE, HOST, MEMORY, OVERHEAD, UNKNOWN, Report, Row
 
 OPEN_ROWS = 40  # kernels that are listed at once; the others are folded away
 _LIMITS = {
@@ -16,13 +16,14 @@ _LIMITS = {
     MEMORY: "limited by moving data",
     OVERHEAD: "so small that the call costs more",
     UNKNOWN: "work not known",
+    HOST: "a call of Python or Paddle",
 }
 
 _STYLE = """
 :root{--page:#f7f7f5;--card:#fff;--ink:#1c1d1f;--soft:#63666c;--line:#e2e2dd;--grid:#ececE8;
---compute:#2c6bd6;--memory:#d97a1d;--overhead:#8d6cc4;--unknown:#94979d;color-scheme:light dark}
+--compute:#2c6bd6;--memory:#d97a1d;--overhead:#8d6cc4;--unknown:#94979d;--host:#b8356b;color-scheme:light dark}
 @media(prefers-color-scheme:dark){:root{--page:#16171a;--card:#1f2125;--ink:#ebebe8;--soft:#a2a5ab;--line:#34373d;--grid:#2a2c31;
---compute:#6ea0f5;--memory:#f0a04f;--overhead:#b79ae6;--unknown:#7d8087}}
+--compute:#6ea0f5;--memory:#f0a04f;--overhead:#b79ae6;--unknown:#7d8087;--host:#e87ba5}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.45 system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}
 main{max-width:1040px;margin:0 auto;padding:28px 20px 48px}
@@ -41,6 +42,7 @@ svg .halo{paint-order:stroke;stroke:var(--card);stroke-width:4px}
 svg circle{fill-opacity:.5;stroke-width:1.2}svg circle:hover{fill-opacity:.85}
 svg .rank{font-size:10px;text-anchor:middle;pointer-events:none}
 .compute{--hue:var(--compute)}.memory{--hue:var(--memory)}.overhead{--hue:var(--overhead)}.unknown{--hue:var(--unknown)}
+.host{--hue:var(--host)}
 circle.compute,circle.memory,circle.overhead,circle.unknown{fill:var(--hue);stroke:var(--hue)}.legend i{background:var(--hue)}
 .row{display:grid;grid-template-columns:26px minmax(0,6fr) minmax(0,4fr) 70px 54px 48px;gap:1px 12px;align-items:center;padding:7px 0;
 border-top:1px solid var(--line);font-variant-numeric:tabular-nums}

@@ -152,7 +152,7 @@ class HostCalls:
     def __init__(self, entries: list[dict[str, Any]], given: Host | None, where: str) -> None:
         self.failed: BaseException | None = None
         self._calls: dict[str, _Call] = {}
-        missing: dict[str, list[str]] = {}
+        missing: dict[str, None] = {}
         for entry in map(_checked, entries):
             function = _function(entry, given, missing, where)
             if function is not None:
@@ -211,7 +211,7 @@ def _dispatch(name: str, arguments: list[Any]) -> ffi.Tensor | list[ffi.Tensor]:
     return stack[-1](name, arguments)
 
 
-def _function(entry: dict[str, Any], given: Host | None, missing: dict[str, list[str]], where: str) -> Callable[..., Any] | None:
+def _function(entry: dict[str, Any], given: Host | None, missing: dict[str, None], where: str) -> Callable[..., Any] | None:
     """The function for a call; None, with its operator in ``missing``, when there is none."""
     names = tuple(dict.fromkeys([entry["registered"], *spellings(entry["operator"])]))
     if entry["by"] == "paddle" and not (given and any(name in given for name in names)):
@@ -220,7 +220,7 @@ def _function(entry: dict[str, Any], given: Host | None, missing: dict[str, list
         return paddle_function(entry, where)
     found = find(names, given)
     if found is None:
-        missing.setdefault(entry["registered"], []).append(entry["name"])
+        missing[entry["registered"]] = None
         return None
     return found.function
 
@@ -255,7 +255,7 @@ class _Call:
         except Exception as error:
             raise HostCallError(
                 f"{self.who} failed: {type(error).__name__}: {error}",
-                where=self._where(given) + _line(error),
+                where=self._where(given) + ("" if self.title == PADDLE else _line(error)),
                 todo="check the model's inputs, and the function" if self.title != PADDLE else "check the model's inputs",
             ) from error
         leaves = self._leaves(returned, given)
