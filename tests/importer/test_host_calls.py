@@ -257,6 +257,12 @@ def test_a_converter_goes_first_unless_it_refuses_or_is_replaced() -> None:
     np.testing.assert_array_equal(run(good, {"x": X})["y"], X + 1)
 
 
+def test_a_custom_operator_that_is_called_as_one_of_paddle_is_not_taken_for_it() -> None:
+    x, y = value("x", "float32", 2, 3), value("y", "float32", 2, 3)
+    model = program([x], [op("custom_op.relu", {"operand_0": x}, [y])], [y])
+    np.testing.assert_array_equal(run(model, {"x": X}, host={"relu": lambda x: x + 1})["y"], X + 1)
+
+
 def test_a_function_may_go_by_the_legacy_name() -> None:
     x, y = value("x", "float32", 2, 3), value("y", "float32", 2, 3)
     model = program([x], [op("pd_op.hardswish", {"x": x}, [y], unheard_of=7)], [y])
