@@ -28,6 +28,8 @@ class Signature:
     required: tuple[str, ...] = ()
     kinds: dict[str, str] = field(default_factory=dict)
     """How files store attributes: "bool", "i32", "f32", "str", "dtype", …, "i64[]" for a list, "intarray", "scalar"."""
+    mutable: dict[str, Any] = field(default_factory=dict)
+    """Defaults of operands that are attributes in Paddle's API (sizes, axes, numbers)."""
 
     def operand(self, index: int) -> str:
         return self.operands[index] if index < len(self.operands) else f"operand_{index}"
@@ -115,6 +117,7 @@ def _signatures() -> dict[str, Signature]:
             {k: v for k, v in entry.get("defaults", {}).items() if k not in mutable},
             tuple(k for k in entry.get("required", ()) if k not in mutable),
             entry.get("kinds", {}),
+            {k: v for k, v in entry.get("defaults", {}).items() if k in mutable},
         )
     return out | HAND_WRITTEN
 

@@ -40,7 +40,7 @@ _KINDS = {
     "pd_op.fused_gemm_epilogue": {"trans_x": "bool", "trans_y": "bool", "activation": "str"},
     "builtin.slice": {"index": "i32"},
 }
-_PLACE = [0, 0, ""]  # of no device in particular
+_PLACE, _CPU = [0, 0, ""], [1, 0, ""]  # of no device in particular; of the CPU
 
 
 def write_pir(program: Program) -> bytes:
@@ -87,11 +87,13 @@ class _Writer:
     def program(self, program: Program) -> dict[str, Any]:
         parameters = [op for op in program.block.ops if op.name == "builtin.parameter"]
         others = [op for op in program.block.ops if op.name not in ("builtin.parameter", "pd_op.fetch")]
-        ops = [self.parameter(op, program) for op in parameters] + [self.operation(op) for op in others]
+        ops = [self.parameter(op, program) for op in parameters]
+        for op in others:
+            ops += self.operations(op)
         for column, (name, value) in enumerate(program.outputs.items()):
             fetched = Value(name, value.type)
             fetch = Op("pd_op.fetch", {"x": value}, {"name": name, "col": column}, [fetched], ["out"], handle=name)
-            ops.append(self.operation(fetch, persistable=True))
+            ops.append(self.operation(fetch, fetch.operands, persistable=True))
         return {"#": "block_0", "args": [], "ops": ops}
 
     def parameter(self, op: Op, program: Program) -> dict[str, Any]:
@@ -100,7 +102,24 @@ class _Writer:
         stored = int(op.attrs.get("persistable", True) is not False)
         return {"#": "p", "A": [0, 1, 1, parameter.name], "DA": [], "O": self.result(value), "OA": [stored, 1, 0], "QA": []}
 
-    def operation(self, op: Op, persistable: bool = False) -> dict[str, Any]:
+    def operations(self, op: Op) -> list[dict[str, Any]]:
+        """An operation, after those that make constants of sizes, axes and numbers that it has as attributes: programs from legacy files
+        do, and in PIR they are operands."""
+        names = defaults.signature(_IN_PLACE.get(op.name, op.name)).operands
+        if not set(op.operands) <= set(names):
+            return [self.operation(op, op.operands)]
+        before, operands = [], {}
+        mutable = defaults.signature(op.name).mutable
+        for name in names:
+            operands[name] = value = op.operands.get(name)
+            number = op.attrs.get(name, mutable.get(name))
+            if value is None and number is not None:
+                constant = _constant(f"{op.handle}.{name}", number)
+                before.append(self.operation(constant, {}))
+                operands[name] = constant.results[0]
+        return [*before, self.operation(op, operands)]
+
+    def operation(self, op: Op, operands: Mapping[str, Value | None], persistable: bool = False) -> dict[str, Any]:
         name = _IN_PLACE.get(op.name, op.name)
         dialect, _, short = name.partition(".")
         if dialect not in _DIALECTS:
@@ -111,13 +130,15 @@ class _Writer:
         if name == "pd_op.data" and isinstance(type_ := op.results[0].type, TensorType):
             attrs = {"name": op.results[0].name, "shape": list(type_.shape), "dtype": type_.dtype, "place": None} | attrs
         for key, value in defaults.fill(name, attrs).items():
-            if not key.startswith("__"):
+            if not key.startswith("__") and key not in operands:
                 out["A"].append({"N": key, "AT": _attribute(value, kinds.get(key), f"{op.name}: {key}")})
         if "/" in op.handle:  # the layer that made it: what the reader makes handles of
             out["A"].append({"N": "struct_name", "AT": _attribute(op.handle.rpartition("/")[0] + "/", "str", op.handle)})
-        out["I"] = [{"%": 0 if v is None else self.ids[v]} for v in op.operands.values()]
+        out["I"] = [{"%": 0 if v is None else self.ids[v]} for v in operands.values()]
         regions = [self.region(region) for region in op.regions]  # before results: they are not seen inside
         out["O"] = [self.result(v) for v in op.results]
+        missing = len(defaults.signature(name).results) - len(op.results)
+        out["O"] += [{"%": 0, "TT": {"#": "NULL"}}] * missing  # what legacy operations leave out
         flags = ["persistable"] * persistable + ["stop_gradient"] * bool(op.results)
         out["OA"] = [{"N": flag, "AT": _attribute([True] * len(op.results), "bool[]", op.name)} for flag in flags]
         if regions:
@@ -132,7 +153,7 @@ class _Writer:
             self.ids[value] = self.next_argument
             arguments.append({"#": self.next_argument, "TT": _type(value.type, value.name)})
             self.next_argument -= 1
-        ops = [self.operation(op) for op in block.ops]
+        ops = [written for op in block.ops for written in self.operations(op)]
         return {"#": f"region_{number}", "blocks": [{"#": f"block_{number}", "args": arguments, "ops": ops}]}
 
     def result(self, value: Value) -> dict[str, Any]:
@@ -141,6 +162,16 @@ class _Writer:
         self.ids[value] = self.next
         self.next += 1
         return {"%": self.ids[value], "TT": _type(value.type, value.name)}
+
+
+def _constant(name: str, value: Any) -> Op:
+    """The operation that makes a tensor of a list of sizes, or of one number."""
+    if isinstance(value, list | tuple):
+        result, attrs = Value(name, TensorType("int64", (len(value),))), {"value": list(value), "dtype": "int64", "place": list(_CPU)}
+        return Op("pd_op.full_int_array", {}, attrs, [result], ["out"], handle=name)
+    dtype = "float32" if isinstance(value, float) else {"bool": "bool", "i32": "int32"}.get(_kind_of(value, name), "int64")
+    result = Value(name, TensorType(dtype, (1,)))
+    return Op("pd_op.full", {}, {"shape": [1], "value": value, "dtype": dtype, "place": list(_CPU)}, [result], ["out"], handle=name)
 
 
 def _type(type_: Type, where: str) -> dict[str, Any]:
