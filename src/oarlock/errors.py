@@ -56,8 +56,9 @@ class UnsupportedOperators(UnsupportedError):
             "\n".join(lines),
             where=where,
             todo=todo
-            or "on the CPU, let each run as a call of a Python function (oarlock.host_operator) or of Paddle (host='paddle', --host paddle), "
-            "see docs/host-calls.md; or register it with oarlock.operator (see CONTRIBUTING.md); or cut the model before these operations",
+            or "on the CPU, let each run as a call of a Python function (oarlock.host_operator) or of Paddle (host='paddle', "
+            "--host paddle), see docs/host-calls.md; or register it with oarlock.operator (see CONTRIBUTING.md); or cut the model "
+            "before these operations",
         )
 
 
