@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,20 @@ def test_every_element_type_crosses(dtype: str) -> None:
         got = session.run({"x": array})["out"]
         assert got.dtype == array.dtype
         np.testing.assert_array_equal(got, array)
+
+
+def test_sessions_in_threads() -> None:
+    op, inputs = _positions()
+    artifact = oarlock.compile(isolate(op), threads=1, host="paddle")
+    expected = oarlock.Session(artifact).run(inputs)["out"]
+
+    def work(number: int) -> None:
+        with oarlock.Session(artifact) as session:
+            for _ in range(100):
+                np.testing.assert_array_equal(session.run({"x": inputs["x"][:number]})["out"], expected[:number])
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, (1, 2, 1)))
 
 
 # ---- what goes wrong -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from test_ffi import heap
 
 import oarlock
 from oarlock import Artifact, HostCallError
-from oarlock.errors import ArtifactError
+from oarlock.errors import ArtifactError, InputError
 from oarlock.model import Block, Op, Program, TensorType, Value
 from oarlock.profiling import page
 from oarlock.runtime import host as registry
@@ -72,6 +72,11 @@ def test_a_file_needs_its_functions(file: Path, monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(oarlock.load(file).run({"x": X})["z"], EXPECTED)
     # a function that is given goes before one that is registered
     np.testing.assert_array_equal(oarlock.load(file, host={"plus": lambda x, by: x}).run({"x": X})["z"], np.maximum(X, 0))
+
+
+def test_what_is_no_name_is_said() -> None:
+    with pytest.raises(InputError, match="no names of operators"):
+        oarlock.host_operator(7)
 
 
 def test_a_function_that_does_not_take_the_attributes_is_said_at_once(artifact: Artifact) -> None:

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtifactError, HostCallError
+from ..errors import ArtifactError, HostCallError, InputError
 from . import callback, dtypes, ffi
 from .arrays import aligned_empty
 
@@ -61,6 +61,8 @@ def host_operator(*names: Any, infer: Callable[..., Any] | None = None, replace:
     """
     if len(names) == 1 and callable(names[0]):
         return host_operator()(names[0])
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{names!r:.80} are no names of operators", todo='write @oarlock.host_operator("my_op")')
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in names or (function.__name__,):
