@@ -68,6 +68,7 @@ def test_a_static_model() -> None:
     np.testing.assert_array_equal(got, np.maximum(np.maximum(X, 0) * np.float32(-3) + 5, 0))
     assert seen == [((2, 3), np.float32, False, 3.0)]
     assert artifact.signature.outputs[0].shape == (2, 3)
+    assert [n for n in artifact.manifest["notes"] if "stays a VM program: main has a call of oarlock.host.scaled" in n]
     (call,) = artifact.host_calls
     assert (call["operator"], call["by"], call["attributes"]) == ("custom_op.scaled", "python", {"factor": 3.0})
 

@@ -174,6 +174,8 @@ class _Plan:
                 return self._read(value.args[0])
             if name == "relax.call_tir":
                 return self._call(value)
+            if name == "relax.call_pure_packed":
+                raise NotStatic(f"a call of {value.args[0].global_symbol}")
             raise NotStatic(f"a call of {name.removeprefix('relax.')}")
         raise NotStatic(f"a {type(value).__name__}")
 
