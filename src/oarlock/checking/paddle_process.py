@@ -5,19 +5,21 @@ PARAMS is "-" when the model has none, the folder when each is a file of its own
 Graph optimisation and oneDNN are off: the plain kernels are the oracle.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Mapping
+
+import numpy as np
 
 os.environ.setdefault("GLOG_minloglevel", "3")
 
 
-def main() -> None:
-    model, params, inputs_path, outputs_path = sys.argv[1:5]
-    import numpy as np
+def run(model: str, params: str, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The outputs in fetch order."""
     import paddle.inference as paddle_infer
 
-    with np.load(inputs_path, allow_pickle=False) as archive:
-        inputs = {name: archive[name] for name in archive.files}
     config = paddle_infer.Config(params) if os.path.isdir(params) else paddle_infer.Config(model, "" if params == "-" else params)
     config.disable_gpu()
     config.disable_glog_info()
@@ -30,7 +32,14 @@ def main() -> None:
         handle.reshape(inputs[name].shape)
         handle.copy_from_cpu(np.ascontiguousarray(inputs[name]))
     predictor.run()
-    outputs = [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+
+
+def main() -> None:
+    model, params, inputs_path, outputs_path = sys.argv[1:5]
+    with np.load(inputs_path, allow_pickle=False) as archive:
+        inputs = {name: archive[name] for name in archive.files}
+    outputs = run(model, params, inputs)
     np.savez(outputs_path, **{f"{i:06d}": array for i, array in enumerate(outputs)})  # in fetch order
 
 

@@ -1,0 +1,89 @@
+"""Compile one exported model and compare it with what Paddle gave: python -m zoo.compare FOLDER → one line of JSON.
+
+The compile is that of ``oarlock.compile(model)``, with what makes it quick and changes nothing of what is compared: one thread; for any x86 CPU
+with AVX2 in place of this machine's own (a quarter of the time, and the same numbers wherever the sweep runs); and without the native
+function that replaces the VM's program (executor="vm").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TOLERANCE = 1e-4  # of the output's scale
+LIMIT_S = 600
+OPTIONS = {"executor": "vm"} | ({"mcpu": "x86-64-v3"} if platform.machine() == "x86_64" else {})
+
+
+def compare(folder: Path) -> dict[str, Any]:
+    """The facts of the model and the verdict: "match", "differs" or "refused"."""
+    import oarlock
+    from oarlock.checking.compare import compare as compare_output
+
+    source = json.loads((folder / "source.json").read_text()) if (folder / "source.json").exists() else {}
+    program = oarlock.load_model(source.get("model", str(folder)))
+    counts = program.op_counts()
+    row: dict[str, Any] = {
+        "format": program.source["format"],
+        "operations": sum(counts.values()) - len(program.parameters),
+        "distinct": len([name for name in counts if "parameter" not in name]),
+        "megabytes": sum(p.data.nbytes for p in program.parameters.values() if p.data is not None) / 1e6,
+        "control": control_flow(counts),
+        "oarlock": oarlock.__version__,
+    }
+    start = time.perf_counter()
+    try:
+        artifact = oarlock.compile(program, target="cpu", threads=1, options=OPTIONS)
+    except oarlock.errors.OarlockError as error:
+        return row | {"verdict": "refused", "why": _one_line(error)}
+    row["compile_s"] = time.perf_counter() - start
+    session = oarlock.Session(artifact)
+    worst, why = 0.0, ""
+    for run in sorted(folder.glob("run-*.npz")):
+        with np.load(run) as archive:
+            inputs = {n[3:]: archive[n] for n in archive.files if n.startswith("in:")}
+            expected = [archive[n] for n in sorted(archive.files) if n.startswith("out:")]
+        known = {spec.name for spec in session.inputs}
+        got = session.run({n: a for n, a in inputs.items() if n in known})
+        if len(got) != len(expected):
+            return row | {"verdict": "differs", "why": f"{len(got)} outputs, Paddle gives {len(expected)}"}
+        for (name, mine), theirs in zip(got.items(), expected, strict=True):
+            report = compare_output(name, mine, theirs, TOLERANCE)
+            worst = max(worst, report.max_rel)
+            if not report.ok and not why:
+                why = f"{run.stem}, {name}: {report.why}" + (f" ({list(mine.shape)}, {list(theirs.shape)})" if mine.shape != theirs.shape else "")
+    return row | {"difference": worst, "verdict": "differs" if why else "match", "why": why}
+
+
+def control_flow(counts: Counter[str] | dict[str, int]) -> bool:
+    return any(name.split(".")[-1] in ("if", "while", "conditional_block", "select_input") for name in counts)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:600]
+
+
+def main() -> None:
+    signal.alarm(LIMIT_S)
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        row = compare(Path(sys.argv[1]))
+    except Exception as error:
+        if "--show" in sys.argv:
+            raise
+        row = {"verdict": "failed", "why": _one_line(error)}
+    print(json.dumps(row), file=answer, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+from .recipe import Recipe
+
+
+def recipes() -> list[Recipe]:
+    return []
