@@ -60,7 +60,9 @@ def compare(folder: Path) -> dict[str, Any]:
             report = compare_output(name, mine, theirs, TOLERANCE)
             worst = max(worst, report.max_rel)
             if not report.ok and not why:
-                why = f"{run.stem}, {name}: {report.why}" + (f" ({list(mine.shape)}, {list(theirs.shape)})" if mine.shape != theirs.shape else "")
+                why = f"{run.stem}, {name}: {report.why}" + (
+                    f" ({list(mine.shape)}, {list(theirs.shape)})" if mine.shape != theirs.shape else ""
+                )
     return row | {"difference": worst, "verdict": "differs" if why else "match", "why": why}
 
 

@@ -126,9 +126,7 @@ _SSD_POST: Config = {
 
 
 def _ssd() -> list[Recipe]:
-    def one(
-        name: str, backbone: str, options: Config, anchors: Config, head: Config, side: int, slides: tuple[str, ...] = ()
-    ) -> Recipe:
+    def one(name: str, backbone: str, options: Config, anchors: Config, head: Config, side: int, slides: tuple[str, ...] = ()) -> Recipe:
         generator = {"offset": 0.5, "flip": True, "min_max_aspect_ratios_order": False} | anchors
         config = {
             "SSD": {"backbone": backbone, "ssd_head": "SSDHead", "post_process": "BBoxPostProcess"},
@@ -273,39 +271,7 @@ def _centers() -> list[Recipe]:
 
 
 def _queries() -> list[Recipe]:
-    """Masks by dynamic kernels, and learnt queries: SOLOv2, SparseRCNN, QueryInst, DETR, Deformable DETR, DINO."""
-    solo = {
-        "SOLOv2": {"backbone": "ResNet", "neck": "FPN", "solov2_head": "SOLOv2Head", "mask_head": "SOLOv2MaskHead"},
-        **{"ResNet": resnet(), "FPN": {"out_channel": 256}, "MaskMatrixNMS": {"pre_nms_top_n": 500, "post_nms_top_n": 100}},
-        "SOLOv2Head": {
-            **{"seg_feat_channels": 128, "stacked_convs": 2, "num_grids": [40, 36, 24, 16, 12], "kernel_out_channels": 128},
-            "mask_nms": "MaskMatrixNMS",
-        },
-        "SOLOv2MaskHead": {"mid_channels": 64, "out_channels": 128, "start_level": 0, "end_level": 3},
-    }
-    sparse = {
-        "SparseRCNN": {"backbone": "ResNet", "neck": "FPN", "head": "SparseRCNNHead", "postprocess": "SparsePostProcess"},
-        **{"ResNet": resnet(), "FPN": {"out_channel": 256}, "SparsePostProcess": {"num_proposals": 50}},
-        "SparseRCNNHead": {
-            **{"head_hidden_dim": 256, "head_dim_feedforward": 512, "nhead": 8, "head_dropout": 0.0, "head_cls": 1, "head_reg": 3},
-            **{"head_dim_dynamic": 64, "head_num_dynamic": 2, "head_num_heads": 2, "deep_supervision": True, "num_proposals": 50},
-        },
-        "SparseRCNNLoss": {"losses": ["labels", "boxes"], "focal_loss_alpha": 0.25, "focal_loss_gamma": 2.0},
-    }
-    extractor = {"sampling_ratio": 2, "aligned": True}
-    query = {
-        "QueryInst": {
-            **{"backbone": "ResNet", "neck": "FPN", "rpn_head": "EmbeddingRPNHead", "roi_head": "SparseRoIHead"},
-            "post_process": "SparsePostProcess",
-        },
-        **{"ResNet": resnet(), "FPN": {"out_channel": 256, "extra_stage": 0}, "EmbeddingRPNHead": {"num_proposals": 50}},
-        "SparseRoIHead": {
-            **{"num_stages": 2, "bbox_head": "DIIHead", "mask_head": "DynamicMaskHead"},
-            **{"bbox_roi_extractor": {"resolution": 7} | extractor, "mask_roi_extractor": {"resolution": 14} | extractor},
-        },
-        "DIIHead": {"feedforward_channels": 512, "dynamic_feature_channels": 64, "roi_resolution": 7, "num_attn_heads": 8},
-        "SparsePostProcess": {"num_proposals": 50, "binary_thresh": 0.5},
-    }
+    """Learnt queries: DETR, Deformable DETR, DINO."""
     layers = {
         **{"num_queries": 50, "position_embed_type": "sine", "nhead": 8, "num_encoder_layers": 2, "num_decoder_layers": 2},
         **{"dropout": 0.0, "dim_feedforward": 512},
@@ -323,9 +289,6 @@ def _queries() -> list[Recipe]:
     }
     mlp, three = {"num_mlp_layers": 3}, [1, 2, 3]
     return [
-        detector("SOLOv2_r50_fpn", "SOLOv2", solo),
-        detector("SparseRCNN_r50_fpn", "SparseRCNN", sparse, kind=REDUCED),
-        detector("QueryInst_r50_fpn", "QueryInst", query, kind=REDUCED),
         detr("DETR_r50", "DETRTransformer", "DETRHead", [3], {}, mlp),
         detr("DeformableDETR_r50", "DeformableTransformer", "DeformableDETRHead", three, deformable, mlp, use_focal_loss=True),
         detr("DINO_r50", "DINOTransformer", "DINOHead", three, dino, {}, use_focal_loss=True),

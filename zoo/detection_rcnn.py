@@ -106,15 +106,10 @@ def rcnn_recipes() -> list[Recipe]:
         "r50_fpn": rcnn("MaskRCNN", mask=True),
         "r50vd_dcn": rcnn("MaskRCNN", options=dcn, mask=True),
     }
-    libra = rcnn(
-        "FasterRCNN", options=resnet(variant="d"), neck_options={"out_channel": 64}, head={"bbox_assigner": "BBoxLibraAssigner"}
-    )
+    libra = rcnn("FasterRCNN", options=resnet(variant="d"), neck_options={"out_channel": 64}, head={"bbox_assigner": "BBoxLibraAssigner"})
     one: dict[str, Any] = {"dynamic": False, "bs1": True}
     return [
-        *(
-            detector(f"FasterRCNN_{n}", "FasterRCNN", c, slides=("Faster-RCNN",) if n == "r50_fpn" else ())
-            for n, c in faster.items()
-        ),
+        *(detector(f"FasterRCNN_{n}", "FasterRCNN", c, slides=("Faster-RCNN",) if n == "r50_fpn" else ()) for n, c in faster.items()),
         *(detector(f"MaskRCNN_{n}", "MaskRCNN", c, slides=("Mask-RCNN",) if n == "r50_fpn" else ()) for n, c in mask.items()),
         detector("LibraRCNN_enhance_r50vd", "FasterRCNN", libra, slides=("Libra R-CNN",)),
         detector("CascadeRCNN_r50_fpn", "CascadeRCNN", rcnn("CascadeRCNN", cascade=True)),

@@ -224,7 +224,9 @@ def _in_child(recipe: Recipe, folder: Path, show: bool) -> dict[str, Any]:
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read()
     _, status = os.waitpid(child, 0)
-    return json.loads(said) if said else {"error": f"Paddle ended with status {status}" + (" (too long)" if status == signal.SIGALRM else "")}
+    return (
+        json.loads(said) if said else {"error": f"Paddle ended with status {status}" + (" (too long)" if status == signal.SIGALRM else "")}
+    )
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import compat
-from .recipe import OFFICIAL, REDUCED, Input, Recipe, image
+from .recipe import OFFICIAL, OWN, REDUCED, Input, Recipe, image
 
 PACKAGE = "ppgan==2.1.0"
 
@@ -70,14 +70,14 @@ def _generators() -> list[Recipe]:
     def special(name: str, build: str, *inputs: Input, **arguments: Any) -> Recipe:
         return Recipe("gan", name, build, inputs, PACKAGE, REDUCED, arguments=arguments, setup="gan:setup", calibrate=2)
 
+    faces = (image(64), image(64), Input((None, 3, 64, 64), values="uniform"))
+
     return [
         _recipe("CycleGAN_resnet9", "ResnetGenerator", image(64), n_blocks=9, slides=("CycleGAN",), **rgb),
         _recipe("CycleGAN_resnet6", "ResnetGenerator", image(64, dynamic="all"), n_blocks=6, ngf=32, kind=REDUCED, **rgb),
         _recipe("Pix2Pix_unet128", "UnetGenerator", image(128), num_downs=7, ngf=32, slides=("Pix2Pix",), kind=REDUCED, **rgb),
         _recipe("DCGAN_deepconv", "DeepConvGenerator", latent, latent_dim=100, output_nc=1, size=32),
-        _recipe(
-            "CGAN", "ConditionalDeepConvGenerator", latent, label, latent_dim=100, output_nc=1, n_class=10, size=32, slides=("CGAN",)
-        ),
+        _recipe("CGAN", "ConditionalDeepConvGenerator", latent, label, latent_dim=100, output_nc=1, n_class=10, size=32, slides=("CGAN",)),
         _recipe(
             *("DCGAN", "DCGenerator", Input((None, 100, 1, 1), (2, 100, 1, 1))),
             **{"input_nz": 100, "input_nc": 1, "output_nc": 1, "ngf": 64, "slides": ("DCGAN",)},
@@ -88,26 +88,29 @@ def _generators() -> list[Recipe]:
         _recipe("AnimeGANv2_lite", "AnimeGeneratorLite", image(64)),
         _recipe("Wav2Lip", "Wav2Lip", Input((None, 1, 80, 16)), Input((None, 6, 96, 96))),
         _recipe(
-            "StarGANv2_generator", "StarGANv2Generator", image(64), style, img_size=64, style_dim=64, max_conv_dim=128, w_hpf=0,
-            kind=REDUCED, slides=("StarGAN",),
+            "StarGANv2_generator",
+            "StarGANv2Generator",
+            image(64),
+            style,
+            img_size=64,
+            style_dim=64,
+            max_conv_dim=128,
+            w_hpf=0,
+            kind=REDUCED,
+            slides=("StarGAN",),
         ),
-        _recipe("StarGANv2_mapping", "StarGANv2Mapping", Input((None, 16)), _CLASS),
-        _recipe("StarGANv2_style", "StarGANv2Style", image(64), _CLASS, img_size=64, max_conv_dim=128, kind=REDUCED),
-        _recipe("FAN", "FAN", image(64)),
         _recipe("LapStyle_encoder", "Encoder", image(64)),
         _recipe("LapStyle_revision", "RevisionNet", image(64, channels=6)),
         _recipe("PhotoPen_SPADE", "SPADEGenerator", image(64, channels=14), kind=REDUCED, **spade),
         special("StyleGANv2_64", "gan:build_style", Input((None, 64)), size=64, style_dim=64, n_mlp=8, channel_multiplier=1),
         special("LapStyle_draft", "nets.gan:LapStyleDraft", image(64), image(64)),
         special("FirstOrderMotion", "nets.gan:FirstOrderMotion", image(64), image(64)),
-        special("PSGAN", "nets.gan:MakeUp", image(64), image(64), Input((None, 3, 64, 64), values="uniform")),
+        Recipe("gan", "PSGAN", "nets.gan:MakeUp", faces, "after the paper", OWN, calibrate=2, slides=("PSGAN",)),
     ]
 
 
 def _restorers() -> list[Recipe]:
-    frames = Input((1, 3, 3, 64, 64))
     five = Input((1, 5, 3, 32, 32))
-    narrow = {"mid_channels": 16, "kind": REDUCED}
     edvr = {"nf": 32, "front_RBs": 2, "back_RBs": 4, "kind": REDUCED}
     return [
         _recipe("RRDBNet_ESRGAN", "RRDBNet", image(16), in_nc=3, out_nc=3, nf=64, nb=23),
@@ -115,8 +118,6 @@ def _restorers() -> list[Recipe]:
         _recipe("DRN", "DRNGenerator", image(16), scale=(2, 4), n_blocks=10, kind=REDUCED),
         _recipe("EDVR", "EDVRNet", five, **edvr),
         _recipe("EDVR_noTSA", "EDVRNet", five, w_TSA=False, **edvr),
-        _recipe("BasicVSR", "BasicVSRNet", frames, num_blocks=2, **narrow),
-        _recipe("IconVSR", "IconVSR", frames, num_blocks=2, padding=2, keyframe_stride=2, **narrow),
         _recipe("MPRNet", "MPRNet", image(32), n_feat=24, scale_unetfeats=12, scale_orsnetfeats=8, num_cab=2, kind=REDUCED),
         _recipe("PAN", "PAN", image(16), in_nc=3, out_nc=3, nf=40, unf=24, nb=4, kind=REDUCED),
     ]

@@ -32,14 +32,14 @@ def setup() -> None:
 
 
 def build(convolution: str, depth: int, options: dict[str, Any], sizes: str, pool: str, pool_options: dict[str, Any], classes: int) -> Any:
-    """``sizes``: which sizes the convolution takes: "both", "heads" (an output of four heads), "out" or ""."""
+    """``sizes``: which sizes the convolution takes: "both", "heads" (an output of four heads), "hops" (and a number of hops), "out" or ""."""
     import pgl.nn
     from paddle import nn
 
     from .nets import graph
 
     def convolve(inputs: int, outputs: int) -> Any:
-        given = {"both": (inputs, outputs), "heads": (inputs, outputs // 4), "out": (outputs,), "": ()}[sizes]
+        given = {"both": (inputs, outputs), "hops": (inputs, outputs, 4), "heads": (inputs, outputs // 4), "out": (outputs,), "": ()}[sizes]
         return getattr(pgl.nn, convolution)(*given, **options)
 
     pooled = None
@@ -96,12 +96,10 @@ def recipes() -> list[Recipe]:
         _pgl("LightGCN", "LightGCNConv", ""),
         _pgl("NGCF", "NGCFConv"),
         _pgl("FAGCN", "FAConv", "out"),
-        _pgl("GPRGNN", "GPRConv", depth=1, options={"k_hop": 4}),
-        _pgl("PinSage", "PinSageConv"),
+        _pgl("GPRGNN", "GPRConv", "hops", 1),
         *(_pgl(f"GIN_pool_{p}", "GINConv", pool="GraphPool", pool_options={"pool_type": p}, classes=3) for p in ("sum", "mean", "max")),
         _pgl("GCN_GlobalAttention", "GCNConv", pool="GlobalAttention"),
         _pgl("GCN_Set2Set", "GCNConv", pool="Set2Set", pool_options={"input_dim": 16, "n_iters": 2}),
-        _pgl("GCN_GraphNorm", "GCNConv", pool="GraphNorm", pool_options={"hidden_size": 16}),
         *_geometric(),
         *_own(),
     ]

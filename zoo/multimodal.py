@@ -17,15 +17,11 @@ def recipes() -> list[Recipe]:
     return [
         _recipe("CLIPVisionModel", "CLIPVisionConfig", **picture, **VISION),
         _recipe("CLIPTextModel", "CLIPTextConfig", family="multimodal", projection_dim=32),
-        Recipe(
-            *("multimodal", "CLIPModel", "paddlenlp:build_clip", (ids, image(64, batch=2)), PACKAGE, REDUCED), setup="paddlenlp:setup"
-        ),
+        Recipe(*("multimodal", "CLIPModel", "paddlenlp:build_clip", (ids, image(64, batch=2)), PACKAGE, REDUCED), setup="paddlenlp:setup"),
         _recipe("ErnieViLTextModel", "ErnieViLTextConfig", family="multimodal"),
         _recipe("ErnieViLVisionModel", "ErnieViLVisionConfig", **picture, **VISION),
         _recipe("BlipVisionModel", "BlipVisionConfig", **picture, **VISION),
-        _recipe(
-            "DPTForDepthEstimation", "DPTConfig", **picture, **depth, **{"image_size": 64, "patch_size": 16, "num_hidden_layers": 4}
-        ),
+        _recipe("DPTForDepthEstimation", "DPTConfig", **picture, **depth, **{"image_size": 64, "patch_size": 16, "num_hidden_layers": 4}),
         _recipe(
             "ClapAudioModel",
             "ClapAudioConfig",

@@ -58,7 +58,7 @@ def recipes() -> list[Recipe]:
 
 def _resnets() -> list[Recipe]:
     """Heads on a dilated ResNet."""
-    heads = "DeepLabV3 PSPNet GCNet ANN EMANet ISANet DNLNet GINet ENCNet DMNet FastFCN GloRe DecoupledSegNet GSCNN"
+    heads = "DeepLabV3 PSPNet GCNet ANN EMANet DNLNet GINet ENCNet DMNet FastFCN GloRe"
     slides = {"PSPNet": ("PSPNet",), "GCNet": ("GCNet",)}
     multi_grid = _OS8 | {"multi_grid": (1, 2, 4)}
     return [
@@ -68,10 +68,8 @@ def _resnets() -> list[Recipe]:
         _recipe("PSPNet_resnet18", "PSPNet", "ResNet18_vd", on=_OS8),
         _recipe("DANet_resnet50", "DANet", "ResNet50_vd", on=_OS8, backbone_indices=(2, 3)),
         _recipe("CCNet_resnet50", "CCNet", "ResNet50_vd", on=_OS8, recurrence=2),
-        _recipe("SFNet_resnet18", "SFNet", "ResNet18_vd", on=_OS8, **_ALL4),
         _recipe("UPerNet_resnet50", "UPerNet", "ResNet50_vd", on=_OS8, **_ALL4),
         _recipe("UPerNet_resnet18", "UPerNet", "ResNet18_vd", on=_OS8, **_ALL4),
-        _recipe("PointRend_resnet50", "PointRend", "ResNet50_vd", on=_OS8, **_ALL4),
         _recipe("PFPNNet_resnet50", "PFPNNet", "ResNet50_vd", on=_OS8, channels=256, **_ALL4),
         _recipe("BiseNetV1_resnet18", "BiseNetV1", "ResNet18_vd", on=_OS8),
     ]
@@ -93,14 +91,11 @@ def _own_backbones() -> list[Recipe]:
         _recipe("FCN_uhrnetw18small", "FCN", "UHRNet_W18_Small"),
         _recipe("FCN_litehrnet18", "FCN", "Lite_HRNet_18"),
         _recipe("OCRNet_hrnetw18", "OCRNet", "HRNet_W18", backbone_indices=(0,)),
-        _recipe("OCRNet_hrformer_small", "OCRNet", "HRFormer_small", backbone_indices=(0,)),
         _recipe("MscaleOCRNet_hrnetw18", "MscaleOCRNet", "HRNet_W18"),
         _recipe("HRNetW48Contrast", "HRNetW48Contrast", "HRNet_W48", bb_channels=720, drop_prob=0.1, proj_dim=720),
         _recipe("STDCSeg_stdc1", "STDCSeg", "STDC1"),
         _recipe("STDCSeg_stdc2", "STDCSeg", "STDC2"),
-        _recipe(
-            "LPSNet_s", "LPSNet", side=128, depths=[1, 3, 3, 10, 10], channels=[8, 24, 48, 96, 96], scale_ratios=[1.0, 0.25]
-        ),
+        _recipe("LPSNet_s", "LPSNet", side=128, depths=[1, 3, 3, 10, 10], channels=[8, 24, 48, 96, 96], scale_ratios=[1.0, 0.25]),
     ]
 
 
@@ -117,13 +112,11 @@ def _light() -> list[Recipe]:
         _recipe("PPLiteSeg_T_ChAtten", "PPLiteSeg", "STDC1", arm_type="UAFM_ChAtten"),
         _recipe("PPLiteSeg_mobilenetv2", "PPLiteSeg", mobile, backbone_indices=[1, 2, 3], cm_bin_sizes=[1, 2, 4]),
         _recipe("PortraitNet_mobilenetv2", "PortraitNet", mobile, min_channel=16, channel_ratio=1.0),
-        _recipe("PortraitNet_shufflenetv2", "PortraitNet", shuffle, min_channel=16, channel_ratio=0.5),
         _recipe("MobileSeg_mobilenetv3", "MobileSeg", large),
         _recipe("MobileSeg_ghostnet", "MobileSeg", "GhostNet_x1_0"),
         _recipe("MobileSeg_litehrnet", "MobileSeg", "Lite_HRNet_18", **three),
         _recipe("MobileSeg_shufflenetv2", "MobileSeg", shuffle, **three),
         _recipe("LRASPP_mobilenetv3", "LRASPP", f"{large}_os8"),
-        _recipe("LRASPP_mobilenetv3_small_vpool", "LRASPP", "MobileNetV3_small_x1_0_os8", use_gap=False, side=128),
         _recipe("TopFormer_tiny", "TopFormer", "TopTransformer_Tiny"),
         _recipe("TopFormer_base", "TopFormer", "TopTransformer_Base", side=128),
         _recipe("PPMobileSeg_tiny", "PPMobileSeg", "MobileSeg_Tiny", side=128, upsample="intepolate", on=aam),  # the package's spelling
@@ -133,7 +126,6 @@ def _light() -> list[Recipe]:
 
 def _transformers() -> list[Recipe]:
     small, four = {"img_size": 64}, {"backbone_indices": (2, 4, 5, 7)}
-    ham = {"channels": 256, "dropout_rate": 0.1, "ham_channels": 256, "ham_kwargs": {"MD_R": 16}}
     return [
         *(
             _recipe(f"SegFormer_{b}", "SegFormer", f"MixVisionTransformer_{b}", embedding_dim=d)
@@ -145,9 +137,5 @@ def _transformers() -> list[Recipe]:
         ),
         _recipe("LinearSegmenter_vit_small", "LinearSegmenter", _VIT, on=small),
         _recipe("MaskSegmenter_vit_small", "MaskSegmenter", _VIT, on=small, h_embed_dim=768, h_depth=2, h_num_heads=6),
-        _recipe("MLATransformer_swin_tiny", "MLATransformer", _SWIN, side=224, in_channels=[96, 192, 384, 768]),
         _recipe("UPerNet_swin_tiny", "UPerNet", _SWIN, side=224, **_ALL4),
-        _recipe("SegNeXt_T", "SegNeXt", "MSCAN_T", decoder_cfg=ham),
-        _recipe("MaskFormer_swin_tiny", "MaskFormer", f"{_SWIN}_maskformer"),
-        _recipe("UPerNetViTAdapter_tiny", "UPerNetViTAdapter", "ViTAdapter_Tiny", backbone_indices=[0, 1, 2, 3]),
     ]

@@ -26,7 +26,6 @@ FAMILIES = (
     "graph",
     "timeseries",
     "diffusion",
-    "science",
     "own",
     "legacy",
 )

@@ -75,9 +75,6 @@ def _frames() -> list[Recipe]:
         one("TSM_resnet50", "ResNetTSM", "TSMHead", 2048, "TSM", depth=50),
         one("PPTSM_resnet50", "ResNetTweaksTSM", "ppTSMHead", 2048, depth=50),
         one("PPTSN_resnet50", "ResNetTweaksTSN", "ppTSNHead", 2048),
-        one("PPTSM_MobileNetV2", "PPTSM_MobileNetV2", "ppTSMHead", 1280, num_seg=8),
-        one("PPTSM_MobileNetV3", "PPTSM_MobileNetV3", "ppTSMHead", 1280, num_seg=8),
-        one("PPTSMv2_LCNetV2", "PPTSM_v2", "ppTSMHead", 1280, num_seg=8),
         _recipe("TSN_MRI", {"name": "ResNetTSN_MRI", "layers": 50}, None, "backbone", image(64, channels=1, batch=2)),
     ]
 
@@ -91,15 +88,6 @@ def _volumes() -> list[Recipe]:
     divided = transformer | {"attention_type": "divided_space_time"}
     slow_fast = {"alpha": 4, "beta": 8, "width_per_group": 32}
     slow_head = {"name": "SlowFastHead", "num_classes": 400, "num_frames": 16, "crop_size": 64, "dropout_rate": 0.5} | slow_fast
-    swin = {
-        **{"name": "SwinTransformer3D", "patch_size": (2, 4, 4), "embed_dim": 48, "depths": [2, 2, 2, 2]},
-        **{"num_heads": [3, 6, 12, 24], "window_size": (8, 7, 7), "patch_norm": True},
-    }
-    slow_only = {
-        **{"name": "ResNet3dSlowOnly", "depth": 50, "pretrained": None, "lateral": False, "in_channels": 17, "base_channels": 32},
-        **{"num_stages": 3, "out_indices": (2,), "stage_blocks": (4, 6, 3), "conv1_stride_s": 1, "pool1_stride_s": 1},
-        **{"inflate": (0, 1, 1), "spatial_strides": (2, 2, 2), "temporal_strides": (1, 1, 2)},
-    }
     movinet = {"name": "MoViNet", "model_type": "A0", "num_classes": 400}
 
     def head(name: str, width: int = 192, classes: int = 400, **more: Any) -> dict[str, Any]:
@@ -116,23 +104,12 @@ def _volumes() -> list[Recipe]:
             *("TokenShift", {"name": "TokenShiftVisionTransformer"} | transformer, head("TokenShiftHead", num_seg=4), "Volume", four),
             kind=REDUCED,
         ),
-        _recipe("VideoSwin_tiny", swin, head("I3DHead", 384), "Volume", Input((1, 3, 8, 64, 64)), kind=REDUCED),
-        _recipe("SlowOnly_I3D", slow_only, head("I3DHead", 512, 99), "Volume", Input((None, 17, 8, 28, 28))),
         _recipe("MoViNet_A0", movinet | {"causal": False}, None, "backbone", eight),
-        _recipe("MoViNet_A0_causal2p1d", movinet | {"causal": True, "conv_type": "2plus1d"}, None, "backbone", eight),
-        _recipe("YOWO", {"name": "YOWO", "num_class": 24}, None, "backbone", Input((1, 3, 16, 64, 64))),
-        _recipe(
-            *("TransNetV2", {"name": "TransNetV2", "F": 8, "L": 2, "D": 128}, None, "backbone"),
-            Input((None, 20, 27, 48, 3), values="nets.values:pixels"),
-            kind=REDUCED,
-        ),
         _recipe(
             *("ADDS_depth", {"name": "ADDS_DepthNet", "num_layers": 18, "height": 64, "width": 128, "batch_size": 1}, None, "backbone"),
             Input((None, 3, 64, 128)),
         ),
-        Recipe(
-            *("video", "ResNext101_3D", "video:build_resnext", (Input((1, 3, 16, 64, 64)),), PACKAGE), setup="video:setup", calibrate=1
-        ),
+        Recipe(*("video", "ResNext101_3D", "video:build_resnext", (Input((1, 3, 16, 64, 64)),), PACKAGE), setup="video:setup", calibrate=1),
     ]
 
 

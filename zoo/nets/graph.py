@@ -22,12 +22,8 @@ class Network(nn.Layer):
         import pgl
 
         graph = pgl.Graph(num_nodes=num_nodes, edges=edges)
-        first = feat
         for convolution in self.convolutions:
-            if type(convolution).__name__ == "FAConv":  # it takes the first layer's features again
-                feat = convolution(graph, feat, first)
-            else:
-                feat = convolution(graph, feat)
+            feat = convolution(graph, feat)
         if self.pool is not None:
             feat = self.pool(graph, feat)
         return feat if self.last is None else self.last(feat)

@@ -116,9 +116,7 @@ def proposals_of_one(self, scores, bbox_deltas, anchors, inputs):
     probabilities = []
     most = 0
     for rpn_score, rpn_delta, anchor in zip(scores, bbox_deltas, anchors):  # noqa: B905
-        rois, prob, _, most = self.test_proposal(
-            scores=rpn_score[0:1], bbox_deltas=rpn_delta[0:1], anchors=anchor, im_shape=im_shape[0:1]
-        )
+        rois, prob, _, most = self.test_proposal(scores=rpn_score[0:1], bbox_deltas=rpn_delta[0:1], anchors=anchor, im_shape=im_shape[0:1])
         boxes.append(rois)
         probabilities.append(prob)
     rois = paddle.concat(boxes)

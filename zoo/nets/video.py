@@ -37,9 +37,7 @@ class AttentionLSTM(nn.Layer):
         super().__init__()
         from paddlevideo.modeling.registry import HEADS
 
-        self.head = HEADS.get("AttentionLstmHead")(
-            num_classes=100, feature_num=2, feature_dims=[64, 32], embedding_size=64, lstm_size=128
-        )
+        self.head = HEADS.get("AttentionLstmHead")(num_classes=100, feature_num=2, feature_dims=[64, 32], embedding_size=64, lstm_size=128)
 
     def forward(self, a, a_length, a_mask, b, b_length, b_mask):
         return self.head([(a, a_length, a_mask), (b, b_length, b_mask)])

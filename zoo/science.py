@@ -1,5 +1,0 @@
-from .recipe import Recipe
-
-
-def recipes() -> list[Recipe]:
-    return []
