@@ -182,6 +182,38 @@ def put_along_axis(
 # ---- segments --------------------------------------------------------------------------------------------------------
 
 
+def pool_rows(b: Builder, source: Tensor, ids: Tensor, segments: Dim, how: str, name: str) -> tuple[Tensor, Tensor]:
+    """Rows [n, w] of equal id pooled (SUM, MEAN, MAX or MIN) to [segments, w], and how many there were [segments, 1]; zeros where none.
+
+    Rows are added in order, as Paddle's CPU kernels do; ids outside are left out.
+    """
+    n, width = source.shape
+    dtype = source.dtype
+
+    def body(value: Any, segment: Any, out: Any, count: Any) -> None:
+        with loop(segments) as s:
+            count[s, 0] = tirx.const(0, dtype)
+            with loop(width) as j:
+                out[s, j] = tirx.const(0, dtype)
+        with loop(n) as i:
+            s = bind(i64(segment[i]))
+            with when(inside(s, segments)):
+                with loop(width) as j:
+                    old, new = out[s, j], value[i, j]
+                    if how in ("SUM", "MEAN"):
+                        out[s, j] = old + new
+                    else:
+                        best = tirx.max(old, new) if how == "MAX" else tirx.min(old, new)
+                        out[s, j] = tirx.Select(count[s, 0] == tirx.const(0, dtype), new, best)
+                count[s, 0] = count[s, 0] + tirx.const(1, dtype)
+        if how == "MEAN":
+            with loop(segments) as s, when(count[s, 0] > tirx.const(0, dtype)), loop(width) as j:
+                out[s, j] = out[s, j] / count[s, 0] if source.is_float else tirx.truncdiv(out[s, j], count[s, 0])
+
+    out, count = kernel(b, body, [source, ids], [([segments, width], dtype), ([segments, 1], dtype)], name)
+    return out, count
+
+
 @operator
 def segment_pool(b: Builder, x: Tensor, segment_ids: Tensor, pooltype: str = "SUM") -> tuple[Tensor, Tensor | None]:
     """Rows of equal (sorted) segment ids pooled: SUM, MEAN, MAX or MIN; segments without rows are zeros."""
@@ -191,28 +223,5 @@ def segment_pool(b: Builder, x: Tensor, segment_ids: Tensor, pooltype: str = "SU
     n = ids.shape[0]
     last = b.compute([1], lambda t, i: tirx.max(t(i64(n) - 1), i64(-1)) + 1, ids, name="segments")
     (segments,) = b.dims(last)
-    source = _rows(b, x, 1)
-    width = source.shape[1]
-
-    def body(value: Any, segment: Any, out: Any, count: Any) -> None:
-        with loop(segments) as s:
-            count[s, 0] = tirx.const(0, x.dtype)
-            with loop(width) as j:
-                out[s, j] = tirx.const(0, x.dtype)
-        with loop(n) as i:
-            s = bind(segment[i])
-            with when(inside(s, segments)):
-                with loop(width) as j:
-                    old, new = out[s, j], value[i, j]
-                    if pooltype in ("SUM", "MEAN"):
-                        out[s, j] = old + new
-                    else:
-                        best = tirx.max(old, new) if pooltype == "MAX" else tirx.min(old, new)
-                        out[s, j] = tirx.Select(count[s, 0] == tirx.const(0, x.dtype), new, best)
-                count[s, 0] = count[s, 0] + tirx.const(1, x.dtype)
-        if pooltype == "MEAN":
-            with loop(segments) as s, when(count[s, 0] > tirx.const(0, x.dtype)), loop(width) as j:
-                out[s, j] = out[s, j] / count[s, 0] if x.is_float else tirx.truncdiv(out[s, j], count[s, 0])
-
-    out, count = kernel(b, body, [source, ids], [([segments, width], x.dtype), ([segments, 1], x.dtype)], "segment_pool")
+    out, count = pool_rows(b, _rows(b, x, 1), ids, segments, pooltype, "segment_pool")
     return b.reshape(out, [segments, *x.shape[1:]]), count if pooltype == "MEAN" else None
