@@ -66,7 +66,15 @@ def viterbi_decode(
 
 @operator
 def crf_decoding(b: Builder, emission: Tensor, transition: Tensor, label: Tensor | None = None, length: Tensor | None = None) -> Tensor:
-    """The best tag path of each padded sequence [N, T, tags] (int64 [N, T]); with labels, 1 where path and label agree."""
+    """The best tag path of each padded sequence [N, T, tags] (int64 [N, T]); with labels, 1 where path and label agree.
+
+    Without lengths the sequences are told by LoD, which Oarlock's tensors do not have: the rows [T, tags] are one (int64 [T, 1]).
+    """
+    if length is None and emission.ndim == 2:
+        steps, tags = emission.shape
+        one = None if label is None else label.reshape([1, steps])
+        whole = b.compute([1], lambda i: i64(steps), name="length")
+        return crf_decoding(b, emission.reshape([1, steps, tags]), transition, one, whole).reshape([steps, 1])
     if length is None or emission.ndim != 3:
         raise UnsupportedError("crf_decoding of sequences told by LoD", todo="export the model with padded sequences and lengths")
     (n, steps, tags), t = emission.shape, emission.dtype
