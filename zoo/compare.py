@@ -1,8 +1,8 @@
 """Compile one exported model and compare it with what Paddle gave: python -m zoo.compare FOLDER → one line of JSON.
 
-The compile is that of ``oarlock.compile(model)``, with what makes it quick and changes nothing of what is compared: one thread; for any x86 CPU
-with AVX2 in place of this machine's own (a quarter of the time, and the same numbers wherever the sweep runs); and without the native
-function that replaces the VM's program (executor="vm").
+The compile is that of ``oarlock.compile(model)``, with what makes it quick and changes nothing of what is compared: one thread; for any
+x86 CPU with AVX2 in place of this machine's own (a quarter of the time, and the same numbers wherever the sweep runs); and without the
+native function that replaces the VM's program (executor="vm").
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .pretrained import read
 
 TOLERANCE = 1e-4  # of the output's scale
 LIMIT_S = 600
@@ -63,6 +65,10 @@ def compare(folder: Path) -> dict[str, Any]:
                 why = f"{run.stem}, {name}: {report.why}" + (
                     f" ({list(mine.shape)}, {list(theirs.shape)})" if mine.shape != theirs.shape else ""
                 )
+        if "reader" in source:
+            row["reads"] = read(source["reader"], source.get("dictionary", ""), list(got.values()))
+            if row["reads"] != source["reads"] and not why:
+                why = f"it reads {row['reads']!r}, not {source['reads']!r}"
     return row | {"difference": worst, "verdict": "differs" if why else "match", "why": why}
 
 

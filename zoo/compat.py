@@ -1,4 +1,4 @@
-"""What packages written for older Paddle, NumPy and Python miss, put back before they are imported.  Nothing here changes a model's maths."""
+"""What packages written for older Paddle, NumPy and Python miss, put back before they are imported; no model's maths change."""
 
 from __future__ import annotations
 

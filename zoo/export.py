@@ -3,8 +3,8 @@
     python -m zoo.export WORK < names
 
 For every name a line of JSON is printed: the facts of the exported model, or {"error": …}.  WORK/family/name gets inference.json (or
-.pdmodel), inference.pdiparams and run-0.npz, run-1.npz: inputs (in:NAME) and what Paddle Inference gives for them (out:NUMBER) without graph
-optimisation or oneDNN.  The second run has another batch where the model allows one.
+.pdmodel), inference.pdiparams and run-0.npz, run-1.npz: inputs (in:NAME) and what Paddle Inference gives for them (out:NUMBER) without
+graph optimisation or oneDNN.  The second run has another batch where the model allows one.
 
 This runs in the environments that have the models' packages; it needs nothing of Oarlock but the file that runs Paddle.
 """
@@ -32,7 +32,7 @@ for variable, value in {"GLOG_minloglevel": "3", "HF_HUB_OFFLINE": "1", "stride_
 import numpy as np  # noqa: E402
 
 from .compat import numpy_and_collections  # noqa: E402
-from .recipe import Recipe, resolve  # noqa: E402
+from .recipe import PRETRAINED, Recipe, resolve  # noqa: E402
 
 LIMIT_S = 300
 STEM = "inference"
@@ -70,6 +70,21 @@ def export(recipe: Recipe, folder: Path) -> dict[str, Any]:
     arrays = [i.make(rng) for i in recipe.inputs]
     facts |= _run(recipe, folder, arrays, rng)
     return facts | {"export_s": time.perf_counter() - start, "paddle": paddle.__version__}
+
+
+def place(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """A pretrained model stays where its package has it; save what Paddle gives for the inputs, and where it is."""
+    import paddle
+
+    start = time.perf_counter()
+    placed = resolve(recipe.build)(**recipe.arguments)
+    runs = []
+    for number, inputs in enumerate(placed.pop("inputs")):
+        outputs = paddle_process().run(placed["model"], placed["params"], inputs, placed.get("sequences", False))
+        _save_run(folder / f"run-{number}.npz", inputs, outputs)
+        runs.append([list(a.shape) for a in inputs.values()])
+    (folder / "source.json").write_text(json.dumps(placed))
+    return {"dynamic": True, "runs": runs, "export_s": time.perf_counter() - start, "paddle": paddle.__version__}
 
 
 def _jitter(layer: Any, rng: np.random.Generator) -> None:
@@ -213,7 +228,7 @@ def _in_child(recipe: Recipe, folder: Path, show: bool) -> dict[str, Any]:
                 os.dup2(null, 1)
                 os.dup2(null, 2)
             signal.alarm(LIMIT_S)
-            answer = export(recipe, folder)
+            answer = place(recipe, folder) if recipe.kind == PRETRAINED else export(recipe, folder)
         except BaseException as error:
             if show:
                 traceback.print_exc()

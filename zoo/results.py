@@ -1,4 +1,4 @@
-"""The kept results: one line a model in zoo/results.tsv, in the order of the recipes, so that a sweep goes on where the last one stopped."""
+"""The kept results: one line a model in zoo/results.tsv, in the recipes' order, so that a sweep goes on where the last one stopped."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Row:
     dynamic: bool = False
     control: bool = False
     runs: str = ""
+    reads: str = ""
     export_s: float = 0.0
     compile_s: float = 0.0
     recipe: str = ""
@@ -57,7 +58,7 @@ def load(path: Path = PATH) -> dict[str, Row]:
         return {}
     kinds = {f.name: _KINDS[str(f.type)] for f in fields(Row)}
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [Row(**{n: kinds[n](v) for n, v in line.items()}) for line in csv.DictReader(file, delimiter="\t")]
+        rows = [Row(**{n: kinds[n](v) for n, v in line.items() if n in kinds}) for line in csv.DictReader(file, delimiter="\t")]
     return {row.key: row for row in rows}
 
 

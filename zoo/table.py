@@ -72,8 +72,9 @@ def _models(ran: list[tuple[Recipe, Row]]) -> str:
     )
     for recipe, row in ran:
         kind = f"**{recipe.kind}**" if recipe.kind == PRETRAINED else recipe.kind
+        reads = f" (reads: {row.reads})" if row.reads else ""
         text += (
             f"| {row.key} | {kind} | {recipe.source} | {row.format} | {row.operations} ({row.distinct}) | {row.megabytes:.1f} | "
-            f"{'yes' if row.dynamic else 'no'} | {row.runs} | {row.compile_s:.0f} | {row.difference:.0e} | {row.verdict} |\n"
+            f"{'yes' if row.dynamic else 'no'} | {row.runs}{reads} | {row.compile_s:.0f} | {row.difference:.0e} | {row.verdict} |\n"
         )
     return text

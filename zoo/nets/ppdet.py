@@ -96,14 +96,12 @@ def proposals(self, scores, bbox_deltas, anchors, inputs):
             prob = paddle.concat(probabilities).flatten()
             found = paddle.shape(prob)[0].cast("int32")
             if found > post_nms_top_n:
-                best, index = paddle.topk(prob, post_nms_top_n)
+                _, index = paddle.topk(prob, post_nms_top_n)
                 kept = paddle.gather(rois, index)
             else:
                 kept = rois
-                best = prob
         else:
             kept = boxes[0]
-            best = probabilities[0].flatten()
         rois_of_all.append(kept)
         counts.append(paddle.shape(kept)[0:1])
     return rois_of_all, paddle.concat(counts)

@@ -16,8 +16,8 @@ import numpy as np
 os.environ.setdefault("GLOG_minloglevel", "3")
 
 
-def run(model: str, params: str, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """The outputs in fetch order."""
+def run(model: str, params: str, inputs: Mapping[str, np.ndarray], one_sequence: bool = False) -> list[np.ndarray]:
+    """The outputs in fetch order.  ``one_sequence``: the rows of every input are one sequence, for models that ask for LoD."""
     import paddle.inference as paddle_infer
 
     config = paddle_infer.Config(params) if os.path.isdir(params) else paddle_infer.Config(model, "" if params == "-" else params)
@@ -31,6 +31,8 @@ def run(model: str, params: str, inputs: Mapping[str, np.ndarray]) -> list[np.nd
         handle = predictor.get_input_handle(name)
         handle.reshape(inputs[name].shape)
         handle.copy_from_cpu(np.ascontiguousarray(inputs[name]))
+        if one_sequence:
+            handle.set_lod([[0, len(inputs[name])]])
     predictor.run()
     return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
