@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import queue
 import re
@@ -33,7 +34,7 @@ from .results import DIFFERS, FAILED, NOT_EXPORTED, REFUSED, ROUNDING, Row
 ROOT = Path(__file__).parents[1]
 # environments that have the models' packages and the Paddle that writes the files
 ENVIRONMENTS = {"pir": ".venv-zoo", "legacy": ".venv-zoo", "legacy-2.6": ".venv-zoo26"}
-_WAIT_S = 700
+_WAIT_S = 3600
 
 
 class Exporter:
@@ -94,7 +95,8 @@ def run_one(recipe: Recipe, exporter: Exporter, work: Path, keep: bool) -> Row:
         moved = _child([str(ROOT / ENVIRONMENTS[recipe.written] / "bin/python"), "-W", "ignore", "-m", "zoo.perturb", str(folder)])
         if moved.get("moved", 0.0) * 2 > row.difference:
             row.verdict = ROUNDING
-            row.why = f"Paddle's own output moves by {moved['moved']:.1g} of its scale when weights and inputs are rounded otherwise"
+            far = f"moves by {moved['moved']:.1g} of its scale" if math.isfinite(moved["moved"]) else "has other integers"
+            row.why = f"Paddle's own output {far} when weights and inputs are rounded otherwise ({row.why})"
         elif "moved" in moved:
             row.why += f"; Paddle's moves by {moved['moved']:.1g} when weights and inputs are rounded otherwise"
     if not keep and row.good:

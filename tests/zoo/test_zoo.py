@@ -1,0 +1,136 @@
+"""The zoo's recipes are well formed, and a few small models go through all of it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from zoo.compare import compare  # noqa: E402
+from zoo.perturb import moved  # noqa: E402
+from zoo.recipe import OWN, PRETRAINED, Input, Recipe, image, resolve, unique  # noqa: E402
+from zoo.recipes import all_recipes  # noqa: E402
+
+from zoo import results, table  # noqa: E402
+
+RECIPES = all_recipes()
+KINDS = {"official", "reduced", OWN, PRETRAINED}
+
+
+def test_there_are_enough_models_and_their_names_are_file_names():
+    assert len(RECIPES) >= 800
+    assert sum(r.kind == PRETRAINED for r in RECIPES) == 13
+    assert all(re.fullmatch(r"[\w.+-]+/[\w.+-]+", r.key) for r in RECIPES)
+
+
+def test_recipes_name_functions_that_are_there():
+    """Of this package; those of zoo.nets need Paddle."""
+    pytest.importorskip("paddle", reason="Paddle is not installed")
+    for name in {n for r in RECIPES for n in (r.build, r.setup, r.finish) if n}:
+        assert callable(resolve(name)), name
+
+
+def test_sources_name_a_version_or_say_that_it_is_ours():
+    pinned = (ROOT / "zoo/requirements-models.txt").read_text() + "LAC==0.1.5"
+    for recipe in RECIPES:
+        assert recipe.kind in KINDS, recipe.key
+        if recipe.source != "after the paper":
+            assert re.search(r"[\d.]+$", recipe.source), recipe.key
+        if "==" in recipe.source:
+            assert recipe.source.lower() in pinned.lower(), recipe.key
+    assert all(r.kind == OWN for r in RECIPES if r.source == "after the paper")
+
+
+def test_samples_fit_the_declared_shapes():
+    rng = np.random.default_rng(0)
+    for recipe in RECIPES:
+        for given in recipe.inputs:
+            array = given.make(rng)
+            assert len(array.shape) == len(given.shape), recipe.key
+            assert all(d in (None, n) for d, n in zip(given.shape, array.shape, strict=True)), recipe.key
+            assert str(array.dtype) == given.dtype
+
+
+def test_a_recipe_has_a_digest_that_changes_with_it():
+    one = Recipe("f", "n", "m:f", (image(8),), "after the paper")
+    assert one.digest == Recipe("f", "n", "m:f", (image(8),), "after the paper", note="said").digest
+    assert one.digest != Recipe("f", "n", "m:f", (image(9),), "after the paper").digest
+    with pytest.raises(ValueError, match="two recipes"):
+        unique([one, one])
+
+
+def test_results_are_kept_line_by_line(tmp_path):
+    recipes = [Recipe("f", n, "m:f", (), "s") for n in "ab"]
+    path = tmp_path / "results.tsv"
+    for recipe in reversed(recipes):
+        row = results.Row("f", recipe.name, "match", difference=1.25e-6, dynamic=True, compile_s=2.0, recipe=recipe.digest)
+        results.keep(row, recipes, path)
+    assert list(results.load(path)) == ["f/a", "f/b"]
+    assert results.load(path)["f/b"] == row.__class__(
+        "f", "b", "match", difference=1.25e-6, dynamic=True, compile_s=2.0, recipe=recipes[1].digest
+    )
+    results.keep(results.Row("f", "a", "differs"), recipes[:1], path)  # a recipe that is gone
+    assert [r.verdict for r in results.load(path).values()] == ["differs"]
+
+
+def test_the_committed_table_is_that_of_the_results(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "DOC", tmp_path / "models.md")
+    table.write(RECIPES, results.load())
+    assert (tmp_path / "models.md").read_text() == (ROOT / "docs/models.md").read_text()
+
+
+def _export(folder: Path, *keys: str) -> list[dict]:
+    command = [sys.executable, "-W", "ignore", "-m", "zoo.export", str(folder)]
+    done = subprocess.run(command, input="\n".join(keys) + "\n", capture_output=True, text=True, cwd=ROOT, timeout=300, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    pytest.importorskip("paddle", reason="Paddle is not installed")
+    folder = tmp_path_factory.mktemp("zoo")
+    keys = ("recommendation/DeepFM", "control_flow/if_else", "graph/GATNE")
+    return folder, dict(zip(keys, _export(folder, *keys), strict=True))
+
+
+@pytest.mark.parametrize("key", ["recommendation/DeepFM", "control_flow/if_else", "graph/GATNE"])
+def test_a_small_model_matches(exported, key):
+    folder, facts = exported
+    assert "error" not in facts[key] and facts[key]["dynamic"]
+    row = compare(folder / key)
+    assert row["verdict"] == "match", row
+    assert row["control"] == (key == "control_flow/if_else")
+
+
+def test_another_result_of_paddle_would_be_found(exported):
+    folder, _ = exported
+    run = folder / "graph/GATNE/run-0.npz"
+    with np.load(run) as archive:
+        arrays = dict(archive)
+    arrays["out:000"] = arrays["out:000"] * 1.001
+    np.savez(run, **arrays)
+    assert compare(folder / "graph/GATNE")["verdict"] == "differs"
+
+
+def test_paddles_own_result_moves_little_where_nothing_amplifies(exported):
+    folder, _ = exported
+    assert 0 < moved(folder / "recommendation/DeepFM") < 1e-5
+
+
+def test_an_import_that_fails_is_said_once(tmp_path):
+    module = importlib.import_module("zoo.sweep")
+    assert module._clean("No such file: /a/b/c/model.json\tthere") == "No such file: …/model.json there"
+
+
+def test_an_input_of_unknown_values_is_refused():
+    with pytest.raises(ValueError, match="no such values"):
+        Input((1,), values=("what", 1)).make(np.random.default_rng(0))
