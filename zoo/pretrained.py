@@ -154,7 +154,11 @@ def place_lac(version: str, inside: str, model: str) -> Placed:
     lines = (folder / "conf/word.dic").read_text(encoding="utf8").splitlines()
     numbers = {word: int(number) for number, _, word in (line.partition("\t") for line in lines) if word}
     ids = np.array([[numbers.get(letter, numbers.get("OOV", 1))] for letter in SENTENCE], "int64")
-    inputs = {"words": ids} | ({"crf_decode": np.zeros_like(ids)} if model == "rank" else {})
+    inputs = {"words": ids}
+    if model == "rank":  # it weighs words by their letters and by the tags that the tagger gives
+        tags = {tag: int(n) for n, tag in (l.split("\t") for l in (home / "lac_model/conf/tag.dic").read_text("utf8").splitlines())}
+        letters = [f"{tag}-{'I' if i else 'B'}" for word, tag in (w.split("/") for w in WORDS.split()) for i in range(len(word))]
+        inputs = {"word": ids, "entity": np.array([[tags[t]] for t in letters], "int64")}
     said = {"reader": "words", "dictionary": str(folder / "conf/tag.dic"), "reads": WORDS} if model == "lac" else {}
     return _placed(folder / "model", [inputs], sequences=True, **said)
 
