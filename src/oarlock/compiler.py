@@ -15,7 +15,7 @@ import tvm
 from . import compat, pipeline, targets
 from ._version import __version__
 from .errors import InternalError, TargetError, UnsupportedError
-from .importer import Hosts, import_program
+from .importer import COMPLEX_INPUTS, COMPLEX_OUTPUTS, Hosts, import_program
 from .kernels import Choices, Records
 from .kernels.records import chooser as records_chooser
 from .kernels.records import searched as records_searched
@@ -139,10 +139,17 @@ def signature_of(module: tvm.IRModule, program: Program) -> Signature:
         raise InternalError(f"main has an unexpected type: {text}")
     given, returned = call.args[0], call.args[1]
     outputs = returned.args if isinstance(returned, ast.Call) and _name(returned) == "Tuple" else [returned]
-    return Signature(
-        tuple(_spec(v.name, t) for v, t in zip(program.inputs, given.elts, strict=True)),
-        tuple(_spec(name, t) for name, t in zip(program.outputs, outputs, strict=True)),
-    )
+    inputs = [_spec(v.name, t) for v, t in zip(program.inputs, given.elts, strict=True)]
+    results = [_spec(name, t) for name, t in zip(program.outputs, outputs, strict=True)]
+    for specs, key in ((inputs, COMPLEX_INPUTS), (results, COMPLEX_OUTPUTS)):
+        for i in map(int, (main.attrs or {}).get(key, [])):
+            specs[i] = _complex_spec(specs[i])
+    return Signature(tuple(inputs), tuple(results))
+
+
+def _complex_spec(parts: TensorSpec) -> TensorSpec:
+    """What the user gives or gets for a tensor that the program has as […, 2]."""
+    return TensorSpec(parts.name, "complex128" if parts.dtype == "float64" else "complex64", (parts.shape or ())[:-1])
 
 
 def _name(call: ast.Call) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
-from .runtime.dtypes import EXTENDED, numpy_dtype
+from .runtime.dtypes import COMPLEX, EXTENDED, numpy_dtype
 from .runtime.signature import TensorSpec
 
 # what a dynamic dim gets when nobody says: a batch of one, a picture's usual side, a short sequence
@@ -60,7 +60,7 @@ def _concrete_shape(spec: TensorSpec, given: Sequence[int | str | None] | None, 
 def random_inputs(
     specs: Iterable[TensorSpec], shapes: Mapping[str, Sequence[int | str | None]] | None = None, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Seeded random inputs: floats uniform in −1 … 1, integers 0 … 9, booleans a fair coin."""
+    """Seeded random inputs: floats (and both parts of complex numbers) uniform in −1 … 1, integers 0 … 9, booleans a fair coin."""
     rng = np.random.default_rng(seed)
     specs = list(specs)
     unknown = set(shapes or {}) - {s.name for s in specs}
@@ -80,6 +80,8 @@ def random_inputs(
             raise InputError(f"{list(shape)} is too large for a random input", where=str(spec), todo="give smaller dims, or --npz")
         if spec.dtype == "bool":
             out[spec.name] = rng.random(shape) > 0.5
+        elif spec.dtype in COMPLEX:
+            out[spec.name] = (rng.uniform(-1, 1, shape) + 1j * rng.uniform(-1, 1, shape)).astype(spec.dtype)
         elif "int" in spec.dtype:
             out[spec.name] = rng.integers(0, 10, shape).astype(spec.dtype)
         else:

@@ -39,5 +39,5 @@ def test_sample(case: Sample, dynamic: bool, tmp_path: Path, request: pytest.Fix
 
 def _scale(array: np.ndarray) -> float:
     """The size of the result: rounding errors of sums grow with it."""
-    finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.zeros(0)
+    finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind in "fc" else np.zeros(0)
     return float(finite.max()) if finite.size else 1.0

@@ -100,7 +100,7 @@ def check(
 
 
 def compare(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float = TOLERANCE["float32"]) -> OutputCheck:
-    """One output against Paddle's: integers and booleans must be equal, floats within tolerance · max(|expected|)."""
+    """One output against Paddle's: integers and booleans must be equal, floats within tolerance · max(|expected|); complex by distance."""
     why, max_abs, max_rel, rms_rel, winner = "", 0.0, 0.0, 0.0, None
     if got.shape != expected.shape:
         why = "the shapes differ"
@@ -108,17 +108,18 @@ def compare(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float =
         why = "the dtypes differ"
     elif got.size:
         exact = expected.dtype.kind in "biu"
-        a, e = got.astype(np.float64), expected.astype(np.float64)
+        wide = np.complex128 if expected.dtype.kind == "c" else np.float64
+        a, e = got.astype(wide), expected.astype(wide)
         with np.errstate(all="ignore"):
             difference = np.where((a == e) | (np.isnan(a) & np.isnan(e)), 0.0, np.abs(a - e))
         finite = np.abs(e[np.isfinite(e)])
         scale = float(finite.max()) if finite.size else 0.0
         max_abs = float("inf") if np.isnan(difference).any() else float(difference.max())
         max_rel = max_abs / scale if scale else max_abs
-        power = float(np.sqrt(np.mean(np.square(e))))
+        power = float(np.sqrt(np.mean(np.square(np.abs(e)))))
         rms = float(np.sqrt(np.mean(np.square(difference))))
         rms_rel = rms / power if power else rms
-        if not exact and e.ndim and e.shape[-1] > 1:
+        if expected.dtype.kind == "f" and e.ndim and e.shape[-1] > 1:
             winner = float((a.argmax(-1) == e.argmax(-1)).mean())
         if exact and max_abs:
             why = f"{int(np.count_nonzero(difference))} of {difference.size} elements differ"

@@ -26,9 +26,11 @@ from ..compat import Constant, inner_block, set_type, substitute
 from ..errors import UnsupportedError
 from ..model.normalise import captures
 from ..model.program import Block, Op, TensorType, Value, walk
-from ..ops.arrays import TensorArray
 from ..ops.builder import roots
+from ..ops.complex_pair import Complex, to_complex
 from ..ops.tensor import Dim, PrimExpr, Tensor
+from ..ops.tensor_array import TensorArray
+from .structure import Skip, leaves, rebuild, shape_of
 
 if TYPE_CHECKING:
     from .importer import Importer
@@ -36,44 +38,6 @@ if TYPE_CHECKING:
 FAN_OUT, LEVELS = 8, 12
 LOOP = "oarlock.loop"  # attribute of a function of a tower: a target may run its first step as long as the condition holds, instead
 Env = dict[Value, Any]
-
-
-class Skip(Exception):
-    """A value that is needed could not be computed; the cause is reported already."""
-
-
-# ---- structured values: a tensor, a list, a tensor array ---------------------------------------------------------------
-
-
-def leaves(value: Any) -> list[Tensor]:
-    """The tensors that a value consists of, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, list):
-        return [leaf for v in value for leaf in leaves(v)]
-    if isinstance(value, TensorArray):
-        return leaves(value.items) if value.items is not None else [value.stack]  # type: ignore[list-item]
-    raise Skip
-
-
-def shape_of(value: Any) -> Any:
-    """How a value is put together, comparable with ==."""
-    if isinstance(value, list):
-        return [shape_of(v) for v in value]
-    if isinstance(value, TensorArray):
-        return "stack" if value.items is None else ("array", len(value.items))
-    return "tensor"
-
-
-def rebuild(shape: Any, tensors: Iterator[Tensor]) -> Any:
-    """The value of this structure with other tensors as leaves."""
-    if isinstance(shape, list):
-        return [rebuild(s, tensors) for s in shape]
-    if shape == "stack":
-        return TensorArray(stack=next(tensors))
-    if isinstance(shape, tuple):
-        return TensorArray([next(tensors) for _ in range(shape[1])])
-    return next(tensors)
 
 
 def dims_in(tensors: Sequence[Tensor]) -> list[tirx.Var]:
@@ -303,7 +267,15 @@ def import_if(imp: Importer, op: Op) -> list[Any]:
 
 def _alike(frames: Sequence[_Frame], yields: Sequence[list[Any]], i: int, declared: Value) -> None:
     """Make result ``i`` of the two branches of one structure, rank and dtype."""
+    _complex_both(frames, yields, i)
     left, right = (y[i] for y in yields)
+    if isinstance(left, Complex) and isinstance(right, Complex):
+        parts = [[[y[i].re], [y[i].im]] for y in yields]
+        for k in range(2):
+            _alike(frames, [side[k] for side in parts], 0, declared)
+        for y, (re, im) in zip(yields, parts, strict=True):
+            y[i] = Complex(re[0], im[0])
+        return
     if isinstance(left, TensorArray) and isinstance(right, TensorArray) and shape_of(left) != shape_of(right):
         _stack_both(frames, yields, i)
     elif shape_of(left) != shape_of(right):
@@ -318,6 +290,16 @@ def _alike(frames: Sequence[_Frame], yields: Sequence[list[Any]], i: int, declar
         for frame, y in zip(frames, yields, strict=True):  # a number as [] and as [1]
             with frame.open():
                 y[i] = y[i].reshape([1] * len(declared.type.shape))
+
+
+def _complex_both(frames: Sequence[_Frame], yields: Sequence[list[Any]], i: int) -> None:
+    """A real result of one branch becomes complex where the other's is."""
+    for frame, mine, other in zip(frames, yields, reversed(yields), strict=True):
+        if isinstance(mine[i], Tensor) and isinstance(other[i], Complex):
+            with frame.open():
+                mine[i] = to_complex(frame.b, mine[i], other[i].dtype)
+        elif isinstance(mine[i], TensorArray) and mine[i].items == [] and isinstance(other[i], Complex):
+            mine[i] = Complex(TensorArray([]), TensorArray([]))
 
 
 def _stack_both(frames: Sequence[_Frame], yields: Sequence[list[Any]], i: int) -> None:
@@ -405,7 +387,8 @@ class _Loop:
     def _is_placeholder(self, i: int, after: Any) -> bool:
         """Whether carried value ``i`` comes in as the number that stands for a variable first assigned in the body."""
         before, argument = self.initial[i], self.region.block.args[i]
-        if not isinstance(before, Tensor) or not isinstance(after, Tensor) or (before.ndim == after.ndim and before.dtype == after.dtype):
+        tensor = isinstance(after, Tensor) or (isinstance(after, Complex) and isinstance(after.re, Tensor))
+        if not isinstance(before, Tensor) or not tensor or (before.ndim == after.ndim and before.dtype == after.dtype):
             return False
         return before.known is not None and before.size == 1 and not any(argument in op.operands.values() for op in walk(self.region.block))
 
@@ -429,19 +412,31 @@ class _Loop:
 
         for i, (before, after) in enumerate(zip(self.initial, yielded, strict=True)):
             if self._is_placeholder(i, after):
-                self.initial[i] = self.b.full(start(after.shape), 0, after.dtype)
-                self._carry()
-                continue
-            if shape_of(before) == shape_of(after):
-                continue
-            if not isinstance(before, TensorArray) or not isinstance(after, TensorArray):
-                raise UnsupportedError("the body of a loop yields another structure than it gets")
-            if before.items != []:
-                self.initial[i] = TensorArray(stack=before.stacked(self.b))
+                zeros = self.b.full(start(after.shape), 0, leaves(after)[0].dtype)
+                self.initial[i] = Complex(zeros, zeros) if isinstance(after, Complex) else zeros
+            elif shape_of(before) != shape_of(after):
+                self.initial[i] = self._wider(before, after, start)
             else:
-                element = after.items[0].shape if after.items is not None else after.stack.shape[1:]  # type: ignore[union-attr]
-                self.initial[i] = TensorArray(stack=self.b.full([0, *start(element)], 0, leaves(after)[0].dtype))
+                continue
             self._carry()
+
+    def _wider(self, before: Any, after: Any, start: Callable[[Sequence[Dim]], list[Dim]]) -> Any:
+        """What comes in, put together as what the body yields."""
+        if shape_of(before) == shape_of(after):
+            return before
+        if isinstance(after, Complex):
+            if isinstance(before, Tensor) and isinstance(after.re, Tensor):
+                return to_complex(self.b, before, after.dtype)
+            if isinstance(before, TensorArray) and before.items == []:
+                before = Complex(before, before)
+            if isinstance(before, Complex):
+                return Complex(self._wider(before.re, after.re, start), self._wider(before.im, after.im, start))
+        if not isinstance(before, TensorArray) or not isinstance(after, TensorArray):
+            raise UnsupportedError("the body of a loop yields another structure than it gets")
+        if before.items != []:
+            return TensorArray(stack=before.stacked(self.b))
+        element = after.items[0].shape if after.items is not None else after.stack.shape[1:]  # type: ignore[union-attr]
+        return TensorArray(stack=self.b.full([0, *start(element)], 0, leaves(after)[0].dtype))
 
     def _tower(self, function: relax.GlobalVar) -> relax.GlobalVar:
         for _ in range(LEVELS):

@@ -15,7 +15,8 @@ from ..errors import InputError, InternalError, OarlockError, UnsupportedError, 
 from ..model.program import Block, ListType, Op, Program, TensorType, Value
 from ..ops import registry
 from ..ops.builder import Builder
-from ..ops.dtypes import check_dtype
+from ..ops.complex_pair import Complex, complex_const, joined, parted
+from ..ops.dtypes import check_dtype, is_complex, part_dtype
 from ..ops.tensor import Tensor
 from . import control
 from .host import Hosts
@@ -24,6 +25,7 @@ Shapes = Mapping[str, Sequence[int | str | None]]
 
 STRUCTURAL = frozenset(["builtin.parameter", "pd_op.data", "pd_op.feed", "pd_op.fetch", "builtin.combine", "builtin.split", "cf.yield"])
 MAX_DIM = (1 << 31) - 1
+COMPLEX_INPUTS, COMPLEX_OUTPUTS = "oarlock.complex_inputs", "oarlock.complex_outputs"  # attributes of main: their places
 MOST_TRIALS = 64  # imports of an operation, on average: a loop in a loop in a loop is tried 2³ times and more
 CONTROL = {"pd_op.if": control.import_if, "pd_op.while": control.import_while}
 
@@ -48,6 +50,7 @@ def import_program(
 ) -> tvm.IRModule:
     """Relax module of a Program.  ``shapes`` fixes or names input dims: None is dynamic, a string a dim shared by name.
 
+    A complex input or output is a real tensor with a trailing axis of 2; attributes of ``main`` say which they are.
     ``hosts``: who runs what has no converter; it learns which calls the module has.  Default: functions that are registered.
     Raises UnsupportedOperators with every operation that cannot be imported, InputError for shapes that do not fit.
     """
@@ -71,6 +74,7 @@ class Importer:
         self.bb = relax.BlockBuilder()
         self.b = Builder(self.bb)
         self.env: dict[Value, Any] = {}
+        self.complex_outputs: list[int] = []
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
         self.progress = progress
         self._imported = 0
@@ -81,12 +85,24 @@ class Importer:
         params = self._params()
         with self.bb.function("main", params):
             try:
+                self._take_apart(params)
                 outputs = self._body()
             except BaseException:
                 self.bb.emit_func_output(relax.Tuple([]))  # TVM prints a warning about a function that is not ended
                 raise
             self.bb.emit_func_output(relax.Tuple(outputs))
-        return self.bb.get()
+        mod = self.bb.get()
+        complex_inputs = [i for i, v in enumerate(self.program.inputs) if isinstance(self.env[v], Complex)]
+        marks = {COMPLEX_INPUTS: complex_inputs, COMPLEX_OUTPUTS: self.complex_outputs}
+        if any(marks.values()):
+            mod["main"] = mod["main"].with_attrs({name: places for name, places in marks.items() if places})
+        return mod
+
+    def _take_apart(self, params: list[relax.Var]) -> None:
+        """The inputs as tensors, complex ones as pairs."""
+        for value, var in zip(self.program.inputs, params, strict=True):
+            assert isinstance(value.type, TensorType)
+            self.env[value] = parted(self.b, self.b.tensor(var)) if is_complex(value.type.dtype) else self.b.tensor(var)
 
     def _body(self) -> list[relax.Expr]:
         """Import all operations → the outputs."""
@@ -94,7 +110,7 @@ class Importer:
         if self.failures:
             todo = "check that the shapes given fit the model" if self.reshaped else ""
             raise UnsupportedOperators(self.failures.values(), where=str(self.program.source.get("path", "")), todo=todo)
-        return [self._output(name, value) for name, value in self.program.outputs.items()]
+        return [self._output(i, name, value) for i, (name, value) in enumerate(self.program.outputs.items())]
 
     def _note_unregistered(self) -> None:
         """Also in regions that are never imported because something before them failed."""
@@ -107,8 +123,9 @@ class Importer:
         params = []
         for value in self.program.inputs:
             assert isinstance(value.type, TensorType)
+            dtype = part_dtype(value.type.dtype)
             try:
-                check_dtype(value.type.dtype)
+                check_dtype(dtype)
             except UnsupportedError as error:
                 raise error.at(f"input {value.name!r}") from None
             dims: list[Any] = []
@@ -120,13 +137,15 @@ class Importer:
                 dim = tirx.Var(f"{_identifier(value.name)}_{axis}", "int64") if d is None else named.setdefault(d, tirx.Var(d, "int64"))
                 self.b.assume_positive(dim)
                 dims.append(dim)
-            var = relax.Var(_identifier(value.name), relax.TensorType(relax.ShapeExpr(dims), value.type.dtype))
-            params.append(var)
-            self.env[value] = self.b.tensor(var)
+            dims += [tirx.IntImm("int64", 2)] if is_complex(value.type.dtype) else []
+            params.append(relax.Var(_identifier(value.name), relax.TensorType(relax.ShapeExpr(dims), dtype)))
         return params
 
-    def _output(self, name: str, value: Value) -> relax.Expr:
+    def _output(self, place: int, name: str, value: Value) -> relax.Expr:
         tensor = self.env[value]
+        if isinstance(tensor, Complex) and isinstance(tensor.re, Tensor):
+            self.complex_outputs.append(place)
+            tensor = joined(self.b, tensor)
         if tensor is FAILED or tensor is None:
             raise UnsupportedError(
                 f"the output {name!r} needs what inference does not compute (a mask, saved statistics) or a parameter that is not stored",
@@ -203,7 +222,7 @@ class Importer:
             result = results[i] if i < len(results) else None
             if result is None:
                 result = FAILED
-            elif isinstance(value.type, ListType) and isinstance(result, Tensor):
+            elif isinstance(value.type, ListType) and isinstance(result, Tensor | Complex):
                 result = [result]
             self.env[value] = result
 
@@ -223,7 +242,11 @@ class Importer:
         for value in op.results:
             parameter = self.program.parameters[value.name]
             # one that is declared but not stored (an LSTM's dropout state) is an absent operand
-            self.env[value] = None if parameter.data is None else self.b.const(parameter.data, parameter.type.dtype)
+            if parameter.data is None:
+                self.env[value] = None
+                continue
+            dtype = parameter.type.dtype
+            self.env[value] = (complex_const if is_complex(dtype) else Builder.const)(self.b, parameter.data, dtype)
 
     def fail(self, op: Op, reason: str) -> None:
         """Note that an operation cannot be imported; the same operator and reason are counted together."""

@@ -10,6 +10,7 @@ from tvm import relax
 
 from ..errors import UnsupportedError
 from .builder import Builder
+from .complex_pair import each
 from .creation import diagonal
 from .linalg import product
 from .registry import operator
@@ -20,7 +21,7 @@ Label = str  # a letter, or ".k": the k-th axis from the right that "..." stands
 
 @operator
 def einsum(b: Builder, x: list[Tensor], equation: str) -> tuple[Tensor, None, None]:
-    """Sums of products of the operands by Einstein's convention."""
+    """Sums of products of the operands by Einstein's convention; complex ones too (registry.GENERIC)."""
     inputs, output = parse(equation, [t.ndim for t in x])
     operands = [_diagonals(b, t, labels) for t, labels in zip(x, inputs, strict=True)]
     value, labels = operands[0]
@@ -65,7 +66,7 @@ def _diagonals(b: Builder, x: Tensor, labels: list[Label]) -> tuple[Tensor, list
         while labels.count(label) > 1:
             first = labels.index(label)
             second = labels.index(label, first + 1)
-            x = diagonal(b, x, 0, first, second)
+            x = each(x, lambda t, at=(first, second): diagonal(b, t, 0, *at))
             labels = [*(name for i, name in enumerate(labels) if i not in (first, second)), label]
     return x, labels
 
@@ -74,7 +75,7 @@ def _sum_out(b: Builder, x: Tensor, labels: list[Label], keep: set[Label]) -> tu
     axes = [i for i, label in enumerate(labels) if label not in keep]
     if not axes:
         return x, labels
-    return b.emit(relax.op.sum(x.expr, axis=axes)), [label for label in labels if label in keep]
+    return each(x, lambda t: b.emit(relax.op.sum(t.expr, axis=axes))), [label for label in labels if label in keep]
 
 
 def _contract(b: Builder, x: Tensor, xs: list[Label], y: Tensor, ys: list[Label], keep: set[Label]) -> tuple[Tensor, list[Label]]:
@@ -103,4 +104,4 @@ def _same_sizes(b: Builder, x: Tensor, xs: list[Label], y: Tensor, ys: list[Labe
     for label in common:
         i, j = xs.index(label), ys.index(label)
         want_x[i] = want_y[j] = b.broadcast_shape([x.shape[i]], [y.shape[j]])[0]
-    return b.broadcast_to(x, want_x), b.broadcast_to(y, want_y)
+    return each(x, lambda t: b.broadcast_to(t, want_x)), each(y, lambda t: b.broadcast_to(t, want_y))

@@ -70,10 +70,14 @@ def index_select_strided(b: Builder, x: Tensor, index: int, axis: int = 0) -> Te
 
 @operator
 def gather_nd(b: Builder, x: Tensor, index: Tensor) -> Tensor:
-    """x[index[…, 0], index[…, 1], …] for each row of the last axis of the index."""
+    """x[index[…, 0], index[…, 1], …] for each row of the last axis of the index.
+
+    The length of a row decides the rank of the result: where it is not known it must be x's rank, which run time checks.
+    """
     width = index.shape[-1]
     if not isinstance(width, int):
-        raise UnsupportedError("gather_nd with an unknown number of index columns is not supported")
+        width = x.ndim
+        index = b.match(index, [*index.shape[:-1], width])
     lead = index.ndim - 1
 
     def element(t: Any, at: Any, *i: Any) -> PrimExpr:

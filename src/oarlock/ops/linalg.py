@@ -1,14 +1,19 @@
-"""Products of vectors and matrices: matmul and what reduces to it."""
+"""Products of vectors and matrices: matmul and what reduces to it.
+
+These functions take complex tensors too (registry.GENERIC): ``product`` makes four real products of one.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder
+from .complex_pair import Complex, each, product_of
 from .creation import diagonal
 from .registry import operator
 from .tensor import Dim, Tensor
@@ -16,8 +21,10 @@ from .tensor import Dim, Tensor
 # ---- matmul ----------------------------------------------------------------------------------------------------------
 
 
-def product(b: Builder, x: Tensor, y: Tensor) -> Tensor:
+def product(b: Builder, x: Any, y: Any) -> Any:
     """x · y for ranks ≥ 2 as relax.op.matmul, whatever is known of the dims; half precision sums in float32."""
+    if isinstance(x, Complex) and isinstance(y, Complex):
+        return product_of(lambda p, q: product(b, p, q), x, y)
     if x.dtype != y.dtype:
         raise UnsupportedError(f"matmul of {x.dtype} and {y.dtype}")
     if isinstance(x.shape[-1], int) and isinstance(y.shape[-2], int) and x.shape[-1] != y.shape[-2]:
@@ -117,7 +124,7 @@ def mv(b: Builder, x: Tensor, vec: Tensor) -> Tensor:
 @operator
 def dot(b: Builder, x: Tensor, y: Tensor) -> Tensor:
     """Inner product of the last axis."""
-    return b.emit(relax.op.sum((x * y).expr, axis=[-1]))
+    return each(x * y, lambda t: b.emit(relax.op.sum(t.expr, axis=[-1])))
 
 
 @operator
@@ -191,6 +198,8 @@ def bilinear(b: Builder, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | No
 @operator
 def cross(b: Builder, x: Tensor, y: Tensor, axis: int = 9) -> Tensor:
     """Cross product along an axis of size 3 (9: the first one)."""
+    if isinstance(x, Complex):
+        return product_of(lambda p, q: cross(b, p, q, axis), x, y)
     if axis == 9:
         candidates = [i for i, d in enumerate(x.shape) if d == 3 or not isinstance(d, int)]
         sure = next((n for n, i in enumerate(candidates) if x.shape[i] == 3), len(candidates))
@@ -222,6 +231,8 @@ def cross(b: Builder, x: Tensor, y: Tensor, axis: int = 9) -> Tensor:
 @operator
 def kron(b: Builder, x: Tensor, y: Tensor) -> Tensor:
     """Kronecker product; the shorter shape gets leading ones."""
+    if isinstance(x, Complex):
+        return product_of(lambda p, q: kron(b, p, q), x, y)
     rank = max(x.ndim, y.ndim)
     xs, ys = [1] * (rank - x.ndim) + x.shape, [1] * (rank - y.ndim) + y.shape
     x, y = x.reshape(xs), y.reshape(ys)
@@ -244,11 +255,12 @@ def trace(b: Builder, x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1
 @operator
 def matrix_power(b: Builder, x: Tensor, n: int) -> Tensor:
     """x · x · … n times by squaring; n = 0 is the identity, n < 0 a power of the inverse."""
+    from .complex_linalg import complex_inverse
     from .linalg_solve import inverse
 
     if n == 0:
-        return identity_like(b, x)
-    base = inverse(b, x) if n < 0 else x
+        return Complex(identity_like(b, x.re), b.full(x.shape, 0, x.re.dtype)) if isinstance(x, Complex) else identity_like(b, x)
+    base = x if n > 0 else complex_inverse(b, x) if isinstance(x, Complex) else inverse(b, x)
     out: Tensor | None = None
     n = abs(n)
     while n:

@@ -21,7 +21,7 @@ SWEEPS = 60  # a Jacobi iteration converges quadratically: six to ten sweeps are
 F64 = "float64"
 
 
-def _num(value: float) -> PrimExpr:
+def constant(value: float) -> PrimExpr:
     return tirx.const(value, F64)
 
 
@@ -43,9 +43,9 @@ def qr(b: Builder, x: Tensor, mode: str = "reduced") -> tuple[Tensor | None, Ten
             with loop(k) as j:
                 _reflect(work, tau, s, j, m, n)
             with loop(wide) as i, loop(n) as j:
-                r[s, i, j] = select(i <= j, work[s, i, j], _num(0.0))
+                r[s, i, j] = select(i <= j, work[s, i, j], constant(0.0))
             with loop(m) as i, loop(wide) as j:
-                q[s, i, j] = select(i == j, _num(1.0), _num(0.0))
+                q[s, i, j] = select(i == j, constant(1.0), constant(0.0))
             with down(k) as j, loop(wide) as c:
                 _apply(work, tau, q, s, j, c, m)
 
@@ -62,10 +62,10 @@ def _reflect(work: Any, tau: Any, s: Any, j: Any, m: Dim, n: Dim) -> None:
     with loop(m, j + 1) as i:
         below.v = below.v + work[s, i, j] * work[s, i, j]
     alpha = bind(work[s, j, j])
-    tau[s, j] = _num(0.0)
-    with when(below.v > _num(0.0)):
+    tau[s, j] = constant(0.0)
+    with when(below.v > constant(0.0)):
         norm = bind(tirx.sqrt(alpha * alpha + below.v))
-        beta = bind(select(alpha >= _num(0.0), -norm, norm))
+        beta = bind(select(alpha >= constant(0.0), -norm, norm))
         tau[s, j] = (beta - alpha) / beta
         with loop(m, j + 1) as i:
             work[s, i, j] = work[s, i, j] / (alpha - beta)
@@ -88,12 +88,12 @@ def _apply(work: Any, tau: Any, target: Any, s: Any, j: Any, c: Any, m: Dim) -> 
 # ---- symmetric eigenproblems ---------------------------------------------------------------------------------------------
 
 
-def _rotation(app: Any, aqq: Any, apq: Any) -> tuple[Any, Any]:
+def rotation(app: Any, aqq: Any, apq: Any) -> tuple[Any, Any]:
     """Cosine and sine of the Jacobi rotation that makes apq zero."""
-    theta = bind((aqq - app) / (_num(2.0) * apq))
-    sign = select(theta >= _num(0.0), _num(1.0), _num(-1.0))
-    t = bind(sign / (tirx.abs(theta) + tirx.sqrt(theta * theta + _num(1.0))))
-    cosine = bind(_num(1.0) / tirx.sqrt(t * t + _num(1.0)))
+    theta = bind((aqq - app) / (constant(2.0) * apq))
+    sign = select(theta >= constant(0.0), constant(1.0), constant(-1.0))
+    t = bind(sign / (tirx.abs(theta) + tirx.sqrt(theta * theta + constant(1.0))))
+    cosine = bind(constant(1.0) / tirx.sqrt(t * t + constant(1.0)))
     return cosine, bind(t * cosine)
 
 
@@ -105,26 +105,26 @@ def symmetric(b: Builder, x: Tensor, lower: bool) -> tuple[Tensor, Tensor]:
     def body(a: Any, w: Any, v: Any, work: Any) -> None:
         with parallel(batch) as s:
             with loop(n) as i, loop(n) as j:
-                v[s, i, j] = select(i == j, _num(1.0), _num(0.0))
+                v[s, i, j] = select(i == j, constant(1.0), constant(0.0))
                 triangle = i >= j if lower else i <= j
                 work[s, i, j] = select(triangle, a[s, i, j], a[s, j, i])
             rest, sweep = cell(F64, 1.0), cell("int64", 0)
-            with while_(both(rest.v > _num(0.0), sweep.v < SWEEPS)):
-                rest.v = _num(0.0)
+            with while_(both(rest.v > constant(0.0), sweep.v < SWEEPS)):
+                rest.v = constant(0.0)
                 sweep.v = sweep.v + 1
                 with loop(n) as p, loop(n, p + 1) as q:
                     apq = bind(work[s, p, q])
                     scale = tirx.sqrt(tirx.abs(work[s, p, p])) * tirx.sqrt(tirx.abs(work[s, q, q]))
-                    with when(tirx.abs(apq) > tirx.max(scale * _num(1e-16), _num(1e-300))):
-                        rest.v = _num(1.0)
-                        cosine, sine = _rotation(bind(work[s, p, p]), bind(work[s, q, q]), apq)
+                    with when(tirx.abs(apq) > tirx.max(scale * constant(1e-16), constant(1e-300))):
+                        rest.v = constant(1.0)
+                        cosine, sine = rotation(bind(work[s, p, p]), bind(work[s, q, q]), apq)
                         with loop(n) as k:
                             _turn(lambda i, value=None, k=k: _at(work, s, k, i, value), p, q, cosine, sine)
                         with loop(n) as k:
                             _turn(lambda i, value=None, k=k: _at(work, s, i, k, value), p, q, cosine, sine)
                             _turn(lambda i, value=None, k=k: _at(v, s, k, i, value), p, q, cosine, sine)
-                        work[s, p, q] = _num(0.0)
-                        work[s, q, p] = _num(0.0)
+                        work[s, p, q] = constant(0.0)
+                        work[s, q, p] = constant(0.0)
             with loop(n) as i:
                 w[s, i] = work[s, i, i]
 
@@ -174,19 +174,19 @@ def singular(b: Builder, flat: Tensor, columns: Dim) -> tuple[Tensor, Tensor, Te
             with loop(m) as i, loop(n) as j:
                 w[s, i, j] = a[s, i, j]
             with loop(n) as i, loop(n) as j:
-                v[s, i, j] = select(i == j, _num(1.0), _num(0.0))
+                v[s, i, j] = select(i == j, constant(1.0), constant(0.0))
             rest, sweep = cell(F64, 1.0), cell("int64", 0)
-            with while_(both(rest.v > _num(0.0), sweep.v < SWEEPS)):
-                rest.v = _num(0.0)
+            with while_(both(rest.v > constant(0.0), sweep.v < SWEEPS)):
+                rest.v = constant(0.0)
                 sweep.v = sweep.v + 1
                 with loop(n) as p, loop(n, p + 1) as q:
                     pp, qq, pq = cell(F64, 0.0), cell(F64, 0.0), cell(F64, 0.0)
                     with loop(m) as i:
                         x, y = bind(w[s, i, p]), bind(w[s, i, q])
                         pp.v, qq.v, pq.v = pp.v + x * x, qq.v + y * y, pq.v + x * y
-                    with when(tirx.abs(pq.v) > tirx.max(_num(1e-15) * tirx.sqrt(pp.v) * tirx.sqrt(qq.v), _num(1e-300))):
-                        rest.v = _num(1.0)
-                        cosine, sine = _rotation(pp.v, qq.v, pq.v)
+                    with when(tirx.abs(pq.v) > tirx.max(constant(1e-15) * tirx.sqrt(pp.v) * tirx.sqrt(qq.v), constant(1e-300))):
+                        rest.v = constant(1.0)
+                        cosine, sine = rotation(pp.v, qq.v, pq.v)
                         with loop(m) as k:
                             _turn(lambda i, value=None, k=k: _at(w, s, k, i, value), p, q, cosine, sine)
                         with loop(n) as k:
@@ -211,14 +211,14 @@ def _left_vectors(b: Builder, w: Tensor, values: Tensor, order: Tensor, columns:
     def body(product: Any, sigma: Any, sequence: Any, u: Any) -> None:
         with parallel(batch) as s, loop(columns) as j:
             done = cell("bool", False)
-            with when(j < n), when(sigma[s, j] > sigma[s, 0] * _num(1e-15)):
+            with when(j < n), when(sigma[s, j] > sigma[s, 0] * constant(1e-15)):
                 done.v = tirx.const(True, "bool")
                 with loop(m) as i:
                     u[s, i, j] = product[s, i, sequence[s, j]] / sigma[s, j]
             start = cell("int64", 0)
             with while_(both(tirx.Not(done.v), start.v < i64(m))):
                 with loop(m) as i:
-                    u[s, i, j] = select(i == start.v, _num(1.0), _num(0.0))
+                    u[s, i, j] = select(i == start.v, constant(1.0), constant(0.0))
                 with loop(2), loop(j) as k:
                     along = cell(F64, 0.0)
                     with loop(m) as i:
@@ -229,7 +229,7 @@ def _left_vectors(b: Builder, w: Tensor, values: Tensor, order: Tensor, columns:
                 with loop(m) as i:
                     length.v = length.v + u[s, i, j] * u[s, i, j]
                 # some unit vector keeps at least the mean of what is left
-                with when(length.v > _num(0.5) / tirx.Cast(F64, i64(m))):
+                with when(length.v > constant(0.5) / tirx.Cast(F64, i64(m))):
                     done.v = tirx.const(True, "bool")
                     with loop(m) as i:
                         u[s, i, j] = u[s, i, j] / tirx.sqrt(length.v)

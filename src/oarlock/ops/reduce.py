@@ -23,7 +23,7 @@ def resolve_axes(x: Tensor, axis: Axes) -> list[int]:
     """The axes counted from the front, sorted; none given means all."""
     given = [axis] if isinstance(axis, int) else list(axis or [])
     if any(isinstance(a, PrimExpr) for a in given):
-        raise UnsupportedError("a reduction along an axis known only at run time")
+        raise UnsupportedError("this reduction along an axis known only at run time")
     if not given or x.ndim == 0:
         return list(range(x.ndim))
     axes = sorted({a + x.ndim if a < 0 else a for a in map(int, given)})
@@ -39,6 +39,30 @@ def reduced(b: Builder, op: Callable[..., relax.Expr], x: Tensor, axes: list[int
     if x.dtype in HALF:
         return b.emit(op(x.astype("float32").expr, axes, keepdim)).astype(x.dtype)
     return b.emit(op(x.expr, axes, keepdim))
+
+
+def along_run_time_axes(b: Builder, x: Tensor, axis: Axes, keepdim: bool, reduce: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """A reduction of which an axis is known only at run time: ``reduce`` drops the last axis; None where all axes are known."""
+    given = [axis] if isinstance(axis, int) else list(axis or [])
+    if not any(isinstance(a, PrimExpr) for a in given) or x.ndim == 0:
+        return None
+    if len(given) > 1 and not keepdim:
+        raise UnsupportedError("a reduction along several axes, of which one is known only at run time, that drops them", todo="keep them")
+    for a in given:
+        at = select(i64(a) < 0, i64(a) + x.ndim, i64(a))
+        rest = [b.simplify(select(at > k, i64(x.shape[k]), i64(x.shape[k + 1]))) for k in range(x.ndim - 1)]
+        extent: Any = i64(x.shape[-1])
+        for k in range(x.ndim - 1):
+            extent = select(at == k, i64(x.shape[k]), extent)
+
+        def moved(t: Any, *i: Any, at: Any = at) -> PrimExpr:
+            before, after = i, (i[-1], *i[:-1])  # the places of an axis before and after the one that is reduced
+            return t(*[select(at == k, i[-1], select(at > k, before[k], after[k])) for k in range(len(i))])
+
+        kept = [b.simplify(select(at == k, i64(1), i64(d))) for k, d in enumerate(x.shape)]
+        x = reduce(b.compute([*rest, b.simplify(extent)], moved, x, name="axis_last"))
+        x = x.reshape(kept) if keepdim else x
+    return x
 
 
 def squeezed(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
@@ -81,6 +105,8 @@ def sum_(b: Builder, x: Tensor, axis: Ints = (), dtype: Any = "undefined", keepd
         x = x.astype(dtype)
     elif x.dtype in ("bool", "int32"):
         x = x.astype("int64")
+    if (out := along_run_time_axes(b, x, axis, keepdim, lambda t: total(b, t, [t.ndim - 1]))) is not None:
+        return out
     return total(b, x, resolve_axes(x, axis), keepdim)
 
 
@@ -102,6 +128,8 @@ def _nan_to_zero(v: PrimExpr) -> PrimExpr:
 @operator
 def mean(b: Builder, x: Tensor, axis: Ints = (), keepdim: bool = False) -> Tensor:  # type: ignore[assignment]
     """Σx / n; of integers the truncated one, of bools whether any holds."""
+    if x.is_float and (out := along_run_time_axes(b, x, axis, keepdim, lambda t: mean(b, t, [-1]))) is not None:
+        return out
     axes = resolve_axes(x, axis)
     if not x.is_float:
         return mean(b, x.astype("float64"), axes, keepdim).astype(x.dtype)
@@ -130,6 +158,8 @@ def reduce_as(b: Builder, x: Tensor, target: Tensor) -> Tensor:
 @operator("prod", fold=lambda x, axis=(), keepdim=False, reduce_all=False: _fold_integers(np.prod)(x, () if reduce_all else axis, keepdim))
 def prod(b: Builder, x: Tensor, axis: Ints = (), keepdim: bool = False, reduce_all: bool = False) -> Tensor:  # type: ignore[assignment]
     """Πx."""
+    if not reduce_all and (out := along_run_time_axes(b, x, axis, keepdim, lambda t: prod(b, t, [-1]))) is not None:
+        return out
     return reduced(b, relax.op.prod, x, resolve_axes(x, () if reduce_all else axis), keepdim)
 
 
@@ -139,12 +169,16 @@ def prod(b: Builder, x: Tensor, axis: Ints = (), keepdim: bool = False, reduce_a
 @operator("max", fold=_fold_integers(np.max))
 def max_(b: Builder, x: Tensor, axis: Ints = (), keepdim: bool = False) -> Tensor:  # type: ignore[assignment]
     """The largest."""
+    if (out := along_run_time_axes(b, x, axis, keepdim, lambda t: max_(b, t, [-1]))) is not None:
+        return out
     return reduced(b, relax.op.max, x, resolve_axes(x, axis), keepdim)
 
 
 @operator("min", fold=_fold_integers(np.min))
 def min_(b: Builder, x: Tensor, axis: Ints = (), keepdim: bool = False) -> Tensor:  # type: ignore[assignment]
     """The smallest."""
+    if (out := along_run_time_axes(b, x, axis, keepdim, lambda t: min_(b, t, [-1]))) is not None:
+        return out
     return reduced(b, relax.op.min, x, resolve_axes(x, axis), keepdim)
 
 

@@ -12,11 +12,16 @@ is bound:
     list[Tensor], list[Tensor] | None  an operand that is a list
     Ints                               sizes, axes, indices: list of Dim, from an operand or an attribute of that name
     Scalar                             a number, a symbolic expression, or a 0-D Tensor when only known at run time
+    Complex, list[Complex]             a complex operand (a real one gets an imaginary part of 0), a list of them
+    Value                              a tensor, real or complex
     Op                                 the operation itself (its regions, its declared result types)
     anything else                      an attribute; without a default it must be in the file (``lambda_`` is Paddle's ``lambda``)
 
 An attribute that the file has, the function has not, and whose value is not Paddle's default is reported as unsupported.
-Results are returned in Paddle's order: one Tensor, a list of them for a list-typed result, or a tuple (None: not computed).
+Results are returned in Paddle's order: one Tensor or Complex, a list of them for a list-typed result, or a tuple (None: not computed).
+
+An operation on complex operands, or with a complex dtype, is done by the function that ``complex_operator`` registered under
+the operator's name; else by parts, where complex_parts.py lists it; else by the operator's own function when that takes Complex.
 """
 
 from __future__ import annotations
@@ -38,10 +43,14 @@ import numpy as np
 from ..errors import InternalError, UnsupportedError
 from ..model.program import Op
 from .builder import Builder
+from .complex_pair import Complex, common_dtype, to_complex
+from .complex_parts import PARTWISE, SHAPE_ONLY, by_parts
+from .dtypes import is_complex
 from .tensor import Dim, Tensor, as_dim
 
 Ints = Annotated[list[Dim], "ints"]
 Scalar = Annotated[Any, "scalar"]
+Value = Annotated[Any, "value"]
 
 
 class NotKnown(Exception):
@@ -65,12 +74,18 @@ class Operator:
 
 @dataclass(frozen=True)
 class Parameter:
-    kind: str  # tensor, tensors, ints, scalar, op, attribute
+    kind: str  # tensor, tensors, complex, complexes, value, ints, scalar, op, attribute
     optional: bool
     default: Any = inspect.Parameter.empty
 
 
 _REGISTRY: dict[str, Operator] = {}
+_COMPLEX: dict[str, Operator] = {}
+
+# operators whose own functions take complex tensors in place of real ones, all of them of one dtype
+GENERIC = frozenset(
+    "matmul legacy_matmul matmul_with_flatten bmm mv dot addmm baddbmm multi_dot einsum cross kron matrix_power".split(),
+)
 
 # attributes that say nothing about the result
 IGNORED_ATTRIBUTES = frozenset(
@@ -104,6 +119,22 @@ def operator(*names: Any, fold: Callable[..., Any] | None = None) -> Callable[..
     return register
 
 
+def complex_operator(*names: Any) -> Callable[..., Any]:
+    """Register what operators of these names (default: the function's) do when an operand, or the dtype asked for, is complex."""
+    if len(names) == 1 and callable(names[0]):
+        return complex_operator()(names[0])
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        parameters = _classify(function)
+        for name in names or (function.__name__,):
+            if name in _COMPLEX:
+                raise InternalError(f"the operator {name!r} is registered twice for complex tensors, now by {function.__module__}")
+            _COMPLEX[name] = Operator(name, function, parameters)
+        return function
+
+    return register
+
+
 def _classify(function: Callable[..., Any]) -> dict[str, Parameter]:
     hints = typing.get_type_hints(function, include_extras=True)
     out: dict[str, Parameter] = {}
@@ -119,10 +150,14 @@ def _kind(hint: Any) -> tuple[str, bool]:
         inner = [h for h in typing.get_args(hint) if h is not type(None)]
         optional = len(inner) < len(typing.get_args(hint))
         hint = inner[0] if len(inner) == 1 else hint
-    if hint is Tensor:
-        return "tensor", optional
+    if hint is Tensor or hint is Complex:
+        return "tensor" if hint is Tensor else "complex", optional
     if typing.get_origin(hint) is list and typing.get_args(hint)[0] is Tensor:
         return "tensors", optional
+    if typing.get_origin(hint) is list and typing.get_args(hint)[0] is Complex:
+        return "complexes", optional
+    if hint == Value:
+        return "value", optional
     if hint == Ints:
         return "ints", optional
     if hint == Scalar:
@@ -168,8 +203,14 @@ def registered() -> dict[str, Operator]:
 
 def apply(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> tuple[Any, ...]:
     """Bind an operation's operands and attributes to its operator function and call it → one entry a result."""
-    arguments = _bind(b, spec, op, operands)
-    if spec.fold is not None:
+    complex_ = any(_is_complex(v) for v in operands.values()) or any(is_complex(v) or isinstance(v, complex) for v in op.attrs.values())
+    if complex_ and not spec.user:
+        return _apply_complex(b, spec, op, operands)
+    return _call(b, spec, _bind(b, spec, op, operands))
+
+
+def _call(b: Builder, spec: Operator, arguments: dict[str, Any]) -> tuple[Any, ...]:
+    if spec.fold is not None and not any(map(_is_complex, arguments.values())):
         folded = _fold(b, spec, arguments)
         if folded is not None:
             return folded
@@ -177,7 +218,39 @@ def apply(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> tuple
     return result if isinstance(result, tuple) else (result,)
 
 
-def _bind(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> dict[str, Any]:
+def _apply_complex(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> tuple[Any, ...]:
+    """The same where a complex tensor or dtype takes part."""
+    if (own := _COMPLEX.get(spec.name)) is not None:
+        return _call(b, own, _bind(b, own, op, operands))
+    if spec.name in PARTWISE:
+        arguments = _bind(b, spec, op, operands, PARTWISE[spec.name])
+        return by_parts(b, spec.name, lambda given: _call(b, spec, given), arguments)
+    if spec.name in GENERIC:
+        return _call(b, spec, _all_complex(b, _bind(b, spec, op, operands, tuple(spec.parameters))))
+    if spec.name in SHAPE_ONLY:
+        operands = {name: value.re if isinstance(value, Complex) else value for name, value in operands.items()}
+    return _call(b, spec, _bind(b, spec, op, operands))
+
+
+def _all_complex(b: Builder, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with every tensor complex, of the common dtype."""
+    tensors = [v for value in arguments.values() for v in (value if isinstance(value, list) else [value])]
+    dtype = common_dtype(*[v for v in tensors if isinstance(v, Tensor | Complex)])
+
+    def raised(value: Any) -> Any:
+        if isinstance(value, list):
+            return [raised(v) for v in value]
+        return to_complex(b, value, dtype) if isinstance(value, Tensor | Complex) else value
+
+    return {name: raised(value) for name, value in arguments.items()}
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, Complex) or (isinstance(value, list) and any(map(_is_complex, value)))
+
+
+def _bind(b: Builder, spec: Operator, op: Op, operands: dict[str, Any], any_number: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The arguments of an operator's function; ``any_number``: parameters that may be complex whatever they say."""
     out: dict[str, Any] = {}
     positional = iter(operands.values()) if operands and all(k.startswith("operand_") for k in operands) else None
     for name, p in spec.parameters.items():
@@ -201,9 +274,14 @@ def _bind(b: Builder, spec: Operator, op: Op, operands: dict[str, Any]) -> dict[
             if p.default is inspect.Parameter.empty:
                 out[name] = None
             continue
+        if p.kind in ("tensor", "tensors", "ints") and name not in any_number and _is_complex(value):
+            raise UnsupportedError(f"{name!r} is complex, which {spec.name} does not take: {_NO_COMPLEX}")
         out[name] = _convert(b, p.kind, value)
     _check_leftovers(spec, op, operands)
     return out
+
+
+_NO_COMPLEX = "give it paddle.real and paddle.imag, and put the results together with paddle.complex"
 
 
 def _paddle_name(parameter: str) -> str:
@@ -214,11 +292,17 @@ def _paddle_name(parameter: str) -> str:
 def _convert(b: Builder, kind: str, value: Any) -> Any:
     if kind == "tensors":
         return list(value) if isinstance(value, list | tuple) else [value]
+    if kind == "complex":
+        return to_complex(b, value)
+    if kind == "complexes":
+        return [to_complex(b, v) for v in (value if isinstance(value, list) else [value])]
     if kind == "ints":
         return b.dims(value if isinstance(value, Tensor) else list(value) if isinstance(value, list | tuple | np.ndarray) else [value])
     if kind == "scalar":
         if isinstance(value, list | tuple) and len(value) == 1:
             value = value[0]
+        if isinstance(value, Complex):
+            return value.reshape([])
         if isinstance(value, Tensor):
             if value.known is not None and value.known.size == 1:
                 item = value.known.reshape(-1)[0]

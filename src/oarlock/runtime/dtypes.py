@@ -6,8 +6,9 @@ from functools import cache
 
 import numpy as np
 
+COMPLEX = {"complex64": "float32", "complex128": "float64"}  # programs have them as real tensors with a trailing axis of 2
 PLAIN = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split(),
+    "complex64 complex128 bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split(),
 )
 EXTENDED = frozenset("bfloat16 float8_e4m3fn float8_e5m2".split())
 
@@ -23,6 +24,16 @@ def numpy_dtype(name: str) -> np.dtype:
 
         return np.dtype(getattr(ml_dtypes, name))
     raise KeyError(name)
+
+
+def parts(array: np.ndarray) -> np.ndarray:
+    """A contiguous complex array as the real one, […, 2], that lies in its memory."""
+    return array.reshape(*array.shape, 1).view(COMPLEX[array.dtype.name])
+
+
+def whole(array: np.ndarray, name: str) -> np.ndarray:
+    """What ``parts`` undoes: a contiguous […, 2] as an array of a complex type."""
+    return array.view(name).reshape(array.shape[:-1])
 
 
 def carrier(dtype: np.dtype) -> np.dtype | None:

@@ -211,6 +211,9 @@ class Session:
         return f"Session({self.artifact!r}, threads={self.threads})"
 
     def _input_tensor(self, spec: TensorSpec, value: Any, symbols: dict[str, tuple[int, str]]) -> ffi.Tensor:
+        name = spec.dtype
+        if name in dtypes.COMPLEX:
+            value, name = _plain_array(spec, value), dtypes.COMPLEX[name]
         if isinstance(value, np.ndarray):
             array = value
         elif hasattr(value, "__dlpack__") and not isinstance(value, np.generic):
@@ -221,8 +224,10 @@ class Session:
         if array.dtype != want:
             raise _wrong_dtype(spec, str(array.dtype))
         check_shape(spec, array.shape, symbols)
+        if name != spec.dtype:
+            array = dtypes.parts(np.asarray(array, order="C"))
         if array.flags.c_contiguous and array.flags.writeable:
-            tensor = ffi.from_array(array, spec.dtype, ALIGNMENT)
+            tensor = ffi.from_array(array, name, ALIGNMENT)
             if tensor is not None:
                 return tensor
         return self._stage(spec, array)
@@ -269,7 +274,7 @@ class Session:
         taken: list[tuple[int, int]] | None = None  # memory that no further output may be a view of
         arrays: dict[str, np.ndarray] = {}
         for spec, result in zip(self.outputs, results, strict=True):
-            array = arrays[spec.name] = result.array(_COPY_BELOW)
+            array = arrays[spec.name] = _whole(spec, result.array(_COPY_BELOW))
             if array.nbytes < _COPY_BELOW:
                 continue
             if taken is None:
@@ -348,6 +353,22 @@ def _thread_count(threads: int | None, artifact: Artifact) -> int:
     return threads
 
 
+def _plain_array(spec: TensorSpec, value: Any) -> np.ndarray:
+    """A value for a complex input as a numpy array: DLPack's complex types are numpy's to read."""
+    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__") or isinstance(value, np.generic):
+        return value if isinstance(value, np.ndarray) else _to_array(spec, value)
+    try:
+        return np.from_dlpack(value)
+    except Exception as error:  # whatever the other library raises
+        what = f"input {spec.name!r}: {type(value).__name__} gives no DLPack tensor: {tvm_runtime.first_line(error)}"
+        raise InputError(what, todo="give a numpy array") from error
+
+
+def _whole(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
+    """An output as the signature has it."""
+    return dtypes.whole(array, spec.dtype) if spec.dtype in dtypes.COMPLEX else array
+
+
 def _to_array(spec: TensorSpec, value: Any) -> np.ndarray:
     """Python numbers as an array of the input's element type; numpy scalars keep their own type."""
     try:
@@ -355,7 +376,9 @@ def _to_array(spec: TensorSpec, value: Any) -> np.ndarray:
         if isinstance(value, np.generic):
             return array
         want = dtypes.numpy_dtype(spec.dtype)
-        if array.size and (array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and want.kind in "biu")):
+        if array.size and (
+            array.dtype.kind not in ("biufc" if want.kind == "c" else "biuf") or (array.dtype.kind == "f" and want.kind in "biu")
+        ):
             raise _wrong_dtype(spec, f"{array.dtype} (from a {type(value).__name__})")
         return np.asarray(value, dtype=want)
     except (ValueError, TypeError, OverflowError) as error:

@@ -25,6 +25,13 @@ class TensorSpec:
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}{show_shape(self.shape)}"
 
+    @property
+    def stored(self) -> TensorSpec:
+        """The tensor that the program has for it: a complex one is real, with a trailing axis of 2."""
+        if self.dtype not in dtypes.COMPLEX:
+            return self
+        return TensorSpec(self.name, dtypes.COMPLEX[self.dtype], None if self.shape is None else (*self.shape, 2))
+
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype, "shape": None if self.shape is None else list(self.shape)}
 

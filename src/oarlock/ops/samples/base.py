@@ -75,6 +75,16 @@ def f64(*shape: int, low: float = -2.0, high: float = 2.0, seed: int = 0) -> np.
     return _rng(shape, low, high, seed).uniform(low, high, shape)
 
 
+def c64(*shape: int, low: float = -2.0, high: float = 2.0, seed: int = 0) -> np.ndarray:
+    """Both parts uniform, complex64."""
+    return c128(*shape, low=low, high=high, seed=seed).astype("complex64")
+
+
+def c128(*shape: int, low: float = -2.0, high: float = 2.0, seed: int = 0) -> np.ndarray:
+    """Both parts uniform, complex128."""
+    return f64(*shape, low=low, high=high, seed=seed) + 1j * f64(*shape, low=low, high=high, seed=seed + 1000)
+
+
 def i64(*shape: int, low: int = 0, high: int = 10, seed: int = 0) -> np.ndarray:
     """Integers low ≤ v < high, int64."""
     return _rng(shape, low, high, seed).randint(low, high, shape).astype("int64")

@@ -69,3 +69,7 @@ def _with_nan(x: np.ndarray) -> np.ndarray:
 sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [1], paddle.float32, True), x=_with_nan(f32(3, 4)))
 sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [-1, 0], paddle.float64, False), x=_with_nan(f32(3, 4, 2)))
 sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [], paddle.float64, False), x=_with_nan(f32(3, 4)).astype("float64"))
+
+for _op in ("sum", "mean", "max", "min", "prod"):
+    for _keep in (False, True):
+        sample(_op, lambda p, x, axis, n=_op, k=_keep: getattr(p, n)(x, axis, keepdim=k), x=f32(2, 3, 4), axis=np.array([-2]), static=(0,))

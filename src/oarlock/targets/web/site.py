@@ -144,6 +144,7 @@ def _must_be_ours(folder: Path) -> None:
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    spec = spec.stored  # complex numbers are pairs in an array of floats
     if spec.dtype not in DTYPES:
         raise UnsupportedError(f"JavaScript has no arrays of {spec.dtype}", where=str(spec), todo="cast it within the model")
     if spec.shape is None:

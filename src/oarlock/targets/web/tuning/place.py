@@ -16,7 +16,7 @@ from ....errors import InputError, TargetError
 from ....inputs import npz_inputs
 from ....kernels.trials import Processes, TrialError
 from ....runtime.artifact import Artifact
-from ....runtime.dtypes import numpy_dtype
+from ....runtime.dtypes import COMPLEX, numpy_dtype, parts
 from ....runtime.signature import check_names, check_shape
 from ....targets import Target
 from ....web_variants import ALONE, VARIANTS
@@ -125,7 +125,7 @@ class BrowserRunner:
         made = Artifact.load(artifact)
         plan = json.loads(section(bytes(made.library), PLAN) or b"{}")
         self._names = [_UPON.sub("", kernel["name"]) for kernel in plan["kernels"]]
-        self._outputs = [(spec.name, spec.dtype) for spec in made.signature.outputs]
+        self._outputs = [(spec.name, spec.stored.dtype) for spec in made.signature.outputs]
         self._files: list[str] = []
         arrays = npz_inputs(inputs)
         symbols: dict[str, tuple[int, str]] = {}
@@ -137,7 +137,7 @@ class BrowserRunner:
             "module": self._put(bytes(made.library)),
             "weights": [self._put(weights[at : at + CHUNK_BYTES]) for at in range(0, len(weights), CHUNK_BYTES)],
             "inputs": [self._input(spec.name, spec.dtype, arrays) for spec in made.signature.inputs],
-            "outputs": [spec.to_json() for spec in made.signature.outputs],
+            "outputs": [spec.stored.to_json() for spec in made.signature.outputs],
             **place.team,
         }
 
@@ -177,6 +177,8 @@ class BrowserRunner:
 
     def _input(self, name: str, dtype: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         array = np.ascontiguousarray(arrays[name].astype(numpy_dtype(dtype), copy=False))
+        if dtype in COMPLEX:
+            array, dtype = parts(array), COMPLEX[dtype]
         return {"name": name, "dtype": dtype, "shape": list(array.shape), "file": self._put(array.tobytes())}
 
     def _put(self, content: bytes) -> str:
