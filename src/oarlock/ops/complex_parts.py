@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import UnsupportedError
 from .builder import Builder
 from .complex_pair import Complex, common_dtype
 from .dtypes import is_complex, part_dtype
@@ -46,12 +47,16 @@ PARTWISE: dict[str, tuple[str, ...]] = {
 _NUMBERS = frozenset("value values val pad_value padding_value".split())
 # results that are no numbers of the input's dtype: the real part's run gives them
 _PLAIN_RESULTS = {"array_to_tensor": (1,)}
+# reductions of put_along_axis that are linear
+_LINEAR = frozenset(["assign", "add", "mean"])
 # what asks for the shape only
 SHAPE_ONLY = frozenset("shape shape64 numel array_length is_empty".split())
 
 
 def by_parts(b: Builder, name: str, call: Callable[[dict[str, Any]], tuple[Any, ...]], arguments: dict[str, Any]) -> tuple[Any, ...]:
     """Run ``call`` on the arguments' real parts and on their imaginary parts → the results put together."""
+    if name == "put_along_axis" and arguments.get("reduce", "assign") not in _LINEAR:
+        raise UnsupportedError(f"put_along_axis of complex tensors with reduce={arguments['reduce']!r} is not supported")
     numbers = PARTWISE[name]
     given = [leaf for operand in numbers for leaf in _tensors(arguments.get(operand))]
     if (asked := next((v for v in arguments.values() if is_complex(v)), None)) is not None:
