@@ -19,7 +19,8 @@ from ..model.defaults import signature
 from ..model.legacy import legacy_names
 from ..model.program import ListType, Op, OpaqueType, TensorType, Type
 from ..ops.builder import Builder, roots
-from ..ops.dtypes import check_dtype
+from ..ops.complex_pair import Complex, joined, parted
+from ..ops.dtypes import check_dtype, is_complex, part_dtype
 from ..ops.registry import IGNORED_ATTRIBUTES
 from ..ops.tensor import Dim, PrimExpr, Tensor, as_dim
 from ..runtime.host import PREFIX, Host, HostOperator, encoded, find, keywords, spellings, title
@@ -85,7 +86,7 @@ class Hosts:
         found = found or self.find(op)
         groups = list(operands.values())
         for name, group in operands.items():
-            if not all(isinstance(t, Tensor) for t in (group if isinstance(group, list) else [group]) if group is not None):
+            if not all(isinstance(t, Tensor | Complex) for t in (group if isinstance(group, list) else [group]) if group is not None):
                 raise UnsupportedError(f"its operand {name!r} is no tensor, so it cannot be a host call")
         results = [_result(value.type, name) for value, name in zip(op.results, op.result_names, strict=True)]
         leaves = [leaf for r in results if r is not None for leaf in (r if isinstance(r, list) else [r])]
@@ -116,6 +117,9 @@ class Hosts:
             entry |= self._paddle_program(op)
             groups = [_as_typed(g, None if v is None else v.type) for g, v in zip(groups, op.operands.values(), strict=True)]
         tensors = [t for g in groups if g is not None for t in (g if isinstance(g, list) else [g])]
+        entry["complex"] = [i for i, t in enumerate(tensors) if isinstance(t, Complex)]
+        if found is None and (entry["complex"] or any(is_complex(type_.dtype) for _, type_ in leaves)):
+            raise UnsupportedError("a host call of Paddle takes and gives no complex tensors; a Python function does")
         out = _emit(b, entry["name"], tensors, leaves, shapes, single=len(leaves) == 1 and not any(isinstance(r, list) for r in results))
         entry["crossing"] = {"in": [_priced(b, t) for t in tensors], "out": [_priced(b, t) for t in out]}
         self.entries[entry["name"]] = entry
@@ -168,7 +172,7 @@ def _result(type_: Type, name: str) -> Any:
     """A result as (name, type), a list of them, or None for one that is absent."""
     match type_:
         case TensorType():
-            check_dtype(type_.dtype)
+            check_dtype(part_dtype(type_.dtype) if is_complex(type_.dtype) else type_.dtype)
             return name, type_
         case ListType():
             elements = [_result(t, f"{name}[{i}]") for i, t in enumerate(type_.elements)]
@@ -246,21 +250,27 @@ def _inferred(
 
 
 def _emit(
-    b: Builder, name: str, tensors: Sequence[Tensor], leaves: Sequence[Any], shapes: Sequence[Sequence[Dim | None]], single: bool
-) -> list[Tensor]:
-    types = [relax.TensorType(dtype=type_.dtype, ndim=len(type_.shape)) for _, type_ in leaves]
+    b: Builder, name: str, tensors: Sequence[Any], leaves: Sequence[Any], shapes: Sequence[Sequence[Dim | None]], single: bool
+) -> list[Any]:
+    """The call; a complex tensor crosses as a real one with a trailing axis of 2."""
+    dtypes = [type_.dtype for _, type_ in leaves]
+    pairs = [[2] if is_complex(dtype) else [] for dtype in dtypes]
+    parts_of = [part_dtype(dtype) if is_complex(dtype) else dtype for dtype in dtypes]
+    types = [relax.TensorType(dtype=d, ndim=len(type_.shape) + len(p)) for (_, type_), d, p in zip(leaves, parts_of, pairs, strict=True)]
     expected = [relax.ShapeExpr([-1 if d is None else d for d in shape]) for shape in shapes]
-    called = relax.call_pure_packed(name, *(t.expr for t in tensors), *expected, ty_args=types[0] if single else relax.TupleType(types))
+    given = [joined(b, t) if isinstance(t, Complex) else t for t in tensors]
+    called = relax.call_pure_packed(name, *(t.expr for t in given), *expected, ty_args=types[0] if single else relax.TupleType(types))
     var = b.bb.emit(called)
     parts = [var] if single else [b.bb.emit(relax.TupleGetItem(var, i)) for i in range(len(types))]
     out = []
-    for part, type_, shape in zip(parts, types, shapes, strict=True):
+    for part, dtype, pair, shape in zip(parts, parts_of, pairs, shapes, strict=True):
         dims = [b.fresh_dim() if d is None else d for d in shape]
-        out.append(b.tensor(b.bb.match_cast(part, relax.TensorType(relax.ShapeExpr(dims), type_.dtype))))
+        tensor = b.tensor(b.bb.match_cast(part, relax.TensorType(relax.ShapeExpr([*dims, *pair]), dtype)))
+        out.append(parted(b, tensor) if pair else tensor)
     return out
 
 
-def _priced(b: Builder, tensor: Tensor) -> dict[str, Any]:
+def _priced(b: Builder, tensor: Tensor | Complex) -> dict[str, Any]:
     """What crosses: dims that only a run tells are None."""
     fresh = set(b.fresh)
     dims = [d if isinstance(d, int) else None if roots(d) & fresh else str(d) for d in tensor.shape]

@@ -77,7 +77,14 @@ def find(names: tuple[str, ...], given: Host | None = None) -> HostOperator | No
     for name in names:
         if given and name in given:
             return HostOperator(name, given[name])
-    return next((_REGISTRY[name] for name in names if name in _REGISTRY), None)
+    return next((functions[name] for functions in (_REGISTRY, _own()) for name in names if name in functions), None)
+
+
+def _own() -> dict[str, HostOperator]:
+    """Oarlock's own functions, for operators that have no sensible kernel."""
+    from . import host_numpy  # registers nothing: users' functions go first
+
+    return host_numpy.FUNCTIONS
 
 
 def spellings(name: str) -> tuple[str, ...]:
@@ -244,13 +251,14 @@ class _Call:
             except HostCallError as error:
                 raise HostCallError(f"{self.title}: {error.what}", where=self.place, todo="give another function") from None
         present = [r for r in self.results if r is not None]
+        self.complex = frozenset(entry.get("complex", ()))
         self.flat = [leaf for r in present for leaf in (r if isinstance(r, list) else [r])]
         self.single = not isinstance(present[0], list) if len(present) == 1 else False
 
     def __call__(self, arguments: list[Any]) -> ffi.Tensor | list[ffi.Tensor]:
         started = time.perf_counter()
         count = len(arguments) - len(self.flat)
-        tensors, shapes = iter(arguments[:count]), arguments[count:]
+        tensors, shapes = map(self._view, range(count), arguments), arguments[count:]
         given = [self._operand(kind, tensors) for kind in self.operands]
         try:
             returned = self.function(*given, **self.keywords)
@@ -268,13 +276,18 @@ class _Call:
         self.seconds += time.perf_counter() - started
         return out[0] if self.single else out
 
-    def _operand(self, kind: int | None, tensors: Iterator[ffi.Tensor]) -> Any:
+    def _view(self, position: int, tensor: ffi.Tensor) -> np.ndarray:
+        array = tensor.array()
+        if position in self.complex:  # real, with a trailing axis of 2
+            array = dtypes.whole(array, f"complex{16 * array.itemsize}")
+        array.flags.writeable = False
+        return array
+
+    def _operand(self, kind: int | None, arrays: Iterator[np.ndarray]) -> Any:
         """An array, a list of them, or None for an absent operand."""
         if kind is None:
             return None
-        if kind < 0:
-            return _view(next(tensors))
-        return [_view(next(tensors)) for _ in range(kind)]
+        return next(arrays) if kind < 0 else [next(arrays) for _ in range(kind)]
 
     def _leaves(self, returned: Any, given: list[Any]) -> list[Any]:
         """What the function returned, as one value a tensor."""
@@ -313,7 +326,10 @@ class _Call:
         # Always a copy: the array may be one that was given, whose memory the model uses again, or one that the function keeps.
         buffer = aligned_empty(array.shape, want)
         np.copyto(buffer, array)
-        tensor = ffi.from_array(buffer, spec["dtype"])
+        if spec["dtype"] in dtypes.COMPLEX:
+            tensor = ffi.from_array(dtypes.parts(buffer), dtypes.COMPLEX[spec["dtype"]])
+        else:
+            tensor = ffi.from_array(buffer, spec["dtype"])
         assert tensor is not None  # no alignment is asked for
         return tensor
 
@@ -330,12 +346,6 @@ def _line(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"; {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
-
-
-def _view(tensor: ffi.Tensor) -> np.ndarray:
-    array = tensor.array()
-    array.flags.writeable = False
-    return array
 
 
 def _shown(operand: Any) -> str:

@@ -27,10 +27,10 @@ sample("fft_c2r", lambda paddle, x: paddle.fft.hfft(x, n=7), x=c64(2, 4), **_F32
 sample("fft_c2r", lambda paddle, x: paddle.fft.irfft(x), x=c64(0, 4), dynamic="an axis of no elements", **_F32)
 
 
-for _n, _hop, _normalized, _onesided in ((16, 5, False, True), (15, 4, True, True), (16, 7, True, False)):
+for _n, _hop, _normalized in ((16, 5, False), (15, 4, True), (16, 7, True)):  # Paddle's CPU fails on two sides
     sample(
         "stft",
-        lambda paddle, x, w, a=(_n, _hop, _normalized, _onesided): paddle._C_ops.stft(x, w, *a),
+        lambda paddle, x, w, a=(_n, _hop, _normalized, True): paddle._C_ops.stft(x, w, *a),
         x=f32(2, 50),
         w=f32(_n),
         dynamic="Paddle wants a window of static size",
