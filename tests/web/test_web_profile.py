@@ -161,7 +161,8 @@ def told(x: np.ndarray) -> dict:
     flat = x.astype("float64").ravel()
     marks = ((np.arange(1, flat.size + 1) * 2654435761) % 2**32) / 2**32 - 0.5
     first = np.moveaxis(x, -1, 0).astype("float64").ravel()
-    return dict(align.summary(x)) | {"order": float(flat @ marks), "channels_last": float(first @ marks)}
+    more = {"order": float(flat @ marks), "channels_last": float(first @ marks), "shape": list(x.shape)}
+    return dict(align.summary(x)) | more
 
 
 def test_tensors_are_known_in_any_layout() -> None:
@@ -173,6 +174,19 @@ def test_tensors_are_known_in_any_layout() -> None:
     assert align.layout_of(told(first), told(first)) == "same"
     assert align.layout_of(told(last[0]), told(first[0])) == "channels last"
     assert align.layout_of(told(first.transpose(0, 1, 3, 2)), told(first)) == ""
+    flat = rng.standard_normal((1, 24, 1, 1))
+    assert align.layout_of(told(flat.reshape(1, 24)), told(flat)) == "same"
+    assert align.layout_of(told(np.ones((1, 5, 4, 6))), told(np.ones((1, 6, 5, 4)))) == "", "other inputs may give other numbers"
+    assert align.layout_of(told(np.zeros((1, 5, 4, 6))), told(np.zeros((1, 6, 5, 4)))) == ""
+
+
+def test_no_layout_is_taken_for_another_by_chance() -> None:
+    for seed in range(40):
+        first = np.maximum(np.random.default_rng(seed).standard_normal((1, 24, 48, 48)), 0)
+        last = first.transpose(0, 2, 3, 1)
+        noise = np.random.default_rng(seed).standard_normal(last.shape) * 1e-5  # other orders of summation
+        assert align.layout_of(told(last + noise), told(first)) == "channels last", seed
+        assert align.layout_of(told(first + noise.reshape(first.shape)), told(last)) == "channels first", seed
 
 
 # ---- plans over several engines ---------------------------------------------------------------------------------------------

@@ -55,13 +55,24 @@ def same(a: Summary, b: Summary) -> bool:
 
 
 def layout_of(ours: Summary, theirs: Summary) -> str:
-    """The layout of our copy of their tensor: "same", "channels last" or "channels first" where theirs is the other, "" for another."""
-    near = TOLERANCE * math.sqrt(max(theirs["squares"], 0) * theirs["count"]) + 1e-30
-    if abs(ours["order"] - theirs["order"]) <= near:
-        return "same"
-    if abs(ours["channels_last"] - theirs["order"]) <= near:
-        return "channels last"
-    return "channels first" if abs(ours["order"] - theirs.get("channels_last", math.inf)) <= near else ""
+    """The layout of our copy of their tensor: "same", "channels last" or "channels first" where theirs is the other, "" for another.
+
+    Also "" for values that fit several layouts, as those of a tensor do that is one number throughout: nothing is guessed.
+    """
+    gaps = {"same": ours["order"] - theirs["order"]}
+    if _turns(ours):
+        gaps["channels last"] = ours["channels_last"] - theirs["order"]
+    if _turns(theirs) and "channels_last" in theirs:
+        gaps["channels first"] = ours["order"] - theirs["channels_last"]
+    # two layouts of a tensor have `order` apart by about 0.4 of this root: they are taken for one once in thousands of tensors
+    near = TOLERANCE * math.sqrt(max(theirs["squares"], 0))
+    fits = [layout for layout, gap in gaps.items() if abs(gap) <= near]
+    return fits[0] if len(fits) == 1 else ""
+
+
+def _turns(tensor: Summary) -> bool:
+    """Whether its elements lie otherwise if the last dim comes first."""
+    return bool(tensor["shape"]) and tensor["shape"][-1] not in (1, tensor["count"])
 
 
 def ends_of(rows: Sequence[Row], steps: Sequence[Mapping[str, Any]]) -> GpuEnds:
@@ -70,7 +81,7 @@ def ends_of(rows: Sequence[Row], steps: Sequence[Mapping[str, Any]]) -> GpuEnds:
     made = [(n, i, result) for n, step in enumerate(steps) for i, result in enumerate(step["results"])]
     for number, row in enumerate(rows):
         found = [entry for entry in made if same(row.result, entry[2])]
-        if found:  # of the same tensor in several layouts, that which is as ours
+        if found:  # of the same tensor in several layouts, the first that is known
             best = next((entry for entry in found if layout_of(row.result, entry[2])), found[0])
             ends[number] = best[0], best[1]
             made = [entry for entry in made if entry[:2] != best[:2]]

@@ -179,7 +179,7 @@ async function onnxruntime(spec, inputs, base) {
     run: async () => { last = await session.run(feeds); },
     trace: () => session.outputNames.map((name) => {
       const { dims, type, data } = last[name];
-      return { name, results: [{ dtype: type, shape: [...dims], ...summary(data) }] };
+      return { name, results: [{ dtype: type, shape: [...dims], ...summary(data, dims.at(-1) ?? 1) }] };
     }),
     outputs: () => session.outputNames.map((name) => ({ name, dtype: last[name].type, shape: [...last[name].dims], data: last[name].data })),
     close: () => session.release(),
