@@ -62,6 +62,17 @@ class Blocks(nn.Layer):
         return y, paddle.reshape(paddle.transpose(x, [0, 2, 3, 1]), [1, -1, 2])
 
 
+class Halves(nn.Layer):
+    """Two operators that read the picture, and give an output each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep = nn.Conv2D(3, 3, 3, 2, padding=[0, 1, 0, 1], groups=3)
+
+    def forward(self, image: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        return self.deep(image), nn.functional.max_pool2d(image, 2)
+
+
 class Odd(nn.Layer):
     """What Paddle.js has not."""
 
@@ -79,7 +90,7 @@ if __name__ == "__main__":
         norm._momentum = 0.0
     net.train()
     net(paddle.to_tensor(np.random.default_rng(1).standard_normal((4, 3, 20, 16)).astype("float32")))
-    for name, network in (("squeeze", net), ("chain", Chain()), ("blocks", Blocks()), ("odd", Odd())):
+    for name, network in (("squeeze", net), ("chain", Chain()), ("blocks", Blocks()), ("halves", Halves()), ("odd", Odd())):
         network.eval()
         paddle.jit.save(network, str(folder / name), input_spec=spec)
         outputs = network(paddle.to_tensor(image))

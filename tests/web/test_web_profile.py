@@ -76,11 +76,12 @@ def test_what_paddle_js_lacks_is_said_at_once(saved: Path) -> None:
 
 @chromium
 @peers("@paddlejs/paddlejs-core")
-def test_paddle_js_gives_paddles_numbers(saved: Path, tmp_path: Path) -> None:
-    outputs = paddlejs.write(load_model(saved / "squeeze.json"), SHAPES, tmp_path / "model")
-    with np.load(saved / "squeeze.expected.npz") as file:
-        for i, name in enumerate(file.files):
-            file[name].tofile(tmp_path / f"{i}.bin")
+@pytest.mark.parametrize("name", ["squeeze", "halves"])  # the picture is read once, and twice
+def test_paddle_js_gives_paddles_numbers(saved: Path, tmp_path: Path, name: str) -> None:
+    outputs = paddlejs.write(load_model(saved / f"{name}.json"), SHAPES, tmp_path / "model")
+    with np.load(saved / f"{name}.expected.npz") as file:
+        for i, key in enumerate(file.files):
+            file[key].tofile(tmp_path / f"{i}.bin")
     lib = "peers/@paddlejs/paddlejs-{}/lib/index.js"
     engine = {"name": "paddle.js", "engine": "paddlejs", "where": "page", "model": "work/model/", "core": lib.format("core")}
     engine |= {"webgl": lib.format("backend-webgl"), "outputs": [{"name": n, "shape": s} for n, s in outputs]}

@@ -23,6 +23,7 @@ from . import paddlejs_ops
 
 CHUNK_FLOATS = 1 << 20
 OUTPUTS = "oarlock_outputs"
+PICTURE, PICTURE_COPY = "image", "oarlock_picture"
 
 
 @dataclass
@@ -117,13 +118,14 @@ def model_of(program: Program, shapes: Mapping[str, Sequence[int]]) -> tuple[dic
         raise UnsupportedOperators(problems.values(), where="Paddle.js", todo="the model has no Paddle.js column")
     outputs = [(name, writer.shape(value)) for name, value in program.outputs.items()]
     result = _gather(writer, [writer.operand(value) for value in program.outputs.values()], [shape for _, shape in outputs])
+    _read_once(writer)
     used = {name for op in writer.ops for names in [*op["inputs"].values(), *op["outputs"].values()] for name in names}
     ordered = [v for v in writer.vars.values() if v["name"] in used]
     weights = [writer.data[v["name"]].ravel() for v in ordered if v["persistable"]]
     flat = np.concatenate(weights) if weights else np.zeros(0, np.float32)
-    feed = {"type": "feed", "attrs": {}, "inputs": {"X": ["feed"]}, "outputs": {"Out": ["image"]}}
+    feed = {"type": "feed", "attrs": {}, "inputs": {"X": ["feed"]}, "outputs": {"Out": [PICTURE]}}
     fetch = {"type": "fetch", "attrs": {}, "inputs": {"X": [result]}, "outputs": {"Out": ["fetch"]}}
-    _, channels, height, width = writer.vars["image"]["shape"]
+    _, channels, height, width = writer.vars[PICTURE]["shape"]
     return (
         {
             "chunkNum": max(1, math.ceil(flat.size / CHUNK_FLOATS)),
@@ -172,8 +174,8 @@ def _feed(writer: Writer, program: Program, shapes: Mapping[str, Sequence[int]])
     if len(shape) != 4 or min(shape) < 1 or shape[0] != 1 or getattr(value.type, "dtype", "") != "float32":
         what = f"Paddle.js takes one picture (float32, 1 × channels × height × width), not {value.type} as {list(shape)}"
         raise UnsupportedError(what, where=f"input {value.name}")
-    writer.vars["image"] = {"name": "image", "shape": list(shape), "persistable": False}
-    writer.bind(value, "image", shape)
+    writer.vars[PICTURE] = {"name": PICTURE, "shape": list(shape), "persistable": False}
+    writer.bind(value, PICTURE, shape)
 
 
 def _translate(writer: Writer, program: Program, op: Op) -> None:
@@ -201,3 +203,16 @@ def _gather(writer: Writer, names: list[str], shapes: list[tuple[int, ...]]) -> 
     writer.vars[OUTPUTS] = {"name": OUTPUTS, "shape": [1, 1, 1, total], "persistable": False}
     writer.ops.append({"type": "connect", "attrs": {}, "inputs": {"X": names}, "outputs": {"Out": [OUTPUTS]}, "sources": []})
     return OUTPUTS
+
+
+def _read_once(writer: Writer) -> None:
+    """Let one operation alone read the picture: Paddle.js hands a new one to one of its readers, and another may run before that."""
+    lists = [names for op in writer.ops for names in op["inputs"].values() if PICTURE in names]
+    if sum(names.count(PICTURE) for names in lists) < 2:
+        return
+    for names in lists:
+        names[:] = [PICTURE_COPY if name == PICTURE else name for name in names]
+    attrs = {"scale": 1.0, "bias": 0.0, "bias_after_scale": True}
+    copy = {"type": "scale", "attrs": attrs, "inputs": {"X": [PICTURE]}, "outputs": {"Out": [PICTURE_COPY]}, "sources": []}
+    writer.ops.insert(0, copy)
+    writer.vars[PICTURE_COPY] = {**writer.vars[PICTURE], "name": PICTURE_COPY}

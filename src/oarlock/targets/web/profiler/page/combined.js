@@ -47,7 +47,7 @@ export async function paddlejsRunner({ core: { Runner }, webglBackend: { glInsta
   const run = (data) => runner.predictWithFeed([{ data, shape, name: "image", persistable: true }]);
   try {
     await runner.init();
-    // in the first call each operation but one that reads the picture puts numbers of its own into its texture
+    // what shaders get wrong shows in the first call, which is slow, too
     if (!complaints.length) await run(new Float32Array(shape.reduce((a, b) => a * b, 1)));
     if (complaints.length) throw new Error(complaints[0]);
   } finally {
