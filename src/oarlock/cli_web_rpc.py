@@ -24,8 +24,8 @@ from .cli_common import err, escape, out
 )
 def rpc(host: str, port: int, web_port: int, tracker: str, key: str, browser: str) -> None:
     """Serve a browser's page as a device of TVM's own RPC, for scripts of tvm.rpc and for MetaSchedule's RPCRunner."""
+    from .targets.web.hosts import addresses, near
     from .targets.web.rpc import serve
-    from .targets.web.tuning.server import addresses
 
     with serve(host=host, port=port, web_port=web_port, tracker=tracker, key=key, browser=browser) as served:
         if served.opened:
@@ -40,8 +40,7 @@ def rpc(host: str, port: int, web_port: int, tracker: str, key: str, browser: st
             where, _, number = tracker.rpartition(":")
             first = f'remote = tvm.rpc.connect_tracker("{where}", {number}).request("{key}", {session}'
         else:
-            name = "127.0.0.1" if host == "0.0.0.0" else host
-            first = f'remote = tvm.rpc.connect("{name}", {served.port}, "{key}", {session}'
+            first = f'remote = tvm.rpc.connect("{near(host)}", {served.port}, "{key}", {session}'
         for line in ("module = oarlock.targets.web.rpc.wasm(prim_func)", first):
             out.print(f"    {escape(line)}", soft_wrap=True, highlight=False)
         try:

@@ -26,9 +26,9 @@ from oarlock.kernels.search import Searched, Searches, Task
 from oarlock.kernels.trials import Processes, Variant
 from oarlock.model import Block, Op, Parameter, Program, TensorType, Value
 from oarlock.runtime.artifact import Artifact
-from oarlock.targets.web import chromium, module
+from oarlock.targets.web import browser, chromium, module
 from oarlock.targets.web.site import build_site
-from oarlock.targets.web.tuning import browser, tune_in_browser
+from oarlock.targets.web.tuning import tune_in_browser
 from oarlock.targets.web.tuning.server import Server
 
 HERE = Path(__file__).parent

@@ -25,10 +25,11 @@ from oarlock.kernels import Records, contest, search
 from oarlock.kernels.trials import Processes, Variant
 from oarlock.runtime.artifact import Artifact
 from oarlock.targets.web import module
+from oarlock.targets.web.hosts import EVERYWHERE, addresses
 from oarlock.targets.web.site import build_site
 from oarlock.targets.web.tuning import tune_in_browser
 from oarlock.targets.web.tuning.place import BrowserPlace
-from oarlock.targets.web.tuning.server import EVERYWHERE, Server, addresses
+from oarlock.targets.web.tuning.server import Server
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("ziglang", "websockets", "segno")), reason="there is no oarlock[web]"

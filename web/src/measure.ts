@@ -81,8 +81,8 @@ export class Measure {
   /**
    * Milliseconds and calls of each kernel in a run, by number, for about `budget` milliseconds.
    *
-   * Every step is called in its place, so often in a row that the clock can tell.  A step of a plan that changes an operand gets that back before
-   * each call: else its numbers would wander off, to where the machine is slow (denormal ones) and for all steps that follow.
+   * Every step is called in its place, so often in a row that the clock can tell.  A step of a plan that changes an operand gets that
+   * back before each call: else its numbers would wander off, to where the machine is slow (denormal ones) and for all steps that follow.
    * `before` hears of each step's kernel ahead of its first call: if it never ends, it is known which it was.
    */
   kernels(budget: number, before: (kernel: number) => void = () => {}): [ms: number, calls: number][] {

@@ -6,7 +6,7 @@ import { environment, Heap } from "./imports.js";
 import { Arena, type Block } from "./memory.js";
 import { bytesOf, type Tensor, type Value } from "./rpc-protocol.js";
 
-// What a module's own data and stack may take (RPC_BYTES of oarlock/targets/web/rpc/kernels.py).  Modules share the session's memory and
+// What a module's own data and stack may take (RPC_BYTES of oarlock/targets/web/module.py).  Modules share the session's memory and
 // are all linked to begin at 0: the one that runs has its data there, arrays lie above.
 const LOW_BYTES = 64 << 20;
 const SYMBOL = "__tvm_ffi_"; // what the names of functions that take packed arguments begin with

@@ -271,6 +271,7 @@ export class Incoming {
 /** The stream of a connection to a proxy: its greeting, then packets. */
 export class Stream {
   private readonly incoming = new Incoming();
+  private code: number | undefined;
   private keyLength: number | undefined;
   private packetLength: number | undefined;
   /** What the other side called itself; known after the greeting. */
@@ -301,8 +302,6 @@ export class Stream {
     }
     return packets;
   }
-
-  private code: number | undefined;
 
   private greet(): boolean {
     if (this.code === undefined) {

@@ -24,10 +24,6 @@ function log(text: string): void {
   while (list.childElementCount > LINES) list.lastElementChild!.remove();
 }
 
-function newWorker(): Worker {
-  return new Worker("rpc-worker.js", { type: "module" });
-}
-
 function serve(): void {
   const address = new URL("ws", location.href);
   address.protocol = address.protocol.replace("http", "ws");
@@ -35,7 +31,7 @@ function serve(): void {
   const socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
   const stream = new Stream();
-  const worker = newWorker();
+  const worker = new Worker("rpc-worker.js", { type: "module" });
   let began = 0;
   let calls = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -16,6 +16,7 @@ RPC_BYTES = 64 << 20  # LOW_BYTES of web/src/rpc-machine.ts
 MOST_BYTES = 4 << 30
 _MAGIC = b"\0asm\x01\0\0\0"
 _CUSTOM, _IMPORT, _EXPORT, _CODE = 0, 2, 7, 10
+_FUNCTION = 0  # of the kinds of imports and exports
 
 # What web/src/imports.ts and maths.ts have for kernels to import.
 _UNARY = """acos acosh asin asinh atan atanh cbrt ceil cos cosh erf erfc exp exp2 exp10 expm1 fabs floor lgamma log log10 log1p
@@ -80,60 +81,27 @@ def _missing(names: Sequence[str]) -> UnsupportedError:
 
 def imports(module: bytes) -> list[str]:
     """The names of all that a module imports."""
-    found = []
-    for kind, body in _sections(module):
-        if kind != _IMPORT:
-            continue
-        count, at = _number(body, 0)
-        for _ in range(count):
-            _, at = _text(body, at)
-            name, at = _text(body, at)
-            found.append(name)
-            at = _skip_type(body, at)
-    return found
+    return [name for _, name in _imported(module)]
 
 
 def exported(module: bytes) -> list[str]:
     """The names of all that a module exports."""
-    found = []
-    for kind, body in _sections(module):
-        if kind != _EXPORT:
-            continue
-        count, at = _number(body, 0)
-        for _ in range(count):
-            name, at = _text(body, at)
-            found.append(name)
-            _, at = _number(body, at + 1)
-    return found
+    return [name for _, name, _ in _exported(module)]
 
 
 def code_bytes(module: bytes) -> dict[str, int]:
     """Bytes of code by exported function: its own, and that of the functions after it which nobody outside can call."""
-    starts: dict[int, str] = {}
-    functions = 0
+    starts = {index: name for kind, name, index in _exported(module) if kind == _FUNCTION}
+    functions = sum(kind == _FUNCTION for kind, _ in _imported(module))
     sizes: list[int] = []
     for kind, body in _sections(module):
-        if kind == _IMPORT:
-            count, at = _number(body, 0)
-            for _ in range(count):
-                _, at = _text(body, at)
-                _, at = _text(body, at)
-                functions += body[at] == 0
-                at = _skip_type(body, at)
-        elif kind == _EXPORT:
-            count, at = _number(body, 0)
-            for _ in range(count):
-                name, at = _text(body, at)
-                function = body[at] == 0
-                index, at = _number(body, at + 1)
-                if function:
-                    starts[index] = name
-        elif kind == _CODE:
-            count, at = _number(body, 0)
-            for _ in range(count):
-                size, at = _number(body, at)
-                sizes.append(size)
-                at += size
+        if kind != _CODE:
+            continue
+        count, at = _number(body, 0)
+        for _ in range(count):
+            size, at = _number(body, at)
+            sizes.append(size)
+            at += size
     found: dict[str, int] = {}
     owner = ""
     for index, size in enumerate(sizes, functions):
@@ -168,6 +136,32 @@ def _sections(module: bytes) -> Iterator[tuple[int, bytes]]:
         size, at = _number(module, at + 1)
         yield kind, module[at : at + size]
         at += size
+
+
+def _imported(module: bytes) -> Iterator[tuple[int, str]]:
+    """The kind and name of each import."""
+    for section_kind, body in _sections(module):
+        if section_kind != _IMPORT:
+            continue
+        count, at = _number(body, 0)
+        for _ in range(count):
+            _, at = _text(body, at)
+            name, at = _text(body, at)
+            yield body[at], name
+            at = _skip_type(body, at)
+
+
+def _exported(module: bytes) -> Iterator[tuple[int, str, int]]:
+    """The kind, name and index of each export."""
+    for section_kind, body in _sections(module):
+        if section_kind != _EXPORT:
+            continue
+        count, at = _number(body, 0)
+        for _ in range(count):
+            name, at = _text(body, at)
+            kind = body[at]
+            index, at = _number(body, at + 1)
+            yield kind, name, index
 
 
 def _skip_type(body: bytes, at: int) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ....errors import OarlockError
+from ....web_variants import ENGINES as NAMES
 from . import onnx_pieces, paddlejs
 from .align import GpuEnds
 from .setting import GPU, ORT, ORT_GPU, OURS, PADDLEJS, SCRIPTS, Setting
@@ -139,9 +140,9 @@ ENGINES = (
 )
 
 
-def entries(setting: Setting) -> list[dict[str, Any]]:
+def entries(setting: Setting, names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
     """Of the engines that run the whole model; a Paddle.js that lacks operators is missing, with their list."""
-    found = ((engine.name, engine.whole(setting)) for engine in ENGINES)
+    found = ((engine.name, engine.whole(setting)) for engine in ENGINES if engine.name in names)
     return [{"name": name, **entry} for name, entry in found if entry]
 
 

@@ -40,9 +40,7 @@ class Aligned:
 
 def align(setting: Setting, browser: Browser | None, announce: Callable[[str], None] | None, tell: Callable[[str], None]) -> Aligned:
     """Run each engine once, and find out which parts of it make the same tensors."""
-    engines = [{"name": OURS, "engine": "oarlock", "site": "work/site/", "variant": setting.variant}]
-    if GPU not in setting.missing:
-        engines.append({"name": GPU, "engine": "webgpu", "site": "work/site/"})
+    engines = entries(setting, (OURS, GPU))
     graph = None
     if setting.onnx and not {ORT, ORT_GPU} <= set(setting.missing):
         graph = onnx_pieces.Graph(setting.onnx)

@@ -16,10 +16,9 @@ from typing import Any
 
 from ....errors import InputError, TargetError
 from ....kernels.trials import Lines
-from .. import chromium
+from ..browser import Browser, chosen
+from ..hosts import in_url
 from ..serve import ISOLATED
-from ..tuning.browser import Browser
-from ..tuning.tune import BROWSERS, LOOPBACK
 
 PAGE = Path(__file__).parents[1] / "rpc_page"
 WHERE = "oarlock web rpc"
@@ -56,9 +55,7 @@ class Served:
 
     def address(self, host: str = "") -> str:
         """Where the page is."""
-        name = host or self.host
-        shown = f"[{name}]" if ":" in name else name
-        return f"http://{shown}:{self.web_port}/?key={self.key}"
+        return f"http://{in_url(host or self.host)}:{self.web_port}/?key={self.key}"
 
     def pages(self) -> int:
         """How many pages are connected."""
@@ -149,8 +146,7 @@ def serve(
     Raises InputError for wrong arguments; TargetError where the extra oarlock[rpc] is not installed, the proxy cannot listen, or the page
     does not come.
     """
-    if browser not in BROWSERS:
-        raise InputError(f"browser must be one of {', '.join(BROWSERS)}, not {browser!r}", where=WHERE)
+    executable = chosen(browser, host, WHERE)
     if not re.fullmatch(r"[\w.-]+", key, re.ASCII):
         raise InputError(f"a key is of letters, digits, '.', '-' and '_', not {key!r}", where=WHERE)
     page, files = page_files()
@@ -168,7 +164,6 @@ def serve(
     proxy = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True
     )
-    executable = chromium.find() if browser == "auto" and host in LOOPBACK else None
     try:
         assert proxy.stdout is not None
         said = _first(proxy)

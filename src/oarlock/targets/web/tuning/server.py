@@ -23,10 +23,9 @@ from typing import Any
 
 from ....errors import TargetError
 from ....kernels.trials import TrialError
+from ..hosts import in_url
 from ..serve import ISOLATED, KINDS
 
-# hosts that stand for all addresses of a kind: which, an address of others to look towards, and loopback
-EVERYWHERE = {"0.0.0.0": (socket.AF_INET, "192.0.2.1", "127.0.0.1"), "::": (socket.AF_INET6, "2001:db8::1", "::1")}
 PAGE = Path(__file__).parents[1] / "tuner"
 LOAD_S = 30.0  # LOAD_MS of web/src/tuner.ts
 GRACE_S = 20.0  # for a page to end a worker and say so
@@ -108,8 +107,7 @@ class Server:
         self._thread.start()
 
     def address(self, host: str) -> str:
-        shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{self.port}/{self.token}/"
+        return f"http://{in_url(host)}:{self.port}/{self.token}/"
 
     def close(self) -> None:
         for page in list(self._pages):
@@ -253,16 +251,3 @@ def _response(status: http.HTTPStatus, body: bytes, kind: str, more: Mapping[str
 
     headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store"} | _HEADERS | dict(more or {})
     return Response(status.value, status.phrase, Headers(headers), body)
-
-
-def addresses(host: str) -> list[str]:
-    """By which names a server that listens at ``host`` is reached: of all addresses of a kind the one that others know, if there is one."""
-    if host not in EVERYWHERE:
-        return [host]
-    family, far, near = EVERYWHERE[host]
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((far, 9))  # of datagrams: nothing is sent
-            return [str(probe.getsockname()[0])]
-    except OSError:
-        return [near]

@@ -14,13 +14,10 @@ from ....kernels.summary import Summary
 from ....kernels.trials import Processes
 from ....model import Program, load_model
 from ....web_variants import VARIANTS
-from .. import chromium
-from . import browser as browsers
+from ..browser import Browser, chosen
+from ..hosts import addresses
 from .place import BrowserPlace
-from .server import Server, addresses
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-BROWSERS = ("auto", "none")
+from .server import Server
 
 
 def tune_in_browser(
@@ -54,19 +51,16 @@ def tune_in_browser(
     Time in which no page is there does not count.  Raises what oarlock.tune raises, and TargetError where the extra oarlock[web] is not
     installed, the server cannot listen, or the browser does not come.
     """
-    if browser not in BROWSERS:
-        raise InputError(f"browser must be one of {', '.join(BROWSERS)}, not {browser!r}", where="oarlock web tune")
+    executable = chosen(browser, host, "oarlock web tune")
     if variant and variant not in VARIANTS:
         raise InputError(f"there is no variant {variant}", todo=f"use: {', '.join(VARIANTS)}")
     program = model if isinstance(model, Program) else load_model(model)
-    own: browsers.Browser | None = None
+    own: Browser | None = None
     server, processes = Server(host, port), Processes()
     place: BrowserPlace | None = None
     try:
-        local = host in LOOPBACK
-        executable = chromium.find() if browser == "auto" and local else None
         if executable:
-            own = browsers.Browser(executable, server.address(host))
+            own = Browser(executable, server.address(host))
             server.bring, server.came = own.bring, own.came
         if invite:
             invite([server.address(name) for name in addresses(host)], own is not None)

@@ -13,14 +13,26 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from ....errors import TargetError
-from .. import chromium
+from ...errors import InputError, TargetError
+from . import chromium
+from .hosts import LOOPBACK
 
+CHOICES = ("auto", "none")
 FLAGS = """--headless --no-first-run --no-default-browser-check --disable-gpu --disable-quic --disable-background-networking
 --disable-component-update --disable-sync --disable-extensions --disable-background-timer-throttling --disable-renderer-backgrounding
 --disable-backgrounding-occluded-windows --mute-audio --password-store=basic""".split()
 ARRIVE_S = 60.0  # in which its page must connect
 TRIES = 5  # launches in a row whose page never came
+
+
+def chosen(browser: str, host: str, where: str) -> str | None:
+    """The path of the browser to open for a server at ``host``: "auto" is a Chromium of this machine for servers on loopback, "none" none.
+
+    Raises InputError for another word.
+    """
+    if browser not in CHOICES:
+        raise InputError(f"browser must be one of {', '.join(CHOICES)}, not {browser!r}", where=where)
+    return chromium.find() if browser == "auto" and host in LOOPBACK else None
 
 
 def _goes_with_us() -> Callable[[], None] | None:
