@@ -63,6 +63,12 @@ export function summary(data, channels = 1) {
   return { count: data.length, sum, squares, most, order, channels_last: channelsLast };
 }
 
+/** What a kernel of a plan that was built to tell of it is called on. */
+function argumentsOf(tensors, places) {
+  if (!tensors) throw new Error("the plan does not tell of its tensors");
+  return tensors.map(([dtype, shape], at) => ({ dtype, shape, region: places[2 * at], offset: places[2 * at + 1] }));
+}
+
 /** The results of each call of a plan that was built to tell of them. */
 function traceSteps(model, inputs) {
   model.run(inputs);
@@ -70,15 +76,14 @@ function traceSteps(model, inputs) {
   return engine.plan.steps.map(([kernel, places], i) => {
     engine.call(i);
     const { name, tensors, results } = engine.plan.kernels[kernel];
-    const args = tensors?.map(([dtype, shape], at) => ({ dtype, shape, region: places[2 * at], offset: places[2 * at + 1] }));
-    if (!tensors) throw new Error("the plan does not tell of its tensors");
+    const args = argumentsOf(tensors, places);
     return {
       name,
       args,
       results: results.map((at) => {
-        const [dtype, shape] = tensors[at];
+        const { dtype, shape, region, offset } = args[at];
         const count = shape.reduce((a, b) => a * b, 1);
-        const bytes = engine.at(places[2 * at], places[2 * at + 1], count * MAKES[dtype].BYTES_PER_ELEMENT);
+        const bytes = engine.at(region, offset, count * MAKES[dtype].BYTES_PER_ELEMENT);
         return { dtype, shape, at, ...summary(new MAKES[dtype](bytes.buffer, bytes.byteOffset, count), shape.at(-1) ?? 1) };
       }),
     };
@@ -112,8 +117,7 @@ async function webgpu(spec, inputs, base) {
       const found = [];
       for (const [i, { kernel, places }] of plan.steps.entries()) {
         const { name, tensors, results } = plan.kernels[kernel];
-        if (!tensors) throw new Error("the plan does not tell of its tensors");
-        const args = tensors.map(([dtype, shape], at) => ({ dtype, shape, region: places[2 * at], offset: places[2 * at + 1] }));
+        const args = argumentsOf(tensors, places);
         const data = await engine.part([i], [], results.map((at) => ({ name, ...args[at] })))([]);
         found.push({
           name, args,
@@ -213,26 +217,15 @@ async function paddlejs(spec, inputs, base) {
   const sources = new Map(model.ops.map((op) => [Object.values(op.outputs)[0][0], op.sources ?? []]));
   let last;
   const run = async () => { last = await call(data); };
-  const pixel = new Float32Array(4);
   const steps = async (runs) => {
     const found = [];
-    const whole = glInstance.runProgram.bind(glInstance);
     for (let i = 0; i < runs; i++) {
       let at = 0;
-      glInstance.runProgram = (op, again) => { // nothing waits in the queue: no operation pays for another
-        const start = performance.now();
-        whole(op, again);
-        gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.FLOAT, pixel); // this waits, gl.finish() does not
-        const took = performance.now() - start;
+      await clocked(glInstance, run, (op, took) => {
         const output = op.outputTensors[0].tensorId.slice(op.modelName.length + 1);
         found[at] ??= { name: op.name, output, sources: sources.get(output) ?? [], times: [] };
         found[at++].times.push(took);
-      };
-      try {
-        await run();
-      } finally {
-        delete glInstance.runProgram;
-      }
+      });
     }
     return found;
   };
@@ -254,28 +247,32 @@ async function paddlejs(spec, inputs, base) {
   };
 }
 
-/** What a call of Paddle.js costs beside its operations: {call_ms, ms_per_mb}, by models of one operation on a small and a large picture. */
-async function paddlejsCrossing(folders, glInstance) {
+/** Calls Paddle.js, and hears of each operation how many milliseconds it took, up to the first pixel of its result. */
+async function clocked(glInstance, call, hear) {
   const { gl } = glInstance;
   const pixel = new Float32Array(4);
+  const whole = glInstance.runProgram.bind(glInstance);
+  glInstance.runProgram = (op, again) => { // nothing waits in the queue: no operation pays for another
+    const start = performance.now();
+    whole(op, again);
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.FLOAT, pixel); // this waits, gl.finish() does not
+    hear(op, performance.now() - start);
+  };
+  try {
+    return await call();
+  } finally {
+    delete glInstance.runProgram;
+  }
+}
+
+/** What a call of Paddle.js costs beside its operations: {call_ms, ms_per_mb}, by models of one operation on a small and a large picture. */
+async function paddlejsCrossing(folders, glInstance) {
   const found = [];
   for (const folder of folders) {
     const { run, model: { feedShape: { fc, fh, fw } } } = await paddlejsRunner(globalThis.paddlejs, folder);
     const data = new Float32Array(fc * fh * fw);
-    const whole = glInstance.runProgram.bind(glInstance);
     const works = [];
-    glInstance.runProgram = (op, again) => {
-      const start = performance.now();
-      whole(op, again);
-      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.FLOAT, pixel);
-      works.push(performance.now() - start);
-    };
-    let took;
-    try {
-      took = await quickly(() => run(data.slice()));
-    } finally {
-      delete glInstance.runProgram;
-    }
+    const took = await clocked(glInstance, () => quickly(() => run(data.slice())), (op, ms) => works.push(ms));
     found.push({ ms: Math.max(0, took - works.sort((a, b) => a - b)[Math.floor(works.length / 4)]), mb: (2 * 4 * data.length) / 1e6 });
   }
   const [small, large] = found;
