@@ -17,11 +17,11 @@ from .engines import DIST, ORT_WEBGPU, PADDLEJS_ENTRY, entries
 from .profile import Aligned
 from .roads import GpuRoad, OnnxRoad, PaddlejsRoad, Paths, Road, Segment
 from .setting import GPU, ORT, ORT_GPU, OURS, PADDLEJS, Setting
+from .show import WRONG, without_a_gpu
 from .tab import Browser, run_job
 
 COMBINED = "combined"
 MIXED = "mixed"
-WRONG = 1e-4  # of the outputs' scale: a plan that is farther from the reference is not written
 _ENTRIES: dict[str, Mapping[str, Any]] = {ORT: DIST, ORT_GPU: ORT_WEBGPU, PADDLEJS: PADDLEJS_ENTRY}
 Taken = tuple[int, int, str]  # rows from, to (without it), and the engine that must have them
 
@@ -247,11 +247,7 @@ def _text_of_plan(result: Mapping[str, Any]) -> list[str]:
         gain = 1 - predicted[COMBINED] / predicted[OURS]
         lines.append(f"combined: {predicted[COMBINED]:.3f} ms predicted, our kernels alone {predicted[OURS]:.3f} ms ({gain:.1%} less)")
         lines += [f"  {_where(s)}: {s['ms']:.3f} ms, ours {s['ours_ms']:.3f}" for s in result["segments"]]
-    for gpu in dict.fromkeys(result["software"].values()):
-        names = ", ".join(name for name, other in result["software"].items() if other == gpu)
-        lines.append(
-            f"computed on {gpu}, a program on the CPU in place of a GPU; times, and plans by them, say nothing of any GPU: {names}"
-        )
+    lines += without_a_gpu(result["software"], "times, and plans by them,")
     crossings = [f"{name} {c['call_ms']:.3f} ms and {c['ms_per_mb']:.3f} ms a MB" for name, c in result["crossings"].items()]
     lines.append("a crossing costs: " + ", ".join(crossings))
     lines.append("the runs of rows that another engine would gain most on, or lose least:")

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-COLOURS = {
-    "oarlock": "#1f77b4", "oarlock webgpu": "#2f9e6e", "onnxruntime-web": "#d98218", "onnxruntime-web webgpu": "#b5543a",
-    "paddle.js": "#8d5fb8",
-}  # fmt: skip
+from ....web_variants import ENGINES, PADDLEJS
+
+COLOURS = dict(zip(ENGINES, ("#1f77b4", "#2f9e6e", "#d98218", "#b5543a", "#8d5fb8"), strict=True))
+WRONG = 1e-4  # of the outputs' scale: who is farther from the reference is named, and a plan is not written
 
 
 def named(row: Mapping[str, Any]) -> str:
@@ -43,13 +43,8 @@ def text(profile: Mapping[str, Any], most: int = 0) -> str:
 
 def notes(profile: Mapping[str, Any]) -> list[str]:
     """What is to be known of the engines' times and outputs, and why some are left out."""
-    lines = []
-    programs: dict[str, list[str]] = {}
-    for name, engine in profile["engines"].items():
-        if engine["software"]:
-            programs.setdefault(engine["software"], []).append(name)
-    for program, names in programs.items():
-        lines.append(f"* computed on {program}, a program on the CPU in place of a GPU; times say nothing of any GPU: {', '.join(names)}")
+    software = {name: engine["software"] for name, engine in profile["engines"].items()}
+    lines = [f"* {line}" for line in without_a_gpu(software, "times")]
     for name, engine in profile["engines"].items():
         facts = engine["facts"]
         if facts.get("clock") == "timestamp-query":
@@ -58,7 +53,7 @@ def notes(profile: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"{name}: kernels submitted and awaited one by one, less an empty submission: the GPU's own clock is not to be read"
             )
-        if engine["differs"] is not None and engine["differs"] > 1e-4:
+        if engine["differs"] is not None and engine["differs"] > WRONG:
             lines.append(f"{name}'s outputs differ from {profile['reference']} by {engine['differs']:.0e} of their scale")
         if "onnxruntime" in name and (crossing := facts.get("crossing")):
             lines.append(
@@ -66,6 +61,15 @@ def notes(profile: Mapping[str, Any]) -> list[str]:
                 f"({crossing['call_ms']:.3f} ms a call, {crossing['ms_per_mb']:.3f} ms a MB)"
             )
     return lines + [f"{engine} is left out: {why}" for engine, why in profile["missing"].items()]
+
+
+def without_a_gpu(software: Mapping[str, str], what: str) -> list[str]:
+    """Which engines had a program in place of a GPU (engine → its name, or nothing), and that ``what`` they have is of no GPU."""
+    lines = []
+    for program in dict.fromkeys(filter(None, software.values())):
+        names = ", ".join(name for name, other in software.items() if other == program)
+        lines.append(f"computed on {program}, a program on the CPU in place of a GPU; {what} say nothing of any GPU: {names}")
+    return lines
 
 
 def head(profile: Mapping[str, Any]) -> str:
@@ -79,7 +83,7 @@ def page(profile: Mapping[str, Any]) -> str:
     """The page: the model as a whole, then each row with one bar an engine, in the order of execution or the slowest first."""
     engines = list(profile["engines"])
     # bars of engines that are hundreds of times slower would leave nothing of the others
-    scale = [e for e in engines if not profile["engines"][e]["software"] and e != "paddle.js"] or engines[:1]
+    scale = [e for e in engines if not profile["engines"][e]["software"] and e != PADDLEJS] or engines[:1]
     top = max((row["ms"].get(e, 0.0) for row in profile["rows"] for e in scale), default=0.0) or 1.0
     whole = max(profile["engines"][e]["median_ms"] for e in scale) or 1.0
     browser = next(
