@@ -26,7 +26,8 @@ def test_sample(case: Sample, dynamic: bool, tmp_path: Path, request: pytest.Fix
 
     if case.xfail:
         request.applymarker(pytest.mark.xfail(reason=case.xfail, strict=True))
-    expected = export_call(case.call, case.inputs, case.constants, tmp_path / "model", dynamic=dynamic, static=case.static)
+    stem, told = tmp_path / "model", case.sequences
+    expected = export_call(case.call, case.inputs, case.constants, stem, dynamic=dynamic, static=case.static, sequences=told)
     session = oarlock.Session(oarlock.compile(oarlock.load_model(tmp_path / "model.json"), target="cpu"))
     outputs = list(session.run(case.inputs).values())
     assert len(outputs) == len(expected)

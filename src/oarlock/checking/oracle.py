@@ -19,10 +19,12 @@ def export_call(
     *,
     dynamic: bool,
     static: Collection[int] = (),
+    sequences: Collection[str] = (),
 ) -> list[np.ndarray]:
     """Save ``call(paddle, *inputs, *constants)`` as ``stem``.json (+ .pdiparams) and give what Paddle itself computes.
 
     ``dynamic``: every dim of every input is declared unknown (−1), but the axes in ``static``.
+    ``sequences``: inputs whose rows Paddle is told to be one sequence (LoD).
     """
     import paddle
 
@@ -39,9 +41,20 @@ def export_call(
         executor = paddle.static.Executor(paddle.CPUPlace())
         executor.run(startup)
         paddle.static.save_inference_model(str(stem), feeds, outputs, executor, program=main, skip_prune_program=True)
-        fed = {name: array.view(carrier(array.dtype) or array.dtype) for name, array in inputs.items()}  # bfloat16 goes as its bits
+        fed: dict[str, Any] = {
+            name: array.view(carrier(array.dtype) or array.dtype) for name, array in inputs.items()
+        }  # bfloat16: its bits
+        fed |= {name: _sequence(paddle, fed[name]) for name in sequences}
         results = executor.run(main, feed=fed, fetch_list=outputs, return_numpy=False)  # as tensors: some have LoD
         return [_typed(np.asarray(r), o.dtype) for r, o in zip(results, outputs, strict=True)]
+
+
+def _sequence(paddle: Any, rows: np.ndarray) -> Any:
+    """A Paddle tensor whose rows are one sequence."""
+    tensor = paddle.base.core.DenseTensor()
+    tensor.set(rows, paddle.CPUPlace())
+    tensor.set_recursive_sequence_lengths([[len(rows)]])
+    return tensor
 
 
 def _typed(array: np.ndarray, declared: Any) -> np.ndarray:

@@ -46,13 +46,14 @@ def _float(value: Any) -> PrimExpr:
 
 def _step(size: Dim, out: Dim, align_corners: bool, scale: float, planar: bool) -> Any:
     """The input's distance between two outputs, in float32; Paddle's planar kernels (two axes) take 0 for a single output."""
-    step = _distance(size, out, align_corners, scale)
+    step = distance(size, out, align_corners, scale)
     if not planar or (isinstance(out, int) and out > 1):
         return step
     return np.float32(0) if isinstance(out, int) else tirx.Select(_expr(out) > 1, _float(step), _float(0.0))
 
 
-def _distance(size: Dim, out: Dim, align_corners: bool, scale: float) -> Any:
+def distance(size: Dim, out: Dim, align_corners: bool, scale: float) -> Any:
+    """The input's distance between two outputs, in float32: a number or an expression."""
     if align_corners:
         if isinstance(size, int) and isinstance(out, int):
             return np.float32(size - 1) / np.float32(out - 1) if out > 1 else np.float32(0)
@@ -170,7 +171,7 @@ def _nearest_expression(axis: Axis, align_corners: bool) -> Callable[[Sequence[t
     return place
 
 
-def _sizes(
+def sizes_of(
     b: Builder,
     sizes: list[Dim],
     out_size: Tensor | None,
@@ -223,7 +224,7 @@ def interp(
     given = {1: [out_w], 2: [out_h, out_w], 3: [out_d, out_h, out_w]}[rank]
     scale = [scale] if isinstance(scale, int | float) else scale
     sizes = x.shape[first : first + rank]
-    outs, scales = _sizes(b, sizes, out_size, size_tensor, scale_tensor, scale, given)
+    outs, scales = sizes_of(b, sizes, out_size, size_tensor, scale_tensor, scale, given)
     if len(outs) != rank or any(isinstance(o, int) and o <= 0 for o in outs):
         raise UnsupportedError(f"{op.short_name} to the size {outs}")
     kind = op.short_name.split("_")[0]

@@ -94,6 +94,27 @@ def solve_factored(b: Builder, lu: Tensor, pivots: Tensor, y: Tensor) -> Tensor:
     return kernel(b, body, [lu, pivots, y], [(y.shape, "float64")], "lu_solve")[0]
 
 
+def solve_transposed(b: Builder, lu: Tensor, pivots: Tensor, y: Tensor) -> Tensor:
+    """x of (P L U)ᵀ x = y for [batch, n, n], [batch, n], [batch, n, k]."""
+    batch, n, columns = y.shape
+
+    def body(f: Any, p: Any, rhs: Any, out: Any) -> None:
+        with parallel(batch) as s:
+            with loop(n) as i, loop(columns) as c:
+                out[s, i, c] = rhs[s, i, c]
+            with loop(columns) as c:
+                _forward(out, s, c, n, lambda i, j: f[s, j, i], lambda i: f[s, i, i])
+                _backward(out, s, c, n, lambda i, j: f[s, j, i], None)
+            with down(n) as k:
+                row = bind(i64(p[s, k]))
+                with when(row != k), loop(columns) as c:
+                    held = bind(out[s, k, c])
+                    out[s, k, c] = out[s, row, c]
+                    out[s, row, c] = held
+
+    return kernel(b, body, [lu, pivots, y], [(y.shape, "float64")], "lu_solve_transposed")[0]
+
+
 def _forward(out: Any, s: Any, c: Any, n: Dim, low: Any, diagonal: Any) -> None:
     with loop(n) as i:
         total = cell("float64", out[s, i, c])

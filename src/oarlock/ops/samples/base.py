@@ -21,6 +21,7 @@ class Sample:
     static      axes (of every input) that stay known then, because Paddle itself asks for them (channels)
     xfail       why it is known to fail ("" : it must pass); strict: it must fail then
     seed_free   the output is random: compare shape and dtype only
+    sequences   inputs whose rows Paddle is told to be one sequence (LoD)
     """
 
     operator: str
@@ -34,6 +35,7 @@ class Sample:
     xfail: str = ""
     seed_free: bool = False
     label: str = ""
+    sequences: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -54,11 +56,13 @@ def sample(
     static: tuple[int, ...] = (),
     xfail: str = "",
     seed_free: bool = False,
+    sequences: tuple[str, ...] = (),
     **inputs: np.ndarray,
 ) -> None:
     """Add a sample; its label is a number within its operator."""
     number = sum(1 for s in SAMPLES if s.operator == operator)
-    SAMPLES.append(Sample(operator, call, inputs, constants or {}, rtol, atol, dynamic, static, xfail, seed_free, str(number)))
+    label = str(number)
+    SAMPLES.append(Sample(operator, call, inputs, constants or {}, rtol, atol, dynamic, static, xfail, seed_free, label, sequences))
 
 
 def _rng(*key: Any) -> np.random.RandomState:
