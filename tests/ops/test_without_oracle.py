@@ -18,15 +18,26 @@ F = np.float64
 
 
 def run(
-    name: str, operands: dict[str, Any], attrs: dict[str, Any], outputs: int = 1, *, dynamic: bool = False, lists: bool = False
+    name: str,
+    operands: dict[str, Any],
+    attrs: dict[str, Any],
+    outputs: int = 1,
+    *,
+    dynamic: bool | tuple[int, ...] = False,
+    lists: bool = False,
+    wanted: list[int] | None = None,
 ) -> list[np.ndarray]:
-    """Compile a program of one operation and run it; an operand is an array, a list of arrays, or None."""
+    """Compile a program of one operation and run it; an operand is an array, a list of arrays, or None.
+
+    ``dynamic``: whether all dims are unknown, or those of which axes.  ``wanted``: which results to give (default: all).
+    """
     ops: list[Op] = []
     feeds: dict[str, np.ndarray] = {}
     inputs: list[Value] = []
 
     def feed(key: str, array: np.ndarray) -> Value:
-        value = Value(key, TensorType(str(array.dtype), tuple(-1 if dynamic else d for d in array.shape)))
+        unknown = range(array.ndim) if dynamic is True else dynamic or ()
+        value = Value(key, TensorType(str(array.dtype), tuple(-1 if i in unknown else d for i, d in enumerate(array.shape))))
         feeds[key] = array
         inputs.append(value)
         ops.append(Op("pd_op.data", results=[value], result_names=["out"], handle=key))
@@ -54,7 +65,7 @@ def run(
         ops.append(Op("builtin.split", {"x": whole}, {}, results, [v.name for v in results], handle="split"))
     else:
         ops.append(Op(f"pd_op.{name}", bound, attrs, results, [v.name for v in results], handle=name))
-    program = Program(Block([], ops), inputs, {v.name: v for v in results}, {}).verify()
+    program = Program(Block([], ops), inputs, {v.name: v for i, v in enumerate(results) if wanted is None or i in wanted}, {}).verify()
     return list(oarlock.Session(oarlock.compile(program, target="cpu")).run(feeds).values())
 
 

@@ -14,7 +14,9 @@ for _driver in ("gels", "gelsy", "gelsd", "gelss"):
         sample(
             "lstsq",
             lambda paddle, x, y, d=_driver: [
-                t for t, used in zip(paddle.linalg.lstsq(x, y, driver=d), (True, True, d != "gels", d in ("gelsd", "gelss"))) if used
+                t
+                for t, used in zip(paddle.linalg.lstsq(x, y, driver=d), (True, True, d != "gels", d in ("gelsd", "gelss")), strict=True)
+                if used
             ],
             x=_x,
             y=_y,
