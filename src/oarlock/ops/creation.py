@@ -9,6 +9,7 @@ import numpy as np
 from tvm import relax, tirx
 
 from ..errors import UnsupportedError
+from ..model.program import Op
 from .builder import Builder, cast_expr, dim_max, floordiv
 from .dtypes import is_float, numpy_dtype
 from .registry import Ints, Scalar, operator
@@ -50,6 +51,18 @@ def full_batch_size_like(
 ) -> Tensor:
     """A tensor of one number with one dim taken from a tensor."""
     return b.full([input.shape[input_dim_idx] if i == output_dim_idx else d for i, d in enumerate(shape)], value, dtype)
+
+
+@operator("ones", "zeros")
+def ones_or_zeros(b: Builder, op: Op, shape: Ints, dtype: str = "float32") -> Tensor:
+    """A tensor of 1 or of 0."""
+    return b.full(shape, int(op.short_name == "ones"), dtype)
+
+
+@operator("ones_like", "zeros_like")
+def ones_or_zeros_like(b: Builder, op: Op, x: Tensor, dtype: str = "undefined") -> Tensor:
+    """A tensor of 1 or of 0, shaped as x."""
+    return b.full(x.shape, int(op.short_name == "ones_like"), x.dtype if dtype == "undefined" else dtype)
 
 
 @operator
@@ -147,7 +160,7 @@ def _range_numbers(start: Any, end: Any, step: Any, dtype: str) -> np.ndarray:
     return np.add.accumulate(steps, dtype=kind) if count else steps
 
 
-@operator
+@operator("arange", "range_v2")
 def arange(b: Builder, start: Scalar, end: Scalar, step: Scalar, dtype: str = "float64") -> Tensor:
     """start, start + step, … below end."""
     ends = (start, end, step)

@@ -45,13 +45,13 @@ def bipartite_match(b: Builder, dist_mat: Tensor, match_type: str = "bipartite",
             index[0, j], value[0, j] = tirx.const(-1, "int32"), tirx.const(0, dtype)
         with loop(rows) as i:
             used[i] = tirx.const(0, "int32")
-        # Paddle's way for many rows sorts all pairs, and takes those above 0
-        least = tirx.Select(i64(rows) < 130, tirx.const(1e-6, dtype), tirx.const(1e-45 if dtype == "float32" else 5e-324, dtype))
         left = cell("bool", True)
         with while_(left.v):
             best, row, column = cell(dtype, -1.0), cell("int64", -1), cell("int64", -1)
             with loop(columns) as j, when(index[0, j] < 0), loop(rows) as i:
-                with when(both(used[i] == 0, near[i, j] >= least, near[i, j] > best.v)):
+                # for many rows Paddle sorts all pairs, and takes those above 0
+                enough = tirx.if_then_else(i64(rows) < 130, near[i, j] >= tirx.const(1e-6, dtype), near[i, j] > tirx.const(0, dtype))
+                with when(both(used[i] == 0, enough, near[i, j] > best.v)):
                     best.v, row.v, column.v = near[i, j], i64(i), i64(j)
             left.v = row.v >= 0
             with when(left.v):
@@ -77,7 +77,7 @@ def _extreme(b: Builder, x: Tensor, dim: Any, keepdim: bool, flatten: bool, larg
     axis = 0 if flatten else axis % max(x.ndim, 1)
     if data.ndim == 0:
         return x, b.full([], 0, "int64")
-    index = extreme_index(b, data, axis, largest)
+    index = extreme_index(b, data, axis, largest, "int64")
     shape = [*data.shape[:axis], *data.shape[axis + 1 :]]
     value = b.compute(shape, lambda t, at, *i: t(*i[:axis], at(*i), *i[axis:]), data, index, name="extreme")
     kept = [1] * x.ndim if flatten else [*data.shape[:axis], 1, *data.shape[axis + 1 :]]

@@ -125,6 +125,12 @@ def layer_norm(
 
 
 @operator
+def fast_ln(b: Builder, x: Tensor, scale: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor | None, ...]:
+    """layer_norm over the last axis."""
+    return normalise_layer(b, x, scale, bias, epsilon, x.ndim - 1), None, None
+
+
+@operator
 def skip_layernorm(
     b: Builder, x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, epsilon: float = 1e-5, begin_norm_axis: int = 2
 ) -> Tensor:
@@ -152,6 +158,27 @@ def group_norm(
     axes = [a for a in range(1, x.ndim) if a != axis]
     out = relax.op.nn.group_norm(x.astype(wide).expr, gamma.expr, beta.expr, groups, axis, axes, epsilon)
     return b.emit(out).astype(x.dtype), None, None
+
+
+@operator
+def add_group_norm_silu(
+    b: Builder,
+    x: Tensor,
+    residual: Tensor | None = None,
+    scale: Tensor | None = None,
+    bias: Tensor | None = None,
+    epsilon: float = 1e-5,
+    groups: int = -1,
+    data_format: str = "NCHW",
+    activation: str = "",
+) -> tuple[Tensor | None, ...]:
+    """group_norm(x + residual), with silu behind it where activation says so; and the sum."""
+    if activation not in ("", "silu"):
+        raise UnsupportedError(f"add_group_norm_silu with activation={activation!r}")
+    total = x if residual is None else x + residual
+    out = group_norm(b, total, scale, bias, epsilon, groups, data_format)[0]
+    assert out is not None
+    return (b.emit(relax.op.nn.silu(out.expr)) if activation else out), total, None, None
 
 
 @operator

@@ -12,6 +12,7 @@ from tvm import relax, te, tirx
 from ..errors import UnsupportedError
 from ..model.program import Op
 from .builder import Builder
+from .kernels import clamped
 from .registry import operator
 from .scalar import round_away
 from .spatial import along
@@ -165,6 +166,22 @@ def _moving_average(
 
 
 @operator
+def moving_average_abs_max_scale(
+    b: Builder,
+    x: Tensor,
+    in_accum: Tensor | None = None,
+    in_state: Tensor | None = None,
+    moving_rate: float = 0.9,
+    is_test: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """x as it is; and, while training observes it, the average of its largest magnitudes with its state."""
+    if is_test:
+        return x, None, None, None
+    scale, state, accum = _moving_average(b, x, x, in_accum, in_state, moving_rate, is_test)
+    return x, scale, state, accum
+
+
+@operator
 def fake_quantize_range_abs_max(
     b: Builder,
     x: Tensor,
@@ -222,3 +239,42 @@ def fake_channel_wise_dequantize_max_abs(
     # the product's channels stand behind the batch (convolution) or after the rows of a flattened matrix
     axis = 1 if quant_axis == 0 else x_num_col_dims
     return x.astype(first.dtype) * along(first, axis, x.ndim) * scales[1].reshape([]) / ranges
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+@operator
+def dequantize_log(b: Builder, x: Tensor, dict: Tensor) -> Tensor:  # noqa: A002 - Paddle's name
+    """What a dictionary of 128 numbers says of int8 values; its negative for x + 128 where x is negative."""
+
+    def element(t: te.Tensor, d: te.Tensor, *index: Any) -> PrimExpr:
+        value = tirx.Cast("int64", t(*index))
+        return tirx.if_then_else(value < 0, -d(clamped(value + 128, 128)), d(clamped(value, 128)))
+
+    return b.compute(x.shape, element, x, dict.reshape([dict.size]), name="dequantize_log")
+
+
+@operator
+def lookup_table_dequant(b: Builder, w: Tensor, ids: Tensor, padding_idx: int = -1) -> Tensor:
+    """Rows of a table of bytes: a row is the least number, the largest one, and floats of four bytes each; ids end with an axis of 1."""
+    rows, words = w.shape
+    width = b.simplify((words - 2) * 4)
+
+    def element(at: te.Tensor, table: te.Tensor, *index: Any) -> PrimExpr:
+        given, j = tirx.Cast("int64", at(*index[:-1], 0)), tirx.Cast("int64", index[-1])
+        row = clamped(given, rows)
+        word = tirx.reinterpret("uint32", table(row, tirx.floordiv(j, 4) + 2))
+        shift = tirx.Cast("uint32", tirx.floormod(j, 4) * 8)
+        byte = tirx.Cast("float32", tirx.bitwise_and(tirx.shift_right(word, shift), tirx.const(255, "uint32")))
+        low, high = table(row, 0), table(row, 1)
+        value = (high - low) / tirx.const(256.0, "float32") * byte + low
+        return value if padding_idx == -1 else tirx.if_then_else(given == padding_idx, tirx.const(0, "float32"), value)
+
+    return b.compute([*ids.shape[:-1], width], element, ids, w, name="lookup_table_dequant")
+
+
+@operator
+def apply_per_channel_scale(b: Builder, x: Tensor, scales: Tensor) -> Tensor:
+    """x · scales along the last axis."""
+    return x * scales.astype(x.dtype).reshape([scales.size])

@@ -17,6 +17,7 @@ from ..errors import UnsupportedError
 from ..model.program import Op
 from .builder import Builder, cast_expr
 from .kernels import flat, put_back, sorted_order
+from .reduce import extreme_index
 from .registry import Ints, Scalar, operator
 from .serial import both, cell, i64, kernel, loop, parallel, when, while_
 from .special import erfinv
@@ -311,3 +312,28 @@ def dirichlet(b: Builder, op: Op, alpha: Tensor) -> Tensor:
     raw = _gamma(b, op, alpha)
     total = b.emit(relax.op.sum(raw.expr, [-1], keepdims=True))
     return (raw / total).astype(alpha.dtype)
+
+
+@operator
+def gumbel_softmax(b: Builder, op: Op, x: Tensor, temperature: float = 1.0, hard: bool = False, axis: int = -1) -> Tensor:
+    """softmax((x + Gumbel numbers) / temperature) along an axis; hard: 1 where that is largest, else 0."""
+    key = _key(op, 0)
+    if x.ndim == 0:
+        return b.full([], 1.0, x.dtype)
+    at = axis % x.ndim
+    tiny = tirx.const(TINY, "float64")
+
+    def fn(place: Any, value: Any) -> PrimExpr:
+        u = draw01(place, 0, key) + tiny * tirx.const(0.5, "float64")
+        noise = -tirx.log(-tirx.log(u))
+        return (tirx.Cast("float64", value) + noise) / tirx.const(temperature, "float64")
+
+    soft = b.emit(relax.op.nn.softmax(_filled(b, x.shape, "float32", fn, x, name="gumbel").expr, at)).astype(x.dtype)
+    if not hard:
+        return soft
+    first = extreme_index(b, soft, at, True, "int64")
+
+    def chosen(t: Any, *index: Any) -> PrimExpr:
+        return cast_expr(i64(index[at]) == t(*index[:at], *index[at + 1 :]), x.dtype)
+
+    return b.compute(x.shape, chosen, first, name="one_hot")

@@ -27,7 +27,8 @@ def warprnnt(
 ) -> tuple[Tensor, None]:
     """The transducer's loss: −log of the probability of every label sequence, (batch); input (batch, time, labels + 1, classes).
 
-    fastemit_lambda counts for the gradient only.
+    The input is normalised here, as Paddle's GPU kernel does; its CPU kernel expects logarithms of probabilities, for which that changes
+    nothing.  fastemit_lambda counts for the gradient only.
     """
     (batch, steps, places, classes), dtype = input.shape, input.dtype
     logs = softmax_of(b, input, 3, log=True)

@@ -62,3 +62,36 @@ sample(
     x=f32(2, 3, 4, 2), s=f32(3), a=ONE,
 )  # fmt: skip
 sample("dequantize_abs_max", _op("dequantize_abs_max", 127.0), x=np.arange(-100, 100, 9, dtype="int8"), s=ONE)
+
+for _test in (True, False):
+    sample(
+        "moving_average_abs_max_scale",
+        lambda paddle, x, a, s, test=_test: [t for t in paddle._C_ops.moving_average_abs_max_scale(x, a, s, 0.8, test) if t][
+            : 1 if test else 4
+        ],
+        x=f32(3, 4),
+        a=f32(1, low=0.5),
+        s=f32(1, low=1.0, seed=1),
+        static=() if _test else (0, 1),
+    )
+for _ids, _padding in ((np.array([[0], [3], [1]]), -1), (np.array([[[2], [0]]]), 0), (np.array([[1]]), 1)):
+    sample(
+        "lookup_table_dequant",
+        lambda paddle, i, w, p=_padding: paddle._C_ops.lookup_table_dequant(w, i, p),
+        i=_ids,
+        constants={"w": f32(4, 5)},
+    )
+for _shape in ((4, 5), (7,), (2, 1, 3)):
+    sample(
+        "dequantize_log",
+        lambda paddle, x, d: paddle._C_ops.dequantize_log(x, d),
+        x=np.random.RandomState(3).randint(-128, 128, _shape).astype("int8"),
+        constants={"d": f32(128)},
+    )
+for _hard, _axis, _shape in ((True, -1, (3, 4)), (False, 0, (5, 2)), (True, 1, (2, 3, 4))):
+    sample(
+        "gumbel_softmax",
+        lambda paddle, x, h=_hard, a=_axis: paddle.nn.functional.gumbel_softmax(x, 0.7, h, a),
+        x=f32(*_shape),
+        seed_free=True,
+    )
