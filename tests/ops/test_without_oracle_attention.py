@@ -166,3 +166,27 @@ def test_attention_layer(first: bool, residual: bool, turned: bool, masked: bool
     seen = attention(q, k, v, 1 / math.sqrt(4), None if mask is None else mask.astype(F)).reshape(2, 3, 8)
     want = (seen @ o + d) * 0.75 + (x if residual else 0.0)
     check(out, want if first else layer_norm(want, s2, b2, 1e-3))
+
+
+@pytest.mark.parametrize(("merged", "gated", "biased"), [(True, True, True), (False, True, False), (False, False, True)])
+def test_gate_attention(merged: bool, gated: bool, biased: bool) -> None:
+    x, other = rand(2, 3, 4, 8), rand(2, 3, 5, 6, seed=1)
+    keys = x if merged else other
+    wq, wk, wv = rand(8, 2, 4, seed=2), rand(keys.shape[-1], 2, 4, seed=3), rand(keys.shape[-1], 2, 4, seed=4)
+    mask, bias = rand(2, 3, 1, 1, keys.shape[2], seed=5), rand(2, 1, 2, 4, keys.shape[2], seed=6)
+    gw, gb, ow, ob = rand(8, 2, 4, seed=7), rand(2, 4, seed=8), rand(2, 4, 8, seed=9), rand(8, seed=10)
+    operands: dict[str, Any] = {
+        "query": x, "key": None if merged else other, "query_weight": None if merged else wq, "key_weight": None if merged else wk,
+        "value_weight": None if merged else wv, "qkv_weight": np.stack([w.transpose(1, 2, 0) for w in (wq, wk, wv)]) if merged else None,
+        "nonbatched_bias": bias if biased else None, "src_mask": mask, "gate_weight": gw if gated else None,
+        "gate_bias": gb if gated else None, "out_linear_weight": ow, "out_linear_bias": ob,
+    }  # fmt: skip
+    attrs = {"has_gating": gated, "merge_qkv": merged, "use_flash_attn": False}
+    (out,) = run("fused_gate_attention", operands, attrs, 9, wanted=[8])
+    q, k, v = (np.einsum("nbqa,ahc->nbqhc", t.astype(F), w) for t, w in ((x, wq), (keys, wk), (keys, wv)))
+    scores = np.einsum("nbqhc,nbkhc->nbhqk", q / 2.0, k) + mask + (bias if biased else 0.0)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    seen = np.einsum("nbhqk,nbkhc->nbqhc", weights / weights.sum(-1, keepdims=True), v)
+    if gated:
+        seen = seen / (1 + np.exp(-(np.einsum("nbqc,chv->nbqhv", x.astype(F), gw) + gb)))
+    check(out, np.einsum("nbqhc,hco->nbqo", seen, ow) + ob)

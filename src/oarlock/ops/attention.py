@@ -112,7 +112,8 @@ def _packed(b: Builder, q: Tensor, k: Tensor, v: Tensor, begins_q: Tensor, begin
 
     shape = [1, 1, q.shape[0], k.shape[0]]
     mask = b.compute(shape, visible, of_q, of_k, begins_q, begins_k, name="same_sequence")
-    out = attention(b, *(t.reshape([1, *t.shape]) for t in (q, k, v)), mask, scale, False)
+    query, key, value = (t.reshape([1, *t.shape]) for t in (q, k, v))
+    out = attention(b, query, key, value, mask, scale, False)
     return _seen_only(b, out, mask).reshape([*q.shape[:2], v.shape[2]])
 
 
@@ -383,3 +384,60 @@ def fused_attention(
     out = x + out if add_residual else out
     out = out if pre_layer_norm else normalise_layer(b, out, ln_scale_2, ln_bias_2, ln_epsilon, 2)
     return *[None] * 19, out
+
+
+@operator
+def fused_gate_attention(
+    b: Builder,
+    query: Tensor,
+    key: Tensor | None,
+    query_weight: Tensor | None,
+    key_weight: Tensor | None,
+    value_weight: Tensor | None,
+    qkv_weight: Tensor | None,
+    nonbatched_bias: Tensor | None,
+    src_mask: Tensor,
+    gate_weight: Tensor | None,
+    gate_bias: Tensor | None,
+    out_linear_weight: Tensor,
+    out_linear_bias: Tensor,
+    has_gating: bool = True,
+    merge_qkv: bool = True,
+    use_flash_attn: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Attention along the third axis of (batch, rows, length, width), scaled by 1 / √depth, with gates of sigmoid(linear(query)).
+
+    The mask is added to all heads, the bias (batch, heads, length, keys) to all rows.  Weights are (width, heads, depth), or one of
+    (3, heads, depth, width) with merge_qkv.
+    """
+    batch, rows, length, width = query.shape
+
+    def projected(x: Tensor, weight: Tensor) -> Tensor:
+        heads, depth = weight.shape[1:]
+        out = product(b, x, weight.reshape([weight.shape[0], b.simplify(heads * depth)]))
+        return out.reshape([b.simplify(batch * rows), x.shape[2], heads, depth])
+
+    if merge_qkv:
+        if qkv_weight is None:
+            raise UnsupportedError("fused_gate_attention without its merged weight")
+        weights = [_part(b, qkv_weight, 0, i).transpose([2, 0, 1]) for i in range(3)]
+        q, k, v = (projected(query, w) for w in weights)
+    else:
+        if key is None or query_weight is None or key_weight is None or value_weight is None:
+            raise UnsupportedError("fused_gate_attention without a key or its weights")
+        q, k, v = projected(query, query_weight), projected(key, key_weight), projected(key, value_weight)
+    heads, depth = q.shape[2:]
+    bias = src_mask
+    if nonbatched_bias is not None:
+        bias = bias + (nonbatched_bias if nonbatched_bias.ndim == 5 else nonbatched_bias.reshape([batch, 1, *nonbatched_bias.shape[1:]]))
+    bias = b.broadcast_to(bias, [batch, rows, *bias.shape[2:]])
+    seen = attention(b, q, k, v, bias.reshape([b.simplify(batch * rows), *bias.shape[2:]]), _scale(q), False)
+    total = b.simplify(heads * depth)
+    out = seen.reshape([batch, rows, length, total])
+    if has_gating:
+        if gate_weight is None or gate_bias is None:
+            raise UnsupportedError("fused_gate_attention without its gates' weight or bias")
+        gates = product(b, query, gate_weight.reshape([width, total])) + gate_bias.reshape([total])
+        out = out * b.emit(relax.op.sigmoid(gates.expr))
+    out = product(b, out, out_linear_weight.reshape([total, out_linear_weight.shape[-1]])) + out_linear_bias
+    return *[None] * 8, out

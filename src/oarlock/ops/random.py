@@ -334,6 +334,6 @@ def gumbel_softmax(b: Builder, op: Op, x: Tensor, temperature: float = 1.0, hard
     first = extreme_index(b, soft, at, True, "int64")
 
     def chosen(t: Any, *index: Any) -> PrimExpr:
-        return cast_expr(i64(index[at]) == t(*index[:at], *index[at + 1 :]), x.dtype)
+        return tirx.Cast(x.dtype, i64(index[at]) == t(*index[:at], *index[at + 1 :]))
 
     return b.compute(x.shape, chosen, first, name="one_hot")

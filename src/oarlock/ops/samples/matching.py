@@ -34,7 +34,7 @@ sample(
     t=_TREE,
     static=(1,),
 )
-for _x, _near, _count in (
+for _nodes, _near, _count in (
     ([0, 1, 2], [8, 9, 0, 4, 7, 6, 7], [2, 3, 2]),
     ([5, 3], [3, 5, 5, 9], [0, 4]),
     ([0, 1, 2], [8, 9, 0, 4, 7, 6, 7, 0, 2, 3, 5], [2, 3, 2, 1, 2, 1]),
@@ -42,7 +42,7 @@ for _x, _near, _count in (
     sample(
         "reindex_graph",
         lambda paddle, x, n, c: list(paddle._C_ops.reindex_graph(x, n, c, None, None)),
-        x=np.array(_x),
+        x=np.array(_nodes),
         n=np.array(_near),
         c=np.array(_count, "int32"),
     )

@@ -66,19 +66,17 @@ sample("dequantize_abs_max", _op("dequantize_abs_max", 127.0), x=np.arange(-100,
 for _test in (True, False):
     sample(
         "moving_average_abs_max_scale",
-        lambda paddle, x, a, s, test=_test: [t for t in paddle._C_ops.moving_average_abs_max_scale(x, a, s, 0.8, test) if t][
-            : 1 if test else 4
-        ],
+        lambda paddle, x, a, s, test=_test: [t for t in paddle._C_ops.moving_average_abs_max_scale(x, a, s, 0.8, test)][: 1 if test else 4],
         x=f32(3, 4),
         a=f32(1, low=0.5),
         s=f32(1, low=1.0, seed=1),
-        static=() if _test else (0, 1),
     )
 for _ids, _padding in ((np.array([[0], [3], [1]]), -1), (np.array([[[2], [0]]]), 0), (np.array([[1]]), 1)):
     sample(
         "lookup_table_dequant",
         lambda paddle, i, w, p=_padding: paddle._C_ops.lookup_table_dequant(w, i, p),
         i=_ids,
+        static=(-1,),
         constants={"w": f32(4, 5)},
     )
 for _shape in ((4, 5), (7,), (2, 1, 3)):
@@ -95,3 +93,10 @@ for _hard, _axis, _shape in ((True, -1, (3, 4)), (False, 0, (5, 2)), (True, 1, (
         x=f32(*_shape),
         seed_free=True,
     )
+sample(
+    "moving_average_abs_max_scale",
+    lambda paddle, x, a, s: list(paddle._C_ops.moving_average_abs_max_scale(x, a, s, 0.95, False))[:2],
+    x=f32(2, 3, 4, low=-9.0),
+    a=f32(1, low=0.5),
+    s=f32(1, low=1.0, seed=1),
+)
