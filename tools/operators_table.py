@@ -70,7 +70,8 @@ def one(case: Sample, dynamic: bool, replaced: str, stage: Any) -> dict[str, Any
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "model"
         try:
-            expected = export_call(case.call, inputs, case.constants, stem, dynamic=dynamic, static=case.static)
+            known, told = case.static, case.sequences
+            expected = export_call(case.call, inputs, case.constants, stem, dynamic=dynamic, static=known, sequences=told)
         except Exception as error:
             return {"state": "paddle", "why": _short(error)}
         stage("oarlock")
@@ -103,7 +104,8 @@ def near_float32(case: Sample, outputs: list[np.ndarray], replaced: str) -> bool
     main = main_type(case)
     inputs = {k: v.astype("float32") if case.inputs[k].dtype.name == main else v for k, v in retyped(case, replaced).items()}
     with tempfile.TemporaryDirectory() as folder:
-        expected = export_call(case.call, inputs, case.constants, Path(folder) / "model", dynamic=False, static=case.static)
+        stem, told = Path(folder) / "model", case.sequences
+        expected = export_call(case.call, inputs, case.constants, stem, dynamic=False, static=case.static, sequences=told)
     return all(
         got.shape == want.shape and difference(got.astype(want.dtype), want) <= allowed(want, case, replaced)
         for got, want in zip(outputs, expected, strict=True)

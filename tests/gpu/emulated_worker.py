@@ -33,7 +33,8 @@ def run_sample(job: dict[str, Any]) -> None:
     sample = next(s for s in load_all() if s.id == job["sample"])
     with tempfile.TemporaryDirectory() as folder:
         stem = Path(folder) / "model"
-        expected = export_call(sample.call, sample.inputs, sample.constants, stem, dynamic=job["dynamic"], static=sample.static)
+        known, told = sample.static, sample.sequences
+        expected = export_call(sample.call, sample.inputs, sample.constants, stem, dynamic=job["dynamic"], static=known, sequences=told)
         artifact = oarlock.compile(stem.with_suffix(".json"), target="cuda")
     outputs = list(oarlock.Session(artifact).run(sample.inputs).values())
     for got, want in zip(outputs, expected, strict=True):

@@ -174,11 +174,10 @@ def moving_average_abs_max_scale(
     moving_rate: float = 0.9,
     is_test: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """x as it is; and, while training observes it, the average of its largest magnitudes with its state."""
-    if is_test:
-        return x, None, None, None
-    scale, state, accum = _moving_average(b, x, x, in_accum, in_state, moving_rate, is_test)
-    return x, scale, state, accum
+    """x as it is: training alone observes how large it gets."""
+    if not is_test:
+        raise UnsupportedError("moving_average_abs_max_scale in training mode", todo="export the model in evaluation mode")
+    return x, None, None, None
 
 
 @operator
