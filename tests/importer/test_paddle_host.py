@@ -82,6 +82,10 @@ def _partial() -> tuple[Op, dict[str, np.ndarray]]:
     return operation("partial_sum", [Value("xs", ListType((part, part)))], [tensor("y", "float32", -1, 2)], start_index=1, length=2), arrays
 
 
+def _without_converter(monkeypatch: pytest.MonkeyPatch, op: Op) -> None:
+    monkeypatch.setattr(registry, "_REGISTRY", {k: v for k, v in registry.registered().items() if k != op.short_name})
+
+
 HOSTED: list[Callable[[], tuple[Op, dict[str, np.ndarray]]]] = [_chunk_eval, _auc, _positions, _match, _partial]
 
 
@@ -90,7 +94,7 @@ def test_an_operator_without_converter_runs_as_in_paddle(
     case: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_paddle: Any
 ) -> None:
     op, inputs = case()
-    monkeypatch.setattr(registry, "_REGISTRY", {k: v for k, v in registry.registered().items() if k != op.short_name})
+    _without_converter(monkeypatch, op)
     program = isolate(op)
     expected = in_paddle(save_model(program, tmp_path / "one"), inputs)
     with pytest.raises(UnsupportedOperators, match=op.name):
@@ -208,8 +212,9 @@ def test_an_error_of_paddle_names_the_operator() -> None:
     assert "pd_op.chunk_eval (/net/chunk_eval), operands int64[2, 9, 1]" in str(caught.value)
 
 
-def test_a_registered_function_goes_before_paddle() -> None:
+def test_a_registered_function_goes_before_paddle(monkeypatch: pytest.MonkeyPatch) -> None:
     op, inputs = _positions()
+    _without_converter(monkeypatch, op)
     with_function = {"add_position_encoding": lambda x, alpha, beta: x * np.float32(alpha + beta)}
     artifact = oarlock.compile(isolate(op), threads=1, host="paddle")
     got = oarlock.Session(artifact, host=with_function).run(inputs)["out"]
@@ -218,8 +223,10 @@ def test_a_registered_function_goes_before_paddle() -> None:
     assert artifact.host_calls[0]["by"] == "python"
 
 
-def test_without_paddle_the_session_says_what_needs_it(tmp_path: Path) -> None:
-    path = oarlock.compile(isolate(_positions()[0]), threads=1, host="paddle").save(tmp_path / "model.oar")
+def test_without_paddle_the_session_says_what_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    op, _ = _positions()
+    _without_converter(monkeypatch, op)
+    path = oarlock.compile(isolate(op), threads=1, host="paddle").save(tmp_path / "model.oar")
     code = f"""
 import sys
 sys.modules["paddle"] = None
