@@ -270,3 +270,11 @@ def test_gumbel_softmax_chooses_by_probability() -> None:
     np.testing.assert_allclose(soft.sum(0), 1.0, rtol=1e-5)
     assert 0.0 < soft.min() and soft.max() < 1.0
     assert len(np.unique(soft)) > 8000
+
+
+@pytest.mark.parametrize(("shape", "columns", "act"), [((2, 3, 4), 2, "relu"), ((3, 4), 1, ""), ((2, 2, 2), 1, "relu")])
+def test_gemm_epilogue_flattens(shape: tuple[int, ...], columns: int, act: str) -> None:
+    x, w, bias = rand(*shape), rand(4, 5), rand(5)
+    attrs = {"in_num_col_dims": columns, "activation_type": act, "padding_weights": False}
+    (out,) = run("gemm_epilogue", {"input": x, "w": w, "bias": bias}, attrs)
+    check(out, RELU[act](x.reshape(*shape[:columns], 4).astype(F) @ w + bias))

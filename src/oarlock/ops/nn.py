@@ -245,7 +245,7 @@ def multihead_matmul(
 # ---- fused -----------------------------------------------------------------------------------------------------------
 
 
-@operator
+@operator("fc", "gemm_epilogue")
 def fc(
     b: Builder,
     input: Tensor,
