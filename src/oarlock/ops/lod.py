@@ -14,6 +14,7 @@ from tvm import tirx
 from ..errors import UnsupportedError
 from . import scalar
 from .builder import Builder
+from .linalg import product
 from .registry import operator
 from .serial import kernel, loop
 from .tensor import PrimExpr, Tensor
@@ -89,6 +90,29 @@ def gru(
     outputs: list[Any] = [([time, width], dtype), ([width], dtype), ([3 * width], dtype)]
     hidden, *_ = kernel(b, body, [data, gates, candidates, _state(b, h0, width, dtype)], outputs, "gru")
     return None, None, None, hidden
+
+
+@operator
+def fusion_gru(
+    b: Builder,
+    x: Tensor,
+    h0: Tensor | None,
+    weight_x: Tensor,
+    weight_h: Tensor,
+    bias: Tensor | None = None,
+    activation: str = "tanh",
+    gate_activation: str = "sigmoid",
+    is_reverse: bool = False,
+    use_seq: bool = True,
+    origin_mode: bool = False,
+) -> tuple[None, Tensor, None, None, Tensor]:
+    """gru of x · weight_x, and that product."""
+    if origin_mode:
+        raise UnsupportedError("fusion_gru with origin_mode: Paddle's kernels do not agree on it")
+    parts = product(b, x, weight_x)
+    parts = parts if bias is None else parts + bias.reshape([1, bias.size])
+    hidden = gru(b, parts, h0, weight_h, None, activation, gate_activation, is_reverse)[3]
+    return None, parts, None, None, hidden
 
 
 @operator

@@ -95,3 +95,22 @@ def _attention_lstm(acts: tuple[str, str, str], first: bool, scaled: bool, bias:
 _attention_lstm(("sigmoid", "tanh", "tanh"), False, False, False)
 _attention_lstm(("sigmoid", "tanh", "tanh"), True, True, True)
 _attention_lstm(("sigmoid", "relu", "identity"), True, False, True)
+
+
+def _fusion_gru(first: bool, bias: bool, reverse: bool) -> None:
+    held: dict[str, np.ndarray] = {"h": f32(1, 2, seed=5)} if first else {}
+    held |= {"wx": f32(3, 6), "wh": f32(2, 6)}
+    held |= {"c": f32(1, 6)} if bias else {}
+    names = list(held)
+
+    def call(paddle, x, *values):  # type: ignore[no-untyped-def]
+        given = dict(zip(names, values, strict=True))
+        h, wx, wh, c = (given.get(n) for n in ("h", "wx", "wh", "c"))
+        return paddle._C_ops.fusion_gru(x, h, wx, wh, c, "tanh", "sigmoid", reverse, True, False, False)
+
+    sample("fusion_gru", call, x=f32(5, 3), constants=held, sequences=("x",), static=(1,))
+
+
+_fusion_gru(False, True, False)
+_fusion_gru(True, True, True)
+_fusion_gru(True, False, False)
