@@ -188,8 +188,8 @@ def test_index_select_strided(dynamic: bool) -> None:
         np.testing.assert_array_equal(out, x.take(index, axis))
 
 
-def test_handed_on() -> None:
-    x = rand(2, 3)
+@pytest.mark.parametrize("x", [rand(2, 3), np.array(-1.5), np.arange(6).reshape(3, 1, 2), np.zeros([2, 0], "float32")], ids=str)
+def test_handed_on(x: np.ndarray) -> None:
     for name, attrs in {
         "c_identity": {"ring_id": 0, "use_calc_stream": True, "use_model_parallel": True},
         "copy_to": {"place": 0, "blocking": True},
@@ -199,7 +199,7 @@ def test_handed_on() -> None:
         "real": {},
     }.items():
         np.testing.assert_array_equal(run(name, {"x": x}, attrs)[0], x)
-    np.testing.assert_array_equal(run("depend", {"x": x, "dep": [rand(2)]}, {})[0], x)
+    np.testing.assert_array_equal(run("depend", {"x": x, "dep": [rand(2), rand(3)]}, {})[0], x)
     np.testing.assert_array_equal(run("shadow_feed_tensors", {"x": [x, x * 2]}, {"dst_place_type": 1}, 2, lists=True)[1], x * 2)
     np.testing.assert_array_equal(run("imag", {"x": x}, {})[0], np.zeros_like(x))
 
@@ -212,9 +212,15 @@ def test_rms_norm(dynamic: bool) -> None:
     x, w = rand(2, 3, 4), rand(4, seed=1)
     (out,) = run("rms_norm", {"x": x, "scale": w}, {"normalized_shape": [4], "epsilon": 1e-3}, dynamic=dynamic)
     check(out, rms_norm(x, w, 1e-3))
-    for name in ("fused_rms_norm_ext", "fast_rms_norm"):
-        (out,) = run(name, {"x": x, "scale": w}, {"epsilon": 1e-2}, dynamic=dynamic)
-        check(out, rms_norm(x, w, 1e-2))
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [(2, 3, 4), (5, 7), (2, 1, 3, 2)])
+@pytest.mark.parametrize("name", ["fused_rms_norm_ext", "fast_rms_norm"])
+def test_rms_norm_of_the_last_axis(name: str, shape: tuple[int, ...], dynamic: bool) -> None:
+    x, w = rand(*shape), rand(shape[-1], seed=1)
+    (out,) = run(name, {"x": x, "scale": w}, {"epsilon": 1e-2}, dynamic=dynamic)
+    check(out, rms_norm(x, w, 1e-2))
 
 
 def test_rms_norm_over_two_axes() -> None:
@@ -251,13 +257,15 @@ def test_sync_batch_norm(dynamic: bool) -> None:
 
 
 @BOTH
-def test_batch_norm_act(dynamic: bool) -> None:
+@pytest.mark.parametrize(("shape", "epsilon"), [((2, 4, 5, 3), 1e-3), ((3, 1, 2, 4), 0.1), ((1, 3, 3, 1), 1e-5)])
+def test_batch_norm_act(shape: tuple[int, ...], epsilon: float, dynamic: bool) -> None:
     """Channels last, by the statistics of the batch: that is what Paddle's only kernel does."""
-    x, scale, bias = rand(2, 4, 5, 3), rand(3), rand(3, seed=1)
-    operands = {"x": x, "scale": scale, "bias": bias, "mean": rand(3, seed=2), "variance": rand(3, seed=3, low=0.1)}
-    (out,) = run("fused_batch_norm_act", operands, {"momentum": 0.9, "epsilon": 1e-3, "act_type": "relu"}, dynamic=dynamic)
+    n = shape[-1]
+    x, scale, bias = rand(*shape), rand(n), rand(n, seed=1)
+    operands = {"x": x, "scale": scale, "bias": bias, "mean": rand(n, seed=2), "variance": rand(n, seed=3, low=0.1)}
+    (out,) = run("fused_batch_norm_act", operands, {"momentum": 0.9, "epsilon": epsilon, "act_type": "relu"}, dynamic=dynamic)
     wide = x.astype(F)
-    want = (wide - wide.mean((0, 1, 2))) / np.sqrt(wide.var((0, 1, 2)) + 1e-3) * scale + bias
+    want = (wide - wide.mean((0, 1, 2))) / np.sqrt(wide.var((0, 1, 2)) + epsilon) * scale + bias
     check(out, np.maximum(want, 0.0))
 
 
@@ -268,19 +276,20 @@ def test_skip_layernorm(dynamic: bool) -> None:
     check(out, layer_norm(x.astype(F) + y, scale, bias, 1e-3))
 
 
+@pytest.mark.parametrize("rows", [(2, 3), (4,)])
 @pytest.mark.parametrize("activation", ["", "relu"])
-def test_fc_elementwise_layernorm(activation: str) -> None:
-    x, w, y = rand(2, 3, 4), rand(4, 5), rand(2, 3, 5)
+def test_fc_elementwise_layernorm(activation: str, rows: tuple[int, ...]) -> None:
+    x, w, y = rand(*rows, 4), rand(4, 5), rand(*rows, 5)
     b0, scale, b1 = rand(5), rand(5, seed=1), rand(5, seed=2)
-    attrs = {"x_num_col_dims": 2, "activation_type": activation, "epsilon": 1e-4, "begin_norm_axis": 2}
+    attrs = {"x_num_col_dims": len(rows), "activation_type": activation, "epsilon": 1e-4, "begin_norm_axis": len(rows)}
     (out,) = run("fused_fc_elementwise_layernorm", {"x": x, "w": w, "y": y, "bias0": b0, "scale": scale, "bias1": b1}, attrs)
     hidden = x.astype(F) @ w + b0
     check(out, layer_norm((np.maximum(hidden, 0.0) if activation else hidden) + y, scale, b1, 1e-4))
 
 
-@pytest.mark.parametrize("rank", [2, 3])
-def test_embedding_eltwise_layernorm(rank: int) -> None:
-    tables = [rand(n, 4, seed=n) for n in (6, 5, 2)]
+@pytest.mark.parametrize(("rank", "sizes"), [(2, (6, 5, 2)), (3, (6, 5, 2)), (2, (3, 1, 7, 4)), (3, (4,))])
+def test_embedding_eltwise_layernorm(rank: int, sizes: tuple[int, ...]) -> None:
+    tables = [rand(n, 4, seed=n) for n in sizes]
     ids = [np.random.RandomState(n).randint(0, len(t), (2, 3, 1)[:rank]).astype("int64") for n, t in enumerate(tables)]
     scale, bias = rand(4), rand(4, seed=1)
     (out,) = run("fused_embedding_eltwise_layernorm", {"ids": ids, "embs": tables, "bias": bias, "scale": scale}, {"epsilon": 1e-4})
@@ -328,10 +337,11 @@ def test_multihead_matmul() -> None:
 
 
 @BOTH
-def test_softmax_mask_upper_triangle(dynamic: bool) -> None:
-    x = rand(2, 2, 5, 5)
+@pytest.mark.parametrize("shape", [(2, 2, 5, 5), (1, 3, 1, 1), (2, 1, 8, 8)])
+def test_softmax_mask_upper_triangle(shape: tuple[int, ...], dynamic: bool) -> None:
+    x = rand(*shape)
     (out,) = run("fused_softmax_mask_upper_triangle", {"X": x}, {}, dynamic=dynamic)
-    check(out, softmax(x + causal(5, 5, 0)))
+    check(out, softmax(x + causal(*shape[2:], 0)))
 
 
 def rotated(x: np.ndarray, sine: np.ndarray, cosine: np.ndarray, neighbours: bool) -> np.ndarray:
@@ -393,11 +403,12 @@ def test_gemm_epilogue(activation: str, trans_x: bool, trans_y: bool) -> None:
     check(out, {"none": total, "relu": np.maximum(total, 0), "gelu": gelu(total)}[activation])
 
 
+@pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("mode", ["upscale_in_train", "downgrade_in_infer"])
-def test_dropout_add(mode: str) -> None:
+def test_dropout_add(mode: str, p: float) -> None:
     x, y = rand(2, 3), rand(2, 3, seed=1)
-    (out,) = run("fused_dropout_add", {"x": x, "y": y, "seed_tensor": None}, {"p": 0.3, "is_test": True, "mode": mode})
-    check(out, x.astype(F) * (1.0 if mode == "upscale_in_train" else 0.7) + y)
+    (out,) = run("fused_dropout_add", {"x": x, "y": y, "seed_tensor": None}, {"p": p, "is_test": True, "mode": mode})
+    check(out, x.astype(F) * (1.0 if mode == "upscale_in_train" else 1.0 - p) + y)
 
 
 @pytest.mark.parametrize(("activation", "residual"), [("relu", True), ("identity", False), ("sigmoid", True)])
@@ -410,17 +421,19 @@ def test_conv2d_add_act(activation: str, residual: bool) -> None:
     check(out, {"relu": np.maximum(total, 0), "identity": total, "sigmoid": sigmoid(total)}[activation])
 
 
-def test_depthwise_conv2d_bias() -> None:
-    x, w, bias = rand(2, 4, 5, 6), rand(4, 1, 3, 3), rand(4)
+@pytest.mark.parametrize(("stride", "pad", "outputs", "size"), [(1, 1, 4, 3), (2, 0, 8, 2), (3, 2, 4, 1)])
+def test_depthwise_conv2d_bias(stride: int, pad: int, outputs: int, size: int) -> None:
+    x, w, bias = rand(2, 4, 5, 6), rand(outputs, 1, size, size), rand(outputs)
     operands = {"input": x, "filter": w, "bias": bias}
-    (out,) = run("depthwise_conv2d_bias", operands, {"strides": [1, 1], "paddings": [1, 1], "groups": 4})
-    check(out, conv2d(x, w, 1, 1, 4) + bias.reshape(1, 4, 1, 1))
+    (out,) = run("depthwise_conv2d_bias", operands, {"strides": [stride] * 2, "paddings": [pad] * 2, "groups": 4})
+    check(out, conv2d(x, w, stride, pad, 4) + bias.reshape(1, -1, 1, 1))
 
 
-def test_conv2d_transpose_bias() -> None:
-    x, w, bias = rand(2, 3, 4, 5), rand(3, 2, 3, 3), rand(2)
-    (out,) = run("conv2d_transpose_bias", {"x": x, "filter": w, "bias": bias}, {"strides": [2, 2], "paddings": [1, 1]})
-    check(out, conv2d_transpose(x, w, 2, 1) + bias.reshape(1, 2, 1, 1))
+@pytest.mark.parametrize(("stride", "pad", "size"), [(2, 1, (3, 3)), (1, 0, (2, 3)), (3, 2, (5, 4))])
+def test_conv2d_transpose_bias(stride: int, pad: int, size: tuple[int, int]) -> None:
+    x, w, bias = rand(2, 3, 4, 5), rand(3, 2, *size), rand(2)
+    (out,) = run("conv2d_transpose_bias", {"x": x, "filter": w, "bias": bias}, {"strides": [stride] * 2, "paddings": [pad] * 2})
+    check(out, conv2d_transpose(x, w, stride, pad) + bias.reshape(1, 2, 1, 1))
 
 
 def test_legacy_matmul() -> None:
@@ -453,10 +466,11 @@ def test_dequantize_linear(axis: int) -> None:
     check(out, x.astype(F) * scale.reshape([-1 if a == axis else 1 for a in range(3)]) / 7.0)
 
 
-def test_box_clip() -> None:
-    boxes, info = rand(5, 4, low=-9.0, high=30.0), np.array([[20.0, 31.0, 1.5]], "float32")
+@pytest.mark.parametrize(("size", "scale"), [((20.0, 31.0), 1.5), ((7.0, 12.0), 1.0), ((3.0, 3.0), 0.25)])
+def test_box_clip(size: tuple[float, float], scale: float) -> None:
+    boxes, info = rand(5, 4, low=-9.0, high=30.0), np.array([[*size, scale]], "float32")
     (out,) = run("box_clip", {"input": boxes, "im_info": info}, {})
-    height, width = np.floor(20 / 1.5 + 0.5), np.floor(31 / 1.5 + 0.5)
+    height, width = np.floor(size[0] / scale + 0.5), np.floor(size[1] / scale + 0.5)
     check(out, np.clip(boxes, 0.0, np.array([width, height, width, height]) - 1.0))
 
 

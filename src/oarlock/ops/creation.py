@@ -362,7 +362,7 @@ def fill_diagonal(b: Builder, x: Tensor, value: float = 0, offset: int = 0, wrap
     """
     if x.ndim < 2:
         raise UnsupportedError(f"fill_diagonal of {x.ndim} axes")
-    fresh = tirx.const(value, x.dtype)
+    fresh = tirx.const(bool(value) if x.dtype == "bool" else value, x.dtype)
     width = i64(x.shape[1])
     strides = [i64(b.simplify(math.prod(x.shape[k + 1 :]))) for k in range(x.ndim)]
     step = sum(strides[1:], strides[0])

@@ -110,9 +110,11 @@ def _integer_division(divide: Callable[[PrimExpr, PrimExpr], PrimExpr]) -> Calla
 
 @operator(fold=_no_zero(fold_binary(np.divide, _positive(floordiv))))
 def divide(b: Builder, x: Tensor, y: Tensor) -> Tensor:
-    """x / y; of integers: truncated towards 0."""
+    """x / y; of integers: truncated towards 0; of bools (the divisor must hold): x."""
     if x.is_float or y.is_float:
         return x / y
+    if x.dtype == y.dtype == "bool":
+        return elementwise(b, "divide", tirx.all, x, y)
     return binary_formula(b, "divide", _integer_division(tirx.truncdiv), x, y)
 
 
@@ -164,8 +166,9 @@ def remainder(b: Builder, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _power(x: PrimExpr, y: PrimExpr) -> PrimExpr:
-    if "int" in str(x.ty):  # as Paddle: through float64
-        return tirx.Cast(str(x.ty), s.power(tirx.Cast("float64", x), tirx.Cast("float64", y)))
+    if "int" in str(x.ty):  # as Paddle: through float64, and no number for an inverse of 0
+        power = tirx.Cast(str(x.ty), s.power(tirx.Cast("float64", x), tirx.Cast("float64", y)))
+        return power if str(x.ty).startswith("u") else select(tirx.all(x == num(x, 0), y < num(y, 0)), num(x, 0), power)
     return s.power(x, y)
 
 
@@ -265,10 +268,16 @@ def heaviside(b: Builder, x: Tensor, y: Tensor) -> Tensor:
 
 @operator
 def copysign(b: Builder, x: Tensor, y: Tensor) -> Tensor:
-    """|x| with the sign of y."""
+    """|x| with the sign of y, in their own type."""
     common = promote(x.dtype, y.dtype)
-    common = common if "float" in common else "float32"
-    return elementwise(b, "copysign", tirx.copysign, x.astype(common), y.astype(common))
+
+    def whole(u: PrimExpr, v: PrimExpr) -> PrimExpr:
+        if common in ("bool", "uint8"):
+            return u
+        zero = num(u, 0)
+        return select(v < zero, select(u < zero, u, zero - u), select(u < zero, zero - u, u))
+
+    return binary_formula(b, "copysign", tirx.copysign if "float" in common else whole, x, y)
 
 
 @operator
@@ -295,9 +304,22 @@ def _scale_known(x: np.ndarray, scale: Any = 1.0, bias: float = 0.0, bias_after_
     return x * scale + bias if bias_after_scale else (x + bias) * scale
 
 
+def _scale_bool(b: Builder, x: Tensor, scale: Any, bias: bool, bias_after_scale: bool) -> Tensor:
+    factor = bool(scale) if is_number(scale) else scalar_tensor(b, scale, "bool")
+    if bias and not bias_after_scale:
+        x = b.full(x.shape, True, "bool")
+    if factor is False:
+        x = b.full(x.shape, False, "bool")
+    elif factor is not True:
+        x = elementwise(b, "scale", tirx.all, x, factor)
+    return b.full(x.shape, True, "bool") if bias and bias_after_scale else x
+
+
 @operator(fold=_scale_known)
 def scale(b: Builder, x: Tensor, scale: Scalar = 1.0, bias: float = 0.0, bias_after_scale: bool = True) -> Tensor:
-    """x · scale + bias, or (x + bias) · scale; on integers scale and bias are truncated first."""
+    """x · scale + bias, or (x + bias) · scale; on integers scale and bias are truncated first, on bools they are bools."""
+    if x.dtype == "bool":
+        return _scale_bool(b, x, scale, bool(bias), bias_after_scale)
     if is_number(scale):
         scale = int(scale) if x.is_int else scale
     else:

@@ -72,17 +72,17 @@ def _ge(x: Any, y: Any) -> Any:
     return x >= y
 
 
-def _comparison(name: str, relax_name: str, compare: Any, opposite: Any, sign: str) -> None:
+def _comparison(name: str, relax_name: str, compare: Any, opposite: Any, sign: str) -> Callable[..., Tensor]:
     def function(b: Builder, x: Tensor, y: Tensor) -> Tensor:
         if x.dtype == y.dtype == "bool":
             x, y = x.astype("int8"), y.astype("int8")
         return b.binary(relax_name, x, y)
 
     function.__name__, function.__doc__ = name, f"x {sign} y."
-    operator(name, fold=_decide(compare, opposite))(function)
+    return operator(name, fold=_decide(compare, opposite))(function)
 
 
-_comparison("equal", "equal", _eq, _ne, "=")
+equal = _comparison("equal", "equal", _eq, _ne, "=")
 _comparison("not_equal", "not_equal", _ne, _eq, "≠")
 _comparison("less_than", "less", _lt, _ge, "<")
 _comparison("less_equal", "less_equal", _le, _gt, "≤")
@@ -97,7 +97,7 @@ def equal_all(b: Builder, x: Tensor, y: Tensor) -> Tensor:
         return b.const(False, "bool")
     if not all(b.equal(p, q) for p, q in zip(x.shape, y.shape, strict=True)):
         raise UnsupportedError(f"equal_all of shapes that may differ at run time: {x.shape}, {y.shape}", todo="name equal dims in shapes=")
-    return every(b, b.binary("equal", x, y))
+    return every(b, equal(b, x, y))
 
 
 def every(b: Builder, x: Tensor) -> Tensor:

@@ -36,6 +36,8 @@ def pointwise(b: Builder, name: str, body: Callable[..., PrimExpr], *xs: Tensor)
     """Like elementwise, for formulas with loops: ``body`` gets float64 values and may use cells; the tensors have one shape."""
     x = xs[0]
     n = x.size
+    if isinstance(n, int) and n == 0:
+        return x
 
     def fill(*buffers: Any) -> None:
         *sources, out = buffers

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import boolean, f32, i64, sample
+from .base import boolean, f32, f64, i64, sample
 
 
 def _count(n: int) -> np.ndarray:
@@ -137,13 +137,52 @@ def _filled(paddle: Any, x: Any) -> list:
     return [paddle.tensor.array_read(like, paddle.full([1], 2, "int64")), paddle.tensor.array_length(like)]
 
 
+def _filled_whole(paddle: Any, x: Any) -> list:
+    """Of whole numbers, and what it holds is written over."""
+    like = paddle._C_ops.create_array_like(paddle.tensor.create_array("int64", [x.astype("int64")] * 2), -1.0)
+    paddle.tensor.array_write(x.astype("int64"), paddle.full([1], 0, "int64"), like)
+    return [paddle.tensor.array_read(like, paddle.full([1], i, "int64")) for i in range(2)]
+
+
+def _length_in_loop(paddle: Any, x: Any, n: Any) -> Any:
+    array = paddle.tensor.create_array("float32", [x])
+
+    def body(i: Any) -> list:
+        paddle.tensor.array_write(x * 2, paddle.tensor.array_length(array), array)
+        return [i + 2]
+
+    paddle.static.nn.while_loop(lambda i: i < n, body, [paddle.zeros([], "int64")])
+    return paddle.tensor.array_length(array)
+
+
+def _joined(paddle: Any, x: Any) -> Any:
+    """Joined along the first axis; of a negative one Paddle tells no true sizes."""
+    from paddle.tensor.manipulation import tensor_array_to_tensor
+
+    return tensor_array_to_tensor(paddle.tensor.create_array("float32", [x[:, :2], x[:, 1:]]), axis=0, use_stack=False)
+
+
+def _rewritten(paddle: Any, x: Any, i: Any) -> list:
+    """The place is known only at run time."""
+    array = _three(paddle, x)
+    paddle.tensor.array_write(x * 5, i, array)
+    return [paddle.tensor.array_read(array, paddle.full([1], k, "int64")) for k in range(3)]
+
+
 sample("create_array", lambda paddle, x: paddle.tensor.array_length(_three(paddle, x)), x=f32(2, 3))
+sample("create_array", lambda paddle, x: paddle.tensor.array_read(_three(paddle, x), paddle.full([1], 2, "int64")), x=f32(2))
+sample("create_array", lambda paddle, x: paddle.tensor.array_length(paddle.tensor.create_array("int64")) + x, x=i64(2))
 sample("create_array_like", _filled, x=f32(2, 3))
+sample("create_array_like", _filled, x=f32())
+sample("create_array_like", _filled_whole, x=f32(2, 3))
 sample("array_length", lambda paddle, x: paddle.tensor.array_length(paddle.tensor.create_array("float32")) + x, x=i64(2))
+sample("array_length", lambda paddle, x: paddle.tensor.array_length(_three(paddle, x)) * 2, x=f32(2, 3))
+sample("array_length", _length_in_loop, x=f32(3), n=_count(4))
 sample("array_read", lambda paddle, x, i: paddle.tensor.array_read(_three(paddle, x), i), static=(0,), x=f32(2, 3), i=np.array([2]))
 sample(
     "array_read", lambda paddle, x: paddle.tensor.array_read(_three(paddle, x), paddle.full([1], 1, "int64")), x=np.float32(2).reshape([])
 )
+sample("array_read", lambda paddle, x: paddle.tensor.array_read(_three(paddle, x[:, 1:]), paddle.full([1], 0, "int64")), x=f32(2, 3))
 for _index in (0, 1, -1):
     sample("array_pop", lambda paddle, x, i=_index: _pop(paddle, x, i), x=f32(2, 3))
 sample("array_pop", _pop_in_loop, x=f32(2, 3), n=_count(4))
@@ -154,3 +193,8 @@ sample(
     "slice_array_dense", lambda paddle, x, i: paddle._C_ops.slice_array_dense(_three(paddle, x), i), static=(0,), x=f32(2), i=np.array([2])
 )
 sample("add_n_array", _added, x=f32(2, 3))
+sample("add_n_array", _added, x=f64(3))
+sample("add_n_array", _added, x=i64())
+sample("array_to_tensor", _joined, x=f32(2, 3))
+sample("array_write", _rewritten, x=f32(2, 3), i=np.array([1], dtype="int64"), static=(0,))
+sample("array_write", _array_static, x=f32())

@@ -78,6 +78,20 @@ sample(
     static=(1,),
 )
 sample(
+    "depthwise_conv2d_transpose",
+    _transpose2d(stride=[1, 2], padding=[0, 1], output_padding=[0, 1], dilation=[2, 1], groups=2),
+    x=f64(2, 2, 3, 4),
+    constants={"w": f64(2, 1, 2, 3)},
+    static=(1,),
+)
+sample(
+    "depthwise_conv2d_transpose",
+    _transpose2d(stride=2, groups=3, data_format="NHWC"),
+    x=f32(1, 3, 2, 3),
+    constants={"w": f32(3, 1, 3, 3), "bias": f32(3)},
+    static=(-1,),
+)
+sample(
     "conv3d_transpose",
     _transpose3d(stride=2, padding=1, output_padding=1),
     x=f32(1, 2, 3, 3, 2),

@@ -80,6 +80,16 @@ sample(
     x=f32(1, 2, 3, 4),
 )
 sample(
+    "anchor_generator",
+    lambda paddle, x: paddle._C_ops.anchor_generator(x, [16.0], [0.7], [0.1, 0.2, 0.3, 0.4], [8.0, 4.0], 0.25),
+    x=f32(2, 1, 2, 5),
+)
+sample(
+    "anchor_generator",
+    lambda paddle, x: paddle._C_ops.anchor_generator(x, [30.0, 60.0, 90.0], [1.0, 3.0], [1.0, 1.0, 1.0, 1.0], [10.5, 7.5], 0.0),
+    x=f64(1, 2, 1, 3),
+)
+sample(
     "box_coder",
     lambda paddle, p, v, t: paddle.vision.ops.box_coder(p, v, t.reshape([-1, 4])),
     p=boxes(4),
@@ -205,6 +215,15 @@ sample(
     v=np.full((4, 4, 3, 4), 0.5, dtype="float32"),
 )
 sample(
+    "generate_proposals",
+    lambda paddle, s, d, i, a, v: paddle.vision.ops.generate_proposals(s, d, i, a, v, 6, 3, 0.9, 30.0, return_rois_num=True),
+    s=f32(2, 2, 3, 3),
+    d=f32(2, 8, 3, 3, low=-0.5, high=0.5),
+    i=np.array([[16, 16], [1, 2]], dtype="float32"),
+    a=boxes(18).reshape(3, 3, 2, 4),
+    v=f32(3, 3, 2, 4, low=0.1, high=0.9),
+)
+sample(
     "distribute_fpn_proposals",
     lambda paddle, r, n: [
         t
@@ -223,6 +242,16 @@ sample(
     ],
     r=boxes(12, 700.0),
     n=counts(12),
+)
+sample(
+    "distribute_fpn_proposals",
+    lambda paddle, r, n: [
+        t
+        for part in paddle.vision.ops.distribute_fpn_proposals(r, 1, 3, 2, 64, rois_num=n)
+        for t in (part if isinstance(part, list) else [part])
+    ],
+    r=boxes(6, 90.0).astype("float64"),
+    n=counts(0, 6, 0),
 )
 
 

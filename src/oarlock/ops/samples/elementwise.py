@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import f32, f64, i32, i64, sample
+from .base import boolean, f32, f64, i32, i64, sample
 
 NAN, INF = np.nan, np.inf
 ODD = np.array([NAN, 1, NAN, 0.0, -0.0, INF, -INF, 2, -3.5], "float32")
@@ -56,14 +56,29 @@ sample("pow", lambda p, x: p.pow(x, 3), x=f64(2, 3))
 sample("pow", lambda p, x: p.pow(x, 2), x=i64(5, low=-5))
 sample("pow", lambda p, x: p.pow(x, 3.0), x=f32())
 
+ZEROS = np.array([0, 1, -1, -1, 2, -2, 0], "int64"), np.array([-1, -3, -3, -2, -1, -2, 0], "int64")
+sample("elementwise_pow", _call("pow"), x=ZEROS[0], y=ZEROS[1])
+sample("divide", lambda p, x, y: p._C_ops.divide(x, y), x=boolean(2, 3), y=np.ones(3, "bool"))
+for _after in (True, False):
+    sample("scale", lambda p, x, a=_after: [p._C_ops.scale(x, s, c, a) for s in (0.0, 0.5, -1.0) for c in (0.0, 0.3)], x=boolean(4))
+
 sample("heaviside", _call("heaviside"), x=np.array([-1.5, 0, 2, -0.0], "float32"), y=f32(4))
 sample("heaviside", _call("heaviside"), x=i64(2, 3, low=-2, high=2), y=i64(3, low=3))
 sample("copysign", _call("copysign"), x=f32(2, 4), y=np.array([0.0, -0.0, 3, -2], "float32"))
 sample("copysign", _call("copysign"), x=f64(2, 1), y=f64(3))
+sample("copysign", _call("copysign"), x=i32(2, 3, low=-5), y=i32(3, low=-5, seed=1))
+sample("copysign", _call("copysign"), x=f32(), y=np.array([[-1.0], [np.inf]], "float32"))
 sample("nextafter", _call("nextafter"), x=f32(5), y=f32(5, seed=1), rtol=0, atol=0)
 sample("nextafter", _call("nextafter"), x=f64(5), y=f64(5, seed=1), rtol=0, atol=0)
 sample("atan2", _call("atan2"), x=f32(3, 4), y=f32(3, 4, seed=1))
 sample("atan2", _call("atan2"), x=i32(4, low=-3), y=i32(4, low=-3, seed=1))
+sample(
+    "atan2",
+    _call("atan2"),
+    x=np.array([0.0, -0.0, 0.0, -0.0, 1, INF, -INF, NAN], "float32"),
+    y=np.array([-1, -1, 1, 1, 0, INF, -INF, 1], "float32"),
+)
+sample("atan2", _call("atan2"), x=f64(), y=f64(seed=1))
 
 sample("scale", lambda p, x: p.scale(x, 2.5, 1.5), x=f32(2, 3))
 sample("scale", lambda p, x: p.scale(x, 2.5, 1.5, bias_after_scale=False), x=f64(2, 3))
@@ -79,3 +94,5 @@ sample("lerp", lambda p, x, y: p.lerp(x, y, 0.3), x=f32(2, 3), y=f32(2, 3, seed=
 sample("lerp", lambda p, x, y, w: p.lerp(x, y, w), x=f64(2, 3), y=f64(3), w=f64(2, 1))
 sample("add_n", lambda p, x, y, z: p.add_n([x, y, z]), x=f32(2, 3), y=f32(2, 3, seed=1), z=f32(2, 3, seed=2))
 sample("add_n", lambda p, x: p.add_n([x]), x=f32(2, 3))
+sample("add_n", lambda p, x, y: p.add_n([x, y]), x=i64(2, 0, 3), y=i64(2, 0, 3))
+sample("add_n", lambda p, x, y: p.add_n([x, y, x]), x=f64(), y=f64(seed=1))

@@ -62,6 +62,8 @@ sample(
     x=np.array([[0.0, 1.0, 0.3, 0.9]], "float32"),
     y=np.array([[0.0, 0.0, 1.0, 0.4]], "float32"),
 )
+sample("bce_loss", _call("binary_cross_entropy"), x=f64(2, 3, low=0.01, high=0.99), y=f64(2, 3, low=0, high=1), w=f64(3, low=0.5))
+sample("bce_loss", _call("binary_cross_entropy", reduction="sum"), x=f32(5, low=0.01, high=0.99), y=np.array([0, 1, 1, 0, 0.5], "float32"))
 sample("log_loss", _call("log_loss", epsilon=0.01), x=f32(4, 1, low=0, high=1), y=f32(4, 1, low=0, high=1), static=(-1,))
 sample(
     "hinge_loss",
@@ -70,11 +72,21 @@ sample(
     y=np.array([[0], [1], [1], [0]], "float32"),
     static=(-1,),
 )
+sample(
+    "hinge_loss",
+    lambda paddle, x, y: paddle._C_ops.hinge_loss(x, y),
+    x=f32(5, 1, low=-3, high=3, seed=1),
+    y=f32(5, 1, low=0, high=1),
+    static=(-1,),
+)
+sample("hinge_loss", lambda paddle, x, y: paddle._C_ops.hinge_loss(x, y), x=f32(1, 1), y=np.ones([1, 1], "float32"), static=(-1,))
 for reduction in ("none", "mean", "sum", "batchmean"):
     sample("kldiv_loss", _call("kl_div", reduction=reduction), x=f32(3, 4), y=f32(3, 4))
 sample("kldiv_loss", lambda paddle, x, y: paddle.nn.functional.kl_div(x, y, "none", log_target=True), x=f32(3, 4), y=f32(3, 4))
 sample("huber_loss", _call("smooth_l1_loss", reduction="none", delta=0.7), x=f32(3, 4), y=f32(3, 4, seed=1))
 sample("huber_loss", lambda paddle, x, y: paddle._C_ops.huber_loss(x, y, 1.5), x=f32(3, 4), y=f32(3, 4, seed=1))
+sample("huber_loss", lambda paddle, x, y: paddle._C_ops.huber_loss(x, y, 0.1), x=f64(5), y=f64(5, seed=1))
+sample("huber_loss", _call("smooth_l1_loss", delta=2.0), x=f64(2, 2, 3), y=f64(2, 2, 3, seed=1))
 for number in (0, 1, 2):
     sample("identity_loss", lambda paddle, x, n=number: paddle._C_ops.identity_loss(x, n), x=f32(3, 4))
 

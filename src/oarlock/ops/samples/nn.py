@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .base import f32, f64, sample
 
 sample("softmax", lambda paddle, x: paddle.nn.functional.softmax(x), x=f32(2, 5))
@@ -13,6 +15,8 @@ sample("log_softmax", lambda paddle, x: paddle.nn.functional.log_softmax(x, axis
 sample("log_softmax", lambda paddle, x: paddle.nn.functional.log_softmax(x), x=f32())
 sample("dropout", lambda paddle, x: paddle.nn.functional.dropout(x, 0.3, training=False), x=f32(2, 5))
 sample("dropout", lambda paddle, x: paddle.nn.functional.dropout(x, 0.3, training=False, mode="downscale_in_infer"), x=f32(2, 5))
+sample("dropout", lambda paddle, x: paddle.nn.functional.dropout(x, 0.6, axis=1, training=False, mode="downscale_in_infer"), x=f64(2, 3, 4))
+sample("dropout", lambda paddle, x: paddle.nn.functional.dropout(x, 0.9, training=False), x=f32())
 sample(
     "fused_softmax_mask",
     lambda paddle, x, m: paddle.incubate.softmax_mask_fuse(x, m),
@@ -20,6 +24,18 @@ sample(
     m=f32(1, 1, 8, 32),
     static=(0, 1),
 )
+sample(
+    "fused_softmax_mask",
+    lambda paddle, x, m: paddle.incubate.softmax_mask_fuse(x, m),
+    x=f64(2, 3, 4, 33),
+    m=f64(2, 1, 4, 33),
+    static=(0, 1),
+)
+sample(
+    "fused_softmax_mask",
+    lambda paddle, x, m: paddle.incubate.softmax_mask_fuse(x, m),
+    x=f32(1, 2, 8, 32), m=np.where(f32(1, 1, 8, 32) > -1, 0, -1e4).astype("float32"), static=(0, 1),
+)  # fmt: skip
 sample(
     "fc",
     lambda paddle, x, w, c: paddle._C_ops.fc(x, w, c, 2, "", False),
@@ -34,3 +50,9 @@ sample(
     constants={"w": f32(12, 5), "c": f32(5)},
     static=(1, 2),
 )
+sample("fc", lambda paddle, x, w: paddle._C_ops.fc(x, w, None, 1, "", False), x=f64(2, 4), constants={"w": f64(4, 3)}, static=(1,))
+sample(
+    "fc",
+    lambda paddle, x, w, c: paddle._C_ops.fc(x, w, c, 3, "relu", False),
+    x=f32(2, 1, 3, 4), w=f32(4, 2), c=f32(1, 2), static=(-1,), dynamic="Paddle asks for the bias's sizes",
+)  # fmt: skip

@@ -60,7 +60,19 @@ sample(
     x=f32(1, 2, 7, 9),
     dynamic="spatial dims",
 )
+sample(
+    "fractional_max_pool2d", _call("fractional_max_pool2d", output_size=[2, 2], kernel_size=[2, 3], random_u=0.1),
+    x=f64(2, 1, 5, 6), dynamic="spatial dims",
+)  # fmt: skip
 sample("fractional_max_pool3d", _call("fractional_max_pool3d", output_size=2, random_u=0.5), x=f32(1, 2, 5, 4, 6), dynamic="spatial dims")
+sample(
+    "fractional_max_pool3d", _call("fractional_max_pool3d", output_size=[2, 3, 2], kernel_size=2, random_u=0.3, return_mask=True),
+    x=f32(1, 1, 5, 6, 5), dynamic="spatial dims",
+)  # fmt: skip
+sample(
+    "fractional_max_pool3d", _call("fractional_max_pool3d", output_size=[1, 2, None], random_u=0.9),
+    x=f64(2, 1, 3, 4, 2), dynamic="spatial dims",
+)  # fmt: skip
 sample("lp_pool2d", _call("lp_pool2d", norm_type=2, kernel_size=3, stride=2, padding=1), x=f32(1, 2, 6, 5))
 sample("lp_pool2d", _call("lp_pool2d", norm_type=3.0, kernel_size=2, ceil_mode=True), x=f32(1, 2, 5, 5, low=0.0))
 sample("lp_pool2d", _call("lp_pool2d", norm_type=float("inf"), kernel_size=[2, 3], padding=1), x=f32(1, 2, 5, 5))

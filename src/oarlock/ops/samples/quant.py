@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import f32, sample
+from .base import f32, f64, sample
 
 
 def _op(name: str, *args: Any, results: int = 1) -> Any:
@@ -44,6 +44,15 @@ for ties in (0, 1):
             x=f32(2, 3, 4), s=scales, z=np.zeros(scales.size, "float32"), constants=state,
         )  # fmt: skip
 sample("fake_dequantize_max_abs", _op("fake_dequantize_max_abs", 127.0), x=f32(3, 4), s=ONE)
+sample("fake_dequantize_max_abs", _op("fake_dequantize_max_abs", 7.0), x=np.round(f32(5, low=-7, high=7)), s=np.array([0.3], "float32"))
+sample("fake_dequantize_max_abs", _op("fake_dequantize_max_abs", 32767.0), x=np.round(f64(2, 3, 2, low=-9e3, high=9e3)), s=np.array([2.5]))
+for name in ("fake_quantize_abs_max", "fake_quantize_dequantize_abs_max"):
+    sample(name, _op(name, 4, 0, results=2), x=f32(5))
+    sample(name, _op(name, 8, 1, results=2), x=np.zeros([2, 3], "float32"))
+sample(moving, lambda paddle, x, s: _op(moving, None, None, 0.9, 4, True, 0)(paddle, x, s), x=f32(3, 5), s=np.array([0.7], "float32"))
+sample(
+    "fake_quantize_range_abs_max", _op("fake_quantize_range_abs_max", None, 10000, 4, True, 0), x=f32(2, 3, 2), s=np.array([1.1], "float32")
+)
 sample(
     "fake_channel_wise_dequantize_max_abs",
     lambda paddle, x, s: paddle._C_ops.fake_channel_wise_dequantize_max_abs(x, [s], [8], 0, 1),
@@ -62,6 +71,8 @@ sample(
     x=f32(2, 3, 4, 2), s=f32(3), a=ONE,
 )  # fmt: skip
 sample("dequantize_abs_max", _op("dequantize_abs_max", 127.0), x=np.arange(-100, 100, 9, dtype="int8"), s=ONE)
+sample("dequantize_abs_max", _op("dequantize_abs_max", 7.0), x=np.array([[-7, 0, 3], [7, -1, 5]], "int8"), s=np.array([0.3], "float32"))
+sample("dequantize_abs_max", _op("dequantize_abs_max", 32767.0), x=np.array([[[-32768, 12, 32767]]], "int16"), s=WIDE)
 
 for _shape in ((3, 4), (2, 3, 4), (5,)):
     sample(

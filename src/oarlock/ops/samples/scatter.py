@@ -17,6 +17,8 @@ sample(
 sample("scatter_nd_add", lambda paddle, i, u: paddle.scatter_nd(i, u, [6]), static=(-1,), i=i64(5, 1, high=6), u=f32(5))
 sample("index_add", lambda paddle, x, i, u: paddle.index_add(x, i, 1, u), x=f32(2, 4, 3), i=ROWS[:3], u=f32(2, 3, 3))
 sample("index_add", lambda paddle, x, i, u: paddle.index_add(x, i, 0, u), x=i64(4), i=ROWS, u=i64(4))
+sample("index_add", lambda paddle, x, i, v: paddle.index_add(x, i, -1, v), x=i64(2, 3), i=np.array([2, 2, 0]), v=i64(2, 3, seed=1))
+sample("index_add", lambda paddle, x, i, v: paddle.index_add(x, i, 0, v), x=f64(4), i=np.array([3], "int32"), v=f64(1))
 sample("index_put", lambda paddle, x, i, j, v: paddle.index_put(x, [i, j], v), x=f32(4, 5), i=ROWS, j=ROWS + 1, v=f32(4))
 sample("index_put", lambda paddle, x, i, v: paddle.index_put(x, [i], v, accumulate=True), x=f64(4, 3), i=ROWS, v=f64(4, 3))
 sample("index_put", lambda paddle, x, m, v: paddle.index_put(x, [m], v), dynamic="ranks only", x=f32(3, 4), m=boolean(3, 4), v=f32(1))

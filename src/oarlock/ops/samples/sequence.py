@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .base import f32, i64, sample
+from .base import f32, f64, i64, sample
 
 
 def _lengths(*n: int) -> np.ndarray:
@@ -27,6 +27,14 @@ for _normal in (False, True):
         m=_lengths(6, 2, 5),
     )
 sample(
+    "edit_distance",
+    lambda paddle, x, y, n, m: paddle._C_ops.edit_distance(x, y, n, m, False),
+    x=i64(3, 3, high=3),
+    y=i64(3, 4, high=3, seed=1),
+    n=_lengths(0, 3, 1),
+    m=_lengths(4, 0, 1),
+)
+sample(
     "ctc_align",
     lambda paddle, x, n: paddle._C_ops.ctc_align(x, n, 0, True, 9),
     x=i64(3, 8, high=3).astype("int32"),
@@ -37,6 +45,12 @@ sample(
     lambda paddle, x, n: paddle._C_ops.ctc_align(x, n, 1, False, 0),
     x=i64(3, 8, high=3),
     n=_lengths(8, 5, 3).reshape(3, 1),
+)
+sample(
+    "ctc_align",
+    lambda paddle, x, n: paddle._C_ops.ctc_align(x, n, 2, True, -1),
+    x=i64(2, 5, high=3, seed=2),
+    n=_lengths(5, 0).reshape(2, 1),
 )
 sample(
     "crf_decoding",
@@ -53,5 +67,13 @@ sample(
     t=f32(6, 4),
     y=i64(3, 6, high=4),
     n=_lengths(6, 1, 4),
+    dynamic="Paddle wants static tags",
+)
+sample(
+    "crf_decoding",
+    lambda paddle, e, t, n: paddle._C_ops.crf_decoding(e, t, None, n),
+    e=f64(2, 4, 3),
+    t=f64(5, 3),
+    n=_lengths(4, 2),
     dynamic="Paddle wants static tags",
 )

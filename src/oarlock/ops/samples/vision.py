@@ -33,6 +33,14 @@ sample(
     c=f32(4),
     static=(-1,),
 )
+sample(
+    "affine_channel",
+    lambda paddle, x, s, c: paddle._C_ops.affine_channel(x, s, c, "NCHW"),
+    x=f64(1, 2, 3, 1),
+    s=f64(2),
+    c=f64(2, seed=1),
+    static=(0, 1),
+)
 sample("shuffle_channel", lambda paddle, x: paddle._C_ops.shuffle_channel(x, 2), x=f32(2, 6, 2, 3), static=(1, 2, 3))
 for mode in ("bilinear", "nearest"):
     for padding in ("zeros", "border", "reflection"):
@@ -60,3 +68,9 @@ sample("unfold", _call("unfold", kernel_sizes=[3, 2], strides=2, paddings=1), x=
 sample("unfold", _call("unfold", kernel_sizes=2, dilations=[1, 2], paddings=[0, 1, 2, 1]), x=f32(1, 2, 5, 6))
 sample("fold", _call("fold", output_sizes=[4, 5], kernel_sizes=2), x=f32(2, 12, 12), static=(0, 1, 2))
 sample("fold", _call("fold", output_sizes=[5, 6], kernel_sizes=[3, 2], strides=2, paddings=1), x=f32(1, 12, 12), static=(0, 1, 2))
+sample(
+    "fold",
+    _call("fold", output_sizes=[6, 5], kernel_sizes=[2, 3], dilations=[2, 1], paddings=[1, 0, 1, 0]),
+    x=f64(2, 6, 18),
+    static=(0, 1, 2),
+)
