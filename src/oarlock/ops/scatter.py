@@ -27,9 +27,15 @@ def _rows(b: Builder, x: Tensor, lead: int) -> Tensor:
 
 
 def write_rows(b: Builder, x: Tensor, rows: Tensor, updates: Tensor, *, add: bool, clear: bool = False, name: str = "scatter") -> Tensor:
-    """x [n, w] with updates [k, w] written to (or added to) rows [k]; ``clear``: those rows are zeroed first."""
+    """x [n, w] with updates [k, w] written to (or added to) rows [k]; ``clear``: those rows are zeroed first.
+
+    A sum of bools is their or.
+    """
     n, w = x.shape
     count = rows.shape[0]
+
+    def joined(old: Any, new: Any) -> Any:
+        return tirx.any(old, new) if x.dtype == "bool" else old + new
 
     def body(source: Any, at: Any, fresh: Any, out: Any) -> None:
         with loop(n) as i, loop(w) as j:
@@ -42,7 +48,7 @@ def write_rows(b: Builder, x: Tensor, rows: Tensor, updates: Tensor, *, add: boo
         with loop(count) as k:
             row = bind(wrapped(at[k], n))
             with when(inside(row, n)), loop(w) as j:
-                out[row, j] = out[row, j] + fresh[k, j] if add else fresh[k, j]
+                out[row, j] = joined(out[row, j], fresh[k, j]) if add else fresh[k, j]
 
     return kernel(b, body, [x, rows, updates], [([n, w], x.dtype)], name)[0]
 

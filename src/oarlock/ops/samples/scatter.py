@@ -21,6 +21,9 @@ sample("index_add", lambda paddle, x, i, v: paddle.index_add(x, i, -1, v), x=i64
 sample("index_add", lambda paddle, x, i, v: paddle.index_add(x, i, 0, v), x=f64(4), i=np.array([3], "int32"), v=f64(1))
 sample("index_put", lambda paddle, x, i, j, v: paddle.index_put(x, [i, j], v), x=f32(4, 5), i=ROWS, j=ROWS + 1, v=f32(4))
 sample("index_put", lambda paddle, x, i, v: paddle.index_put(x, [i], v, accumulate=True), x=f64(4, 3), i=ROWS, v=f64(4, 3))
+sample(
+    "index_put", lambda paddle, x, i, v: paddle.index_put(x, [i], v, accumulate=True), x=boolean(3, 4), i=ROWS - 1, v=boolean(4, 4, seed=1)
+)
 sample("index_put", lambda paddle, x, m, v: paddle.index_put(x, [m], v), dynamic="ranks only", x=f32(3, 4), m=boolean(3, 4), v=f32(1))
 for _how in ("assign", "add", "mul", "mean", "amin", "amax"):
     for _own in (True, False):
