@@ -171,8 +171,15 @@ def test_view_shape(dynamic: bool) -> None:
 def test_view_dtype(dynamic: bool) -> None:
     (out,) = run("view_dtype", {"input": rand(3, 4)}, {"dtype": "int32"}, dynamic=dynamic)
     np.testing.assert_array_equal(out, rand(3, 4).view("int32"))
-    (out,) = run("view_dtype", {"input": np.arange(4).astype("float64")}, {"dtype": "int64"}, dynamic=dynamic)
-    np.testing.assert_array_equal(out, np.arange(4).astype("float64").view("int64"))
+    for x, dtype in (
+        (np.arange(4).astype("float64"), "int64"),
+        (np.array([[-1, 0], [15360, 31744]], "int16"), "float16"),
+        (np.array([-1, 0, 127, -128], "int8"), "uint8"),
+        (np.array(1.5, "float32"), "int32"),
+    ):
+        (out,) = run("view_dtype", {"input": x}, {"dtype": dtype}, dynamic=dynamic)
+        assert out.dtype == dtype
+        np.testing.assert_array_equal(out, x.view(dtype))
 
 
 def test_view_dtype_of_another_width() -> None:
@@ -183,7 +190,7 @@ def test_view_dtype_of_another_width() -> None:
 @BOTH
 def test_index_select_strided(dynamic: bool) -> None:
     x = rand(3, 4, 2)
-    for index, axis in ((2, 0), (1, -1), (-1, 1)):
+    for index, axis in ((2, 0), (1, -1), (-1, 1), (-3, 0)):
         (out,) = run("index_select_strided", {"x": x}, {"index": index, "axis": axis}, dynamic=dynamic)
         np.testing.assert_array_equal(out, x.take(index, axis))
 
@@ -200,7 +207,9 @@ def test_handed_on(x: np.ndarray) -> None:
     }.items():
         np.testing.assert_array_equal(run(name, {"x": x}, attrs)[0], x)
     np.testing.assert_array_equal(run("depend", {"x": x, "dep": [rand(2), rand(3)]}, {})[0], x)
-    np.testing.assert_array_equal(run("shadow_feed_tensors", {"x": [x, x * 2]}, {"dst_place_type": 1}, 2, lists=True)[1], x * 2)
+    outs = run("shadow_feed_tensors", {"x": [x, x * 2]}, {"dst_place_type": 1}, 2, lists=True)
+    np.testing.assert_array_equal(outs[0], x)
+    np.testing.assert_array_equal(outs[1], x * 2)
     np.testing.assert_array_equal(run("imag", {"x": x}, {})[0], np.zeros_like(x))
 
 
@@ -246,14 +255,20 @@ def test_lrn(layout: str, n: int, k: float, alpha: float, beta: float, dynamic: 
 
 
 @BOTH
-def test_sync_batch_norm(dynamic: bool) -> None:
-    x = rand(2, 3, 4, 5)
+@pytest.mark.parametrize(("layout", "own"), [("NCHW", False), ("NHWC", False), ("NCHW", True), ("NHWC", True)])
+def test_sync_batch_norm(layout: str, own: bool, dynamic: bool) -> None:
+    """By the statistics given, or by the batch's own."""
+    x = rand(2, 3, 4, 5) if layout == "NCHW" else rand(2, 4, 5, 3)
     mean, variance, scale, bias = rand(3), rand(3, seed=1, low=0.2), rand(3, seed=2), rand(3, seed=3)
-    attrs = {"is_test": True, "epsilon": 1e-3, "data_format": "NCHW", "use_global_stats": False, "trainable_statistics": False}
+    attrs = {"is_test": not own, "epsilon": 1e-3, "data_format": layout, "use_global_stats": False, "trainable_statistics": False}
     operands = {"x": x, "mean": mean, "variance": variance, "scale": scale, "bias": bias}
     (out,) = run("sync_batch_norm", operands, {**attrs, "momentum": 0.9}, dynamic=dynamic)
-    m, v, s, c = (t.astype(F).reshape(1, 3, 1, 1) for t in (mean, variance, scale, bias))
-    check(out, (x - m) / np.sqrt(v + 1e-3) * s + c)
+    shape, wide = (1, 3, 1, 1) if layout == "NCHW" else (1, 1, 1, 3), x.astype(F)
+    m, v, s, c = (t.astype(F).reshape(shape) for t in (mean, variance, scale, bias))
+    if own:
+        axes = (0, 2, 3) if layout == "NCHW" else (0, 1, 2)
+        m, v = wide.mean(axes, keepdims=True), wide.var(axes, keepdims=True)
+    check(out, (wide - m) / np.sqrt(v + 1e-3) * s + c)
 
 
 @BOTH
@@ -274,6 +289,16 @@ def test_skip_layernorm(dynamic: bool) -> None:
     x, y, scale, bias = rand(2, 3, 4), rand(2, 3, 4, seed=1), rand(4), rand(4, seed=1)
     (out,) = run("skip_layernorm", {"x": x, "y": y, "scale": scale, "bias": bias}, {"epsilon": 1e-3, "begin_norm_axis": 2}, dynamic=dynamic)
     check(out, layer_norm(x.astype(F) + y, scale, bias, 1e-3))
+
+
+@pytest.mark.parametrize(("axis", "dtype", "epsilon"), [(1, "float32", 1e-5), (2, "float64", 0.1), (1, "float64", 1e-12)])
+def test_skip_layernorm_over_more_axes(axis: int, dtype: str, epsilon: float) -> None:
+    x, y = rand(2, 3, 4).astype(dtype), rand(2, 3, 4, seed=1).astype(dtype)
+    scale, bias = (rand(12 if axis == 1 else 4, seed=n).astype(dtype) for n in (0, 1))
+    attrs = {"epsilon": epsilon, "begin_norm_axis": axis}
+    (out,) = run("skip_layernorm", {"x": x, "y": y, "scale": scale, "bias": bias}, attrs)
+    total = x.astype(F) + y
+    check(out, layer_norm(total.reshape(2, -1) if axis == 1 else total, scale, bias, epsilon).reshape(x.shape))
 
 
 @pytest.mark.parametrize("rows", [(2, 3), (4,)])
@@ -450,10 +475,14 @@ def test_legacy_matmul() -> None:
 
 
 @BOTH
-def test_soft_relu(dynamic: bool) -> None:
-    x = rand(3, 4, low=-9.0, high=9.0)
-    (out,) = run("soft_relu", {"x": x}, {"threshold": 3.0}, dynamic=dynamic)
-    check(out, np.log(1.0 + np.exp(np.clip(x.astype(F), -3.0, 3.0))))
+@pytest.mark.parametrize(
+    ("x", "threshold"),
+    [(rand(3, 4, low=-9.0, high=9.0), 3.0), (rand(2, 3, low=-99.0, high=99.0).astype("float64"), 40.0), (rand(), 0.5)],
+    ids=["matrix", "wide", "no dims"],
+)
+def test_soft_relu(x: np.ndarray, threshold: float, dynamic: bool) -> None:
+    (out,) = run("soft_relu", {"x": x}, {"threshold": threshold}, dynamic=dynamic)
+    check(out, np.log1p(np.exp(np.clip(x.astype(F), -threshold, threshold))))
 
 
 @pytest.mark.parametrize("axis", [-1, 0, 1])
@@ -474,10 +503,12 @@ def test_box_clip(size: tuple[float, float], scale: float) -> None:
     check(out, np.clip(boxes, 0.0, np.array([width, height, width, height]) - 1.0))
 
 
-def test_yolo_box_head() -> None:
-    x = rand(2, 16, 3, 4)
-    (out,) = run("yolo_box_head", {"x": x}, {"anchors": [10, 13, 16, 30], "class_num": 3})
-    parts = x.astype(F).reshape(2, 2, 8, 3, 4)
+@BOTH
+@pytest.mark.parametrize(("anchors", "classes", "images"), [(2, 3, 2), (3, 1, 1), (1, 0, 2)])
+def test_yolo_box_head(anchors: int, classes: int, images: int, dynamic: bool) -> None:
+    x = rand(images, anchors * (5 + classes), 3, 4)
+    (out,) = run("yolo_box_head", {"x": x}, {"anchors": [10, 13] * anchors, "class_num": classes}, dynamic=dynamic)
+    parts = x.astype(F).reshape(images, anchors, 5 + classes, 3, 4)
     want = sigmoid(parts)
     want[:, :, 2:4] = np.exp(parts[:, :, 2:4])
     check(out, want.reshape(x.shape))

@@ -242,6 +242,8 @@ class Builder:
             return x
         if x.known is not None and all(isinstance(d, int) for d in shape):
             return Tensor(self, known=x.known.reshape(shape), dtype=x.dtype)
+        if any(isinstance(d, int) and d == 0 for d in shape):  # TVM's reshape reads 0 as the input's dim; there is nothing to keep
+            return self.full(shape, 0, x.dtype)
         return self.emit(relax.op.reshape(x.expr, relax.ShapeExpr(shape)))
 
     def match(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:

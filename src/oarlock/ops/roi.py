@@ -52,6 +52,8 @@ def roi_align(
 ) -> Tensor:
     """The mean of bilinear samples in each bin of each box; sampling_ratio ≤ 0 takes as many as the bin has pixels."""
     owner = image_of_each(b, boxes, boxes_num, x.shape[0])
+    if x.is_int:
+        return _roi_align_of_integers(b, x, boxes, owner, [pooled_height, pooled_width], spatial_scale, sampling_ratio, aligned)
     rows, channels, (height, width), t = boxes.shape[0], x.shape[1], x.shape[2:], x.dtype
 
     def body(image: Any, box: Any, own: Any, out: Any) -> None:
@@ -80,6 +82,29 @@ def roi_align(
 
     shape = [rows, channels, pooled_height, pooled_width]
     return kernel(b, body, [x, boxes, owner], [(shape, t)], "roi_align")[0]
+
+
+def _roi_align_of_integers(
+    b: Builder, x: Tensor, boxes: Tensor, owner: Tensor, pooled: list[int], spatial_scale: float, sampling_ratio: int, aligned: bool
+) -> Tensor:
+    """As Paddle computes it in integers: the pixel at a bin's corner when the bin has one sample, else 0, for 1 / count is 0."""
+    rows, channels, size, t = boxes.shape[0], x.shape[1], x.shape[2:], x.dtype
+    least = i64(0 if aligned else 1)
+
+    def body(image: Any, box: Any, own: Any, out: Any) -> None:
+        with parallel(rows) as r:
+            ends = [cell("int64", i64(tirx.Cast("float32", box[r, k]) * _number("float32", spatial_scale))) for k in range(4)]
+            start = [ends[1], ends[0]]
+            extent = [cell("int64", tirx.max(ends[3 - k].v - ends[1 - k].v, least)) for k in range(2)]
+            grid = [i64(sampling_ratio) if sampling_ratio > 0 else tirx.truncdiv(e.v, i64(p)) for e, p in zip(extent, pooled, strict=True)]
+            single = tirx.EQ(grid[0] * grid[1], i64(1))
+            with loop(channels) as c, loop(pooled[0]) as ph, loop(pooled[1]) as pw:
+                at = [s.v + tirx.truncdiv(e.v, i64(p)) * i for s, e, p, i in zip(start, extent, pooled, (ph, pw), strict=True)]
+                inside = both(single, *[a >= 0 for a in at], *[a <= i64(d) for a, d in zip(at, size, strict=True)])
+                y, z = (tirx.min(a, i64(d) - 1) for a, d in zip(at, size, strict=True))
+                out[r, c, ph, pw] = select(inside, image[own[r], c, y, z], tirx.const(0, t))
+
+    return kernel(b, body, [x, boxes, owner], [([rows, channels, *pooled], t)], "roi_align")[0]
 
 
 def _bilinear(image: Any, n: Any, c: Any, y: Any, z: Any, height: Any, width: Any, dtype: str) -> PrimExpr:
@@ -116,10 +141,13 @@ def roi_pool(
     """The maximum of each bin of each box, boxes rounded to pixels; an empty bin is 0."""
     owner = image_of_each(b, boxes, boxes_num, x.shape[0])
     rows, channels, (height, width), t = boxes.shape[0], x.shape[1], x.shape[2:], x.dtype
+    wide = "float32" if boxes.is_int else boxes.dtype
 
     def body(image: Any, box: Any, own: Any, out: Any) -> None:
         with parallel(rows) as r:
-            left, top, right, bottom = (cell("int64", i64(round_away(box[r, k] * _number(t, spatial_scale)))) for k in range(4))
+            left, top, right, bottom = (
+                cell("int64", i64(round_away(tirx.Cast(wide, box[r, k]) * _number(wide, spatial_scale)))) for k in range(4)
+            )
             bin_h = cell("float32", tirx.Cast("float32", tirx.max(bottom.v - top.v + 1, i64(1))) / _number("float32", pooled_height))
             bin_w = cell("float32", tirx.Cast("float32", tirx.max(right.v - left.v + 1, i64(1))) / _number("float32", pooled_width))
 

@@ -192,6 +192,7 @@ sample("slice_array_dense", lambda paddle, x: paddle._C_ops.slice_array_dense(_t
 sample(
     "slice_array_dense", lambda paddle, x, i: paddle._C_ops.slice_array_dense(_three(paddle, x), i), static=(0,), x=f32(2), i=np.array([2])
 )
+sample("slice_array_dense", lambda paddle, x: paddle._C_ops.slice_array_dense(_three(paddle, x), [0]), x=f32())
 sample("add_n_array", _added, x=f32(2, 3))
 sample("add_n_array", _added, x=f64(3))
 sample("add_n_array", _added, x=i64())

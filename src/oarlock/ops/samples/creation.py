@@ -51,7 +51,11 @@ sample("arange", lambda paddle, n: paddle.arange(n[0], n[1], n[2]), n=np.array([
 sample("arange", lambda paddle, n: paddle.arange(n[0], n[1], n[2], "float32"), n=np.array([0.5, 3.0, 0.7], "float32"))
 sample("linspace", lambda paddle: [paddle.linspace(0, 1, 5), paddle.linspace(0, 9, 4, "int32"), paddle.linspace(3, 1, 1)])
 sample("linspace", lambda paddle, x, n: paddle.linspace(x[0], x[1], n), x=f32(2), n=np.asarray(6, "int32"))
+sample("linspace", lambda paddle, x, y: paddle.linspace(x, y, 4, "float64"), x=f64(), y=f64(seed=1))
+sample("linspace", lambda paddle: [paddle.linspace(5, -3, 7, "int64"), paddle.linspace(-1.5, 2, 6, "float64")])
 sample("logspace", lambda paddle: paddle.logspace(0, 3, 7, 2.0))
+sample("logspace", lambda paddle: [paddle.logspace(2, -1, 4, 3.0, "float64"), paddle.logspace(0, 5, 6, 2.0, "int32")])
+sample("logspace", lambda paddle, x, n: paddle.logspace(x[0], x[1], n), x=f32(2), n=np.asarray(5, "int32"))
 sample("eye", lambda paddle: [paddle.eye(3), paddle.eye(2, 4, "int64")])
 sample("eye", lambda paddle: [paddle.eye(4, 2, "float64"), paddle.eye(1, 3, "int32"), paddle.eye(2, dtype="int64")])
 sample("eye", lambda paddle, x: paddle.eye(3, 2) @ x, x=f32(2, 4))
@@ -65,11 +69,27 @@ sample("diag_embed", lambda paddle, x: [paddle.diag_embed(x), paddle.diag_embed(
 sample("diag_embed", lambda paddle, x: [paddle.diag_embed(x, -2), paddle.diag_embed(x, 3, 1, 0)], x=i64(3))
 sample("diag_embed", lambda paddle, x: paddle.diag_embed(x, 1, -1, 0), x=f64(2, 2, 3))
 sample("tril", lambda paddle, x: [paddle.tril(x), paddle.tril(x, 1), paddle.tril(x, -1)], x=f32(2, 3, 4))
+sample("tril", lambda paddle, x: [paddle.tril(x), paddle.tril(x, -9), paddle.tril(x, 9)], x=i64(4, 3))
+sample("tril", lambda paddle, x: paddle.tril(x, 1), x=boolean(2, 2, 3, 3))
 sample("triu", lambda paddle, x: [paddle.triu(x), paddle.triu(x, 1), paddle.triu(x, -2)], x=i64(3, 4))
+sample("triu", lambda paddle, x: [paddle.triu(x), paddle.triu(x, -9), paddle.triu(x, 9)], x=f64(4, 3))
+sample("triu", lambda paddle, x: paddle.triu(x, -1), x=boolean(2, 2, 3, 3))
 sample("tril_indices", lambda paddle: paddle.tril_indices(4, 3, 1))
+sample("tril_indices", lambda paddle: paddle.tril_indices(3, 3, -2, "int32"))
+sample("tril_indices", lambda paddle: [paddle.tril_indices(2, 5, 9), paddle.tril_indices(5, 2, -1)])
 sample("triu_indices", lambda paddle: paddle.triu_indices(3, 4, -1))
+sample("triu_indices", lambda paddle: paddle.triu_indices(3, offset=2, dtype="int32"))
+sample("triu_indices", lambda paddle: [paddle.triu_indices(2, 5, -9), paddle.triu_indices(5, 2, 1)])
 sample("one_hot", lambda paddle, x: paddle.nn.functional.one_hot(x, 5), x=i64(2, 3, high=5))
 sample("one_hot", lambda paddle, x: paddle.nn.functional.one_hot(x, 4), x=i32(3, high=4))
+sample("one_hot", lambda paddle, x: paddle.nn.functional.one_hot(x, 3), x=np.array(2))
+sample(
+    "one_hot",
+    lambda paddle, x, n: paddle._C_ops.one_hot(x, n),
+    dynamic="Paddle wants the depth's shape",
+    x=i64(2, 1, high=3),
+    n=np.array([3], "int32"),
+)
 sample("fill_diagonal_tensor", lambda paddle, x, y: paddle.diagonal_scatter(x, y, 0), dynamic="needs known sizes", x=f32(3, 4), y=f32(3))
 sample(
     "fill_diagonal_tensor",
@@ -78,6 +98,12 @@ sample(
 sample("fill_diagonal_tensor", lambda paddle, x, y: paddle.diagonal_scatter(x, y, -2), dynamic="needs known sizes", x=i64(5, 3), y=i64(3))
 sample("sequence_mask", lambda paddle, x: paddle.nn.functional.sequence_mask(x, 5, "float32"), x=np.array([1, 3, 5]))
 sample("sequence_mask", lambda paddle, x: paddle.nn.functional.sequence_mask(x), x=np.array([[1, 3], [2, 0]]))
+sample(
+    "sequence_mask",
+    lambda paddle, x, n: paddle.nn.functional.sequence_mask(x, n, "bool"),
+    x=np.array([0, 4], "int32"),
+    n=np.array(4, "int32"),
+)
 sample("empty", lambda paddle: paddle.empty([2, 3]), seed_free=True)
 sample("empty", lambda paddle, x: paddle.empty([paddle.shape(x)[0], 2], "int64"), seed_free=True, x=f32(3))
 sample("empty", lambda paddle: [paddle.empty([]), paddle.empty([2, 0], "bool")], seed_free=True)
@@ -99,7 +125,11 @@ sample("fill_diagonal", lambda paddle, x: [paddle._C_ops.fill_diagonal(x, 1, k, 
 _HANDED_ON = {"memcpy": (0,), "memcpy_d2h": (0,), "memcpy_h2d": (1,), "npu_identity": (-1,), "share_data": ()}
 for _name, _arguments in _HANDED_ON.items():
     sample(_name, lambda paddle, x, n=_name, a=_arguments: getattr(paddle._C_ops, n)(x, *a) * 2, x=f32(2, 3))
+    sample(_name, lambda paddle, x, n=_name, a=_arguments: getattr(paddle._C_ops, n)(x, *a) - 1, x=i64())
+    sample(_name, lambda paddle, x, n=_name, a=_arguments: getattr(paddle._C_ops, n)(x, *a), x=boolean(2, 1, 3))
 sample("assign_out", lambda paddle, x: paddle.assign(x * 2, paddle.zeros([2, 3])) + 1, x=f32(2, 3))
 sample("assign_out", lambda paddle, x: paddle.assign(x, paddle.full([], 3, "int64")) * 2, x=i64())
 sample("assign_out", lambda paddle, x: paddle.assign(x[1:], paddle.assign(x)), x=f64(3, 2), dynamic="the two shapes may differ")
 sample("print", lambda paddle, x: paddle.static.Print(x, summarize=1, message="twice") * 2, x=f32(2, 3))
+sample("print", lambda paddle, x: paddle.static.Print(x, first_n=1, print_tensor_shape=False, print_tensor_name=False), x=i64(2))
+sample("print", lambda paddle, x: paddle.static.Print(x, message="no dims") + 1, x=f64())

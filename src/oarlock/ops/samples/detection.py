@@ -32,6 +32,15 @@ sample(
     r=boxes(3).astype("float64"),
     n=counts(3),
 )
+# of integers Paddle keeps only the bins with one sample
+for _pooled, _scale, _ratio, _aligned in (((2, 3), 0.6, -1, True), ((4, 9), 1.0, -1, False), ((2, 2), 0.4, 1, False)):
+    sample(
+        "roi_align",
+        lambda paddle, x, r, n, o=(_pooled, _scale, _ratio, _aligned): paddle.vision.ops.roi_align(x, r, n, *o),
+        x=i64(1, 2, 6, 5).astype("int32"),
+        r=np.array([[0, 1, 4, 4], [-3, -2, 6, 9], [1, 1, 3, 3], [-9, -9, 30, 2]], "int32"),
+        n=counts(4),
+    )
 sample(
     "roi_pool",
     lambda paddle, x, r, n: paddle.vision.ops.roi_pool(x, r.reshape([-1, 4]), n, 3),
@@ -45,6 +54,13 @@ sample(
     x=f32(2, 3, 8, 9),
     r=boxes(4, 30.0),
     n=counts(4, 0),
+)
+sample(
+    "roi_pool",
+    lambda paddle, x, r, n: paddle.vision.ops.roi_pool(x, r.reshape([-1, 4]), n, (2, 3), spatial_scale=0.5),
+    x=i64(1, 2, 6, 5, low=-9).astype("int32"),
+    r=np.array([[0, 1, 5, 7], [-3, 2, 9, 9]], "int32"),
+    n=counts(2),
 )
 sample(
     "psroi_pool",
@@ -61,6 +77,13 @@ sample(
     n=counts(3),
 )
 sample(
+    "psroi_pool",
+    lambda paddle, x, r, n: paddle.vision.ops.psroi_pool(x.reshape([-1, 6, 5, 4]), r.reshape([-1, 4]), n, (3, 1), spatial_scale=2.0),
+    x=f64(2, 6, 5, 4),
+    r=boxes(3, 4.0).astype("float64"),
+    n=counts(0, 3),
+)
+sample(
     "prior_box",
     lambda paddle, x, im: paddle.vision.ops.prior_box(x, im, [4.0, 6.0], [8.0, 9.0], [2.0, 3.0], flip=True, clip=True),
     x=f32(1, 2, 3, 4),
@@ -74,6 +97,7 @@ sample(
     x=f32(1, 2, 3, 4),
     im=f32(1, 3, 24, 30),
 )
+sample("prior_box", lambda paddle, x, im: paddle.vision.ops.prior_box(x, im, [3.0, 5.0]), x=f64(1, 1, 2, 2), im=f64(1, 3, 9, 11))
 sample(
     "anchor_generator",
     lambda paddle, x: paddle._C_ops.anchor_generator(x, [32.0, 64.0], [0.5, 1.0, 2.0], [0.1, 0.1, 0.2, 0.2], [16.0, 16.0], 0.5),
@@ -138,6 +162,14 @@ sample(
     x=f32(2, 9, 3, 4),
     s=np.array([[90, 100], [64, 70]], dtype="int32"),
 )
+sample(
+    "yolo_box",
+    lambda paddle, x, s: paddle.vision.ops.yolo_box(
+        x.reshape([-1, 18, 2, 2]), s.reshape([-1, 2]), [10, 13, 16, 30, 33, 23], 1, 0.6, 8, scale_x_y=0.9
+    ),
+    x=f64(1, 18, 2, 2),
+    s=np.array([[40, 31]], dtype="int32"),
+)
 
 
 def scored(*shape: int, seed: int = 0) -> np.ndarray:
@@ -164,6 +196,8 @@ def images(n: int, m: int, size: float = 16.0) -> np.ndarray:
 
 
 sample("nms", lambda paddle, x: paddle.vision.ops.nms(x, 0.2), x=boxes(20))
+sample("nms", lambda paddle, x, s: paddle.vision.ops.nms(x, 0.5, s), x=boxes(12), s=f32(12))
+sample("nms", lambda paddle, x: paddle.vision.ops.nms(x, 0.0), x=boxes(1))
 sample("multiclass_nms3", lambda paddle, b, s: _multiclass(paddle, b, s), b=images(2, 12), s=scored(2, 3, 12))
 sample(
     "multiclass_nms3",
@@ -194,6 +228,12 @@ for _gaussian in (False, True):
         b=images(2, 12),
         s=f32(2, 3, 12, low=0.0, high=1.0),
     )
+sample(
+    "matrix_nms",
+    lambda paddle, b, s: paddle.vision.ops.matrix_nms(b, s, 0.3, 0.4, -1, -1, background_label=0, normalized=False, return_index=True),
+    b=images(1, 9),
+    s=f32(1, 2, 9, low=0.0, high=1.0),
+)
 sample(
     "generate_proposals",
     lambda paddle, s, d, i, a, v: paddle.vision.ops.generate_proposals(s, d, i, a, v, 20, 8, 0.4, 1.0, return_rois_num=True),

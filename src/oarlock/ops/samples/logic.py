@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.dtypes import numpy_dtype
 from .base import boolean, f32, f64, i32, i64, sample
 
 NAN, INF = np.nan, np.inf
@@ -28,6 +29,8 @@ for _op in ("logical_and", "logical_or", "logical_xor"):
     sample(_op, _call(_op), x=f32(4), y=np.zeros(4, "float32"))
 sample("logical_not", _call("logical_not"), x=boolean(2, 3))
 sample("logical_not", _call("logical_not"), x=i64(4, high=2))
+sample("logical_not", _call("logical_not"), x=LEFT)
+sample("logical_not", _call("logical_not"), x=np.array(True))
 for _op in ("bitwise_and", "bitwise_or", "bitwise_xor"):
     sample(_op, _call(_op), x=i32(2, 4, low=-9), y=i32(4, low=-9, seed=1))
     sample(_op, _call(_op), x=boolean(4), y=boolean(4, seed=1))
@@ -47,6 +50,8 @@ for _op in ("bitwise_left_shift", "bitwise_right_shift"):
 for _op in ("isnan", "isinf", "isfinite"):
     sample(_op, _call(_op), x=LEFT)
     sample(_op, _call(_op), x=i32(3))
+    sample(_op, _call(_op), x=np.array([[NAN, -INF, 1e308]]))
+    sample(_op, _call(_op), x=LEFT.astype(numpy_dtype("bfloat16")))
 sample("isclose", _call("isclose"), x=LEFT, y=RIGHT)
 sample("isclose", _call("isclose", equal_nan=True), x=LEFT, y=RIGHT)
 sample("isclose", _call("isclose", rtol=0.1, atol=0.2), x=f64(3, 4), y=f64(3, 4, seed=1))
@@ -63,3 +68,5 @@ sample("where", lambda p, c, x, y: p.where(c, x, y), c=boolean(3), x=i64(2, 3), 
 sample("where", lambda p, x: p.where(x > 0, x, p.zeros_like(x)), x=f64(4))
 sample("where", lambda p, c, x: p.where(c, x, 2.0), c=boolean(2, 3), x=f32(2, 3))
 sample("is_empty", _call("is_empty"), x=f32(2, 3))
+sample("is_empty", _call("is_empty"), x=i64(0, 3))
+sample("is_empty", _call("is_empty"), x=f64())

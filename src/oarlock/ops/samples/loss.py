@@ -37,6 +37,7 @@ sample("nll_loss", _call("nll_loss"), x=f32(4, 5), y=i64(4, high=5), w=f32(5, lo
 sample("nll_loss", _call("nll_loss", reduction="sum", ignore_index=2), x=f32(6, 5), y=i64(6, high=5), w=f32(5), static=(1,))
 sample("label_smooth", _call("label_smooth", epsilon=0.2), x=f32(4, 5))
 sample("label_smooth", _call("label_smooth", epsilon=0.3), x=f32(4, 5), p=f32(1, 5), static=(-1,))
+sample("label_smooth", _call("label_smooth"), x=f64(2, 3, 4))
 sample(
     "sigmoid_cross_entropy_with_logits",
     _call("binary_cross_entropy_with_logits", reduction="none"),
@@ -65,6 +66,10 @@ sample(
 sample("bce_loss", _call("binary_cross_entropy"), x=f64(2, 3, low=0.01, high=0.99), y=f64(2, 3, low=0, high=1), w=f64(3, low=0.5))
 sample("bce_loss", _call("binary_cross_entropy", reduction="sum"), x=f32(5, low=0.01, high=0.99), y=np.array([0, 1, 1, 0, 0.5], "float32"))
 sample("log_loss", _call("log_loss", epsilon=0.01), x=f32(4, 1, low=0, high=1), y=f32(4, 1, low=0, high=1), static=(-1,))
+sample("log_loss", _call("log_loss"), x=f32(3, 1, low=0, high=1), y=np.array([[0], [1], [1]], "float32"), static=(-1,))
+sample(
+    "log_loss", _call("log_loss"), x=np.array([[0], [1], [1], [0]], "float32"), y=np.array([[0], [1], [0], [1]], "float32"), static=(-1,)
+)
 sample(
     "hinge_loss",
     lambda paddle, x, y: paddle._C_ops.hinge_loss(x, y),
@@ -99,3 +104,4 @@ LABELS = np.array([[1, 2, 2, 3], [3, 1, 0, 0], [2, 2, 2, 2]], "int32")
 LENGTHS = {"t": np.array([7, 5, 4], "int64"), "n": np.array([4, 2, 4], "int64")}
 sample("warpctc", _ctc(), x=f32(7, 3, 5), y=LABELS, **LENGTHS, static=(-1,))
 sample("warpctc", _ctc(blank=4), x=f32(7, 3, 5), y=LABELS, t=LENGTHS["t"], n=np.array([3, 0, 2], "int64"), static=(-1,))
+sample("warpctc", _ctc(norm_by_times=True), x=f64(4, 1, 3), y=np.array([[1, 1]], "int32"), t=np.array([4]), n=np.array([2]), static=(-1,))

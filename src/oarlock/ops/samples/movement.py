@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .base import f32, f64, i32, i64, sample
 
 sample("expand", lambda paddle, x: paddle.expand(x, [2, 3, -1]), x=f32(3, 4))
@@ -19,13 +21,18 @@ sample("broadcast_tensors", lambda paddle, x, y, z: paddle.broadcast_tensors([x,
 sample("broadcast_tensors", lambda paddle, x, y: paddle.broadcast_tensors([x, y]), x=f64(2, 0, 1), y=f64(3))
 sample("meshgrid", lambda paddle, x, y: paddle.meshgrid(x, y), x=f32(3), y=f32(2))
 sample("meshgrid", lambda paddle, x, y, z: paddle.meshgrid(x, y, z), x=i32(3), y=i32(2), z=i32(1))
+sample("meshgrid", lambda paddle, x, y: paddle.meshgrid(x, y), x=f64(3), y=f64())
 sample("flip", lambda paddle, x: paddle.flip(x, [0, -1]), x=f32(2, 3, 4))
 sample("flip", lambda paddle, x: paddle.flip(x, 1), x=i64(3, 4))
 sample("flip", lambda paddle, x: paddle.flip(x, [-3, 1, 2]), x=f64(2, 3, 4))
 sample("flip", lambda paddle, x: paddle.flip(x, [0]), x=f32(0, 3))
 sample("reverse", lambda paddle, x: paddle.reverse(x, [1]), x=i64(2, 3))
+sample("reverse", lambda paddle, x: paddle.reverse(x, [-1, 0]), x=f32(2, 2, 3))
+sample("reverse", lambda paddle, x: paddle.reverse(x, 0), x=f64(1))
 sample("roll", lambda paddle, x: paddle.roll(x, [1, -2], [0, 1]), x=f32(3, 4))
 sample("roll", lambda paddle, x: paddle.roll(x, 5), x=i64(3, 4))
+sample("roll", lambda paddle, x: paddle.roll(x, -4, -1), x=f64(2, 2, 3))
+sample("roll", lambda paddle, x, n: paddle.roll(x, n, 0), static=(0,), x=i32(4, 2), n=np.array([3]))
 sample("channel_shuffle", lambda paddle, x: paddle.nn.functional.channel_shuffle(x, 3), static=(1,), x=f32(2, 6, 2, 3))
 sample("channel_shuffle", lambda paddle, x: paddle.nn.functional.channel_shuffle(x, 2, "NHWC"), static=(3,), x=f32(2, 2, 3, 4))
 sample("channel_shuffle", lambda paddle, x: paddle.nn.functional.channel_shuffle(x, 4), static=(1,), x=f64(1, 4, 1, 2))

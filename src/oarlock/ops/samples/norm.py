@@ -69,10 +69,13 @@ sample("instance_norm", _instance_norm(affine=False, eps=0.01), x=f32(2, 3, 7), 
 sample("instance_norm", _instance_norm(affine=False), x=f32(2, 3, 2, 3, 2), static=(1,))
 sample("norm", lambda paddle, x: paddle._C_ops.norm(x, 1, 1e-10, False), x=f32(2, 3, 4))
 sample("norm", lambda paddle, x: paddle._C_ops.norm(x, -1, 1e-2, False), x=f32(2, 3))
+sample("norm", lambda paddle, x: paddle._C_ops.norm(x, 0, 1e-3, False), x=f64(3, 2))
 sample("spectral_norm", lambda paddle, w, u, v: paddle._C_ops.spectral_norm(w, u, v, 0, 1, 1e-12), w=f32(4, 3, 2), u=f32(4), v=f32(6))
 sample("spectral_norm", lambda paddle, w, u, v: paddle._C_ops.spectral_norm(w, u, v, 1, 3, 1e-12), w=f32(4, 3, 2), u=f32(3), v=f32(8))
+sample("spectral_norm", lambda paddle, w, u, v: paddle._C_ops.spectral_norm(w, u, v, 0, 0, 1e-3), w=f64(2, 3, 1, 2), u=f64(2), v=f64(6))
 sample("renorm", lambda paddle, x: paddle.renorm(x, 2.0, 1, 2.5), x=f32(2, 3, 4), static=(1,))
 sample("renorm", lambda paddle, x: paddle.renorm(x, 1.5, -1, 3.0), x=f64(2, 3, 4), static=(1, 2))
+sample("renorm", lambda paddle, x: paddle.renorm(x, 1.0, 0, 0.5), x=f32(4, 2), static=(0, 1))
 
 
 def _fused_norm(name: str, *attributes: Any, results: int = 2) -> Any:

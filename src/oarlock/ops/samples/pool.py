@@ -49,6 +49,11 @@ sample("max_pool2d_with_index", _call("max_pool1d", kernel_size=2, return_mask=T
 sample("max_pool3d_with_index", _call("max_pool3d", kernel_size=2, stride=2, padding=1, return_mask=True), x=f32(1, 2, 4, 5, 4))
 sample("max_pool3d_with_index", _call("adaptive_max_pool3d", output_size=2, return_mask=True), x=f32(1, 2, 4, 5, 3))
 sample(
+    "max_pool3d_with_index",
+    _call("max_pool3d", kernel_size=[1, 2, 3], stride=[1, 2, 2], ceil_mode=True, return_mask=True),
+    x=f64(1, 1, 2, 5, 6),
+)
+sample(
     "fractional_max_pool2d",
     _call("fractional_max_pool2d", output_size=3, random_u=0.3, return_mask=True),
     x=f32(1, 2, 7, 8),
@@ -101,4 +106,12 @@ sample(
 sample(
     "unpool3d", lambda paddle, x, i: paddle.nn.functional.max_unpool3d(x, i, 2),
     x=f32(1, 2, 2, 3, 2), i=_places(1, 2, 96, 12).reshape(1, 2, 2, 3, 2), dynamic="the sizes are attributes",
+)  # fmt: skip
+sample(
+    "unpool3d", lambda paddle, x, i: paddle.nn.functional.max_unpool3d(x, i, 2, output_size=[3, 4, 5]),
+    x=f64(2, 1, 1, 2, 2), i=_places(2, 1, 60, 4).reshape(2, 1, 1, 2, 2), dynamic="the sizes are attributes",
+)  # fmt: skip
+sample(
+    "unpool3d", lambda paddle, x, i: paddle.nn.functional.max_unpool3d(x, i, [1, 2, 3], stride=[1, 2, 2]),
+    x=f32(1, 2, 2, 2, 1), i=_places(1, 2, 24, 4).reshape(1, 2, 2, 2, 1), dynamic="the sizes are attributes",
 )  # fmt: skip

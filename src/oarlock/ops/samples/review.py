@@ -40,4 +40,10 @@ def _far_tail(paddle: Any) -> Any:
 
 
 sample("truncated_gaussian_random", _far_tail)
+sample(
+    "truncated_gaussian_random",
+    lambda p: p._C_ops.truncated_gaussian_random([2, 3], 1.0, 2.0, 5, -2.0, 2.0, p.float64, p.CPUPlace()),
+    seed_free=True,
+)
 sample("standard_gamma", lambda p, x: p.standard_gamma(x).isfinite(), x=np.array([0.5, 3.0], "float32"))
+sample("standard_gamma", lambda p, x: p.standard_gamma(x).mean(), atol=0.03, x=np.full([4, 5000], 0.5))

@@ -15,6 +15,14 @@ sample(
     "scatter_nd_add", lambda paddle, x, i, u: paddle.scatter_nd_add(x, i, u), static=(-1,), x=f32(3, 4, 2), i=i64(5, 2, high=3), u=f32(5, 2)
 )
 sample("scatter_nd_add", lambda paddle, i, u: paddle.scatter_nd(i, u, [6]), static=(-1,), i=i64(5, 1, high=6), u=f32(5))
+sample(
+    "scatter_nd_add",
+    lambda paddle, x, i, u: paddle.scatter_nd_add(x, i, u),
+    static=(-1,),
+    x=i64(4),
+    i=np.array([[3], [0], [3]], "int32"),
+    u=i64(3),
+)
 sample("index_add", lambda paddle, x, i, u: paddle.index_add(x, i, 1, u), x=f32(2, 4, 3), i=ROWS[:3], u=f32(2, 3, 3))
 sample("index_add", lambda paddle, x, i, u: paddle.index_add(x, i, 0, u), x=i64(4), i=ROWS, u=i64(4))
 sample("index_add", lambda paddle, x, i, v: paddle.index_add(x, i, -1, v), x=i64(2, 3), i=np.array([2, 2, 0]), v=i64(2, 3, seed=1))

@@ -17,6 +17,13 @@ for _tags in (True, False):
         t=f32(5, 5),
         n=_lengths(5, 1, 3),
     )
+sample(
+    "viterbi_decode",
+    lambda paddle, x, t, n: paddle.text.viterbi_decode(x, t, n),
+    x=f64(2, 3, 4),
+    t=f64(4, 4),
+    n=_lengths(3, 2),
+)
 for _normal in (False, True):
     sample(
         "edit_distance",

@@ -13,6 +13,7 @@ for _op in ("lgamma", "gammaln", "digamma"):
     sample(_op, lambda p, x, op=_op: getattr(p, op)(x), x=_x.astype("float32"), rtol=1e-5)
 for _op in ("gammaln",):
     sample(_op, lambda p, x, op=_op: getattr(p, op)(x), x=f64(low=0.1))
+sample("lgamma", lambda p, x: p.lgamma(x), x=np.array([[0, -0.0, -1, -2, np.inf, -np.inf, np.nan, 1e-30, 1e30]], "float32"))
 for _n in (0, 1, 2, 5):
     sample("polygamma", lambda p, x, n=_n: p.polygamma(x, n), x=LINE[:9], rtol=1e-12, atol=1e-13)
     sample("polygamma", lambda p, x, n=_n: p.polygamma(x, n), x=f32(2, 3, low=0.3, high=9))

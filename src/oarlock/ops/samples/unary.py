@@ -30,6 +30,7 @@ for _name in ("exp", "sqrt", "sin"):
 
 sample("sigmoid", lambda p, x: p.nn.functional.sigmoid(x), x=f32(2, 3), rtol=1e-6)
 sample("sigmoid", lambda p, x: p.nn.functional.sigmoid(x), x=f64())
+sample("sigmoid", lambda p, x: p.nn.functional.sigmoid(x), x=np.array([-100, -20, -0.0, 20, 100, np.inf, -np.inf, np.nan], "float32"))
 for _name in ("abs", "floor", "ceil", "sign", "square"):
     sample(_name, _call(_name), x=f32(2, 3))
     sample(_name, _call(_name), x=i32(4, low=-5))
@@ -42,8 +43,10 @@ sample("round", lambda p, x: p.round(x, decimals=-1), x=f32(2, 3, low=-99, high=
 sample("trunc", _call("trunc"), x=i32(4, low=-5))
 sample("logit", lambda p, x: p.logit(x), x=f32(2, 3, low=-0.2, high=1.2))
 sample("logit", lambda p, x: p.logit(x, 1e-2), x=f64(5, low=-0.2, high=1.2))
+sample("logit", lambda p, x: p.logit(x), x=np.array([0, 1, 0.5, 1.5, -0.5, np.nan], "float32"))
 sample("stanh", lambda p, x: p.stanh(x), x=f32(2, 3))
 sample("stanh", lambda p, x: p.stanh(x, 0.3, 2.0), x=f64(2, 3))
+sample("stanh", lambda p, x: p.stanh(x, scale_b=-0.5), x=f32())
 sample("angle", _call("angle"), x=f32(2, 3))
 sample("angle", _call("angle"), x=f64())
 sample("angle", _call("angle"), x=ODD[3:])
@@ -56,3 +59,4 @@ sample("increment", lambda p, x: p.increment(p.floor(x)) + 1, x=f64(1), static=(
 sample("increment", lambda p, x: p.increment(x * 2, -3.0) * 1, x=i64(1), static=(0,))
 sample("rint", lambda paddle, x: paddle._C_ops.rint(x), x=np.array([0.5, 1.5, -0.5, -1.5, 2.4, -2.6, np.inf], "float32"))
 sample("rint", lambda paddle, x: [paddle._C_ops.rint(x), paddle._C_ops.rint(x[0])], x=i64(3, low=-5))
+sample("rint", lambda paddle, x: paddle._C_ops.rint(x), x=f64(2, 3, low=-9, high=9))

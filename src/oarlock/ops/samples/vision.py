@@ -15,8 +15,10 @@ def _call(name: str, **kw: Any) -> Any:
 
 sample("pixel_shuffle", _call("pixel_shuffle", upscale_factor=2), x=f32(2, 8, 3, 2), static=(1,))
 sample("pixel_shuffle", _call("pixel_shuffle", upscale_factor=3, data_format="NHWC"), x=f32(1, 2, 3, 18), static=(3,))
+sample("pixel_shuffle", _call("pixel_shuffle", upscale_factor=1), x=f64(2, 3, 1, 2), static=(1,))
 sample("pixel_unshuffle", _call("pixel_unshuffle", downscale_factor=2), x=f32(2, 3, 4, 6), static=(1, 2, 3))
 sample("pixel_unshuffle", _call("pixel_unshuffle", downscale_factor=3, data_format="NHWC"), x=f32(1, 6, 3, 2), static=(1, 2, 3))
+sample("pixel_unshuffle", _call("pixel_unshuffle", downscale_factor=1), x=f64(2, 3, 1, 2), static=(1, 2, 3))
 sample(
     "affine_channel",
     lambda paddle, x, s, c: paddle._C_ops.affine_channel(x, s, c, "NCHW"),
@@ -42,6 +44,8 @@ sample(
     static=(0, 1),
 )
 sample("shuffle_channel", lambda paddle, x: paddle._C_ops.shuffle_channel(x, 2), x=f32(2, 6, 2, 3), static=(1, 2, 3))
+sample("shuffle_channel", lambda paddle, x: paddle._C_ops.shuffle_channel(x, 3), x=f32(1, 6, 1, 2), static=(1, 2, 3))
+sample("shuffle_channel", lambda paddle, x: paddle._C_ops.shuffle_channel(x, 1), x=f32(2, 3, 2, 2), static=(1, 2, 3))
 for mode in ("bilinear", "nearest"):
     for padding in ("zeros", "border", "reflection"):
         for align in (True, False):
@@ -66,6 +70,7 @@ sample(
 )  # fmt: skip
 sample("unfold", _call("unfold", kernel_sizes=[3, 2], strides=2, paddings=1), x=f32(2, 3, 6, 5))
 sample("unfold", _call("unfold", kernel_sizes=2, dilations=[1, 2], paddings=[0, 1, 2, 1]), x=f32(1, 2, 5, 6))
+sample("unfold", _call("unfold", kernel_sizes=[1, 2], strides=[2, 1], paddings=[1, 0], dilations=2), x=f64(1, 1, 4, 5))
 sample("fold", _call("fold", output_sizes=[4, 5], kernel_sizes=2), x=f32(2, 12, 12), static=(0, 1, 2))
 sample("fold", _call("fold", output_sizes=[5, 6], kernel_sizes=[3, 2], strides=2, paddings=1), x=f32(1, 12, 12), static=(0, 1, 2))
 sample(
