@@ -57,21 +57,24 @@ def test_gru(reverse: bool, origin: bool) -> None:
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("peepholes", [True, False])
-def test_lstm(peepholes: bool) -> None:
+@pytest.mark.parametrize(("peepholes", "begun", "squash"), [(True, False, "tanh"), (False, False, "tanh"), (True, True, "relu")])
+def test_lstm(peepholes: bool, begun: bool, squash: str) -> None:
     time, width = 4, 3
     x, w, bias = rand(time, 12, seed=1), rand(width, 12, seed=2), rand(1, 21 if peepholes else 12, seed=3)
     attrs: dict[str, object] = {"use_peepholes": peepholes, "is_reverse": not peepholes, "is_test": True}
-    attrs |= {"gate_activation": "sigmoid", "cell_activation": "tanh", "candidate_activation": "tanh"}
+    attrs |= {"gate_activation": "sigmoid", "cell_activation": squash, "candidate_activation": squash}
+    squashed = {"tanh": np.tanh, "relu": lambda v: np.maximum(v, 0)}[squash]
+    states = {k: rand(1, width, seed=n) if begun else None for n, k in enumerate(("h0", "c0"), 4)}
     results = ["hidden", "cell", "batch_gate", "batch_cell_pre_act"]
-    operands = {"input": x, "h0": None, "c0": None, "weight": w, "bias": bias}
+    operands = {"input": x, **states, "weight": w, "bias": bias}
     wide = np.concatenate([bias[0].astype(F), np.zeros(21)])[:21]
-    h, c, want = np.zeros(3), np.zeros(3), {"hidden": np.zeros((time, width)), "cell": np.zeros((time, width))}
+    h, c = (np.zeros(3) if s is None else s[0].astype(F) for s in states.values())
+    want = {"hidden": np.zeros((time, width)), "cell": np.zeros((time, width))}
     for t in range(time)[:: 1 if peepholes else -1]:
         new, i, f, o = np.split(x[t].astype(F) + wide[:12] + h @ w.astype(F), 4)
         of_i, of_f, of_o = np.split(wide[12:], 3)
-        c = sigmoid(i + c * of_i) * np.tanh(new) + sigmoid(f + c * of_f) * c
-        h = sigmoid(o + c * of_o) * np.tanh(c)
+        c = sigmoid(i + c * of_i) * squashed(new) + sigmoid(f + c * of_f) * c
+        h = sigmoid(o + c * of_o) * squashed(c)
         want["hidden"][t], want["cell"][t] = h, c
     for wanted in ("hidden", "cell"):
         np.testing.assert_allclose(run("lstm", operands, attrs, results, wanted), want[wanted], rtol=1e-5, atol=1e-6)
@@ -89,6 +92,14 @@ def test_crf_decoding_of_rows_finds_the_best_of_all_paths() -> None:
     assert got.dtype == np.int64 and got.tolist() == [[p] for p in best]
 
 
-def test_lod_reset_gives_its_rows() -> None:
-    x = rand(4, 2, seed=7)
-    assert np.array_equal(run("lod_reset", {"x": x, "y": None}, {"target_lod": [], "append": False}, ["out"], "out"), x)
+@pytest.mark.parametrize(
+    ("shape", "lod", "y"), [((4, 2), [], None), ((3,), [0, 3], None), ((2, 1, 3), [], np.array([0, 2], "int32"))], ids=["rows", "flat", "y"]
+)
+def test_lod_reset_gives_its_rows(shape: tuple[int, ...], lod: list[int], y: np.ndarray | None) -> None:
+    x = rand(*shape, seed=7)
+    assert np.array_equal(run("lod_reset", {"x": x, "y": y}, {"target_lod": lod, "append": y is not None}, ["out"], "out"), x)
+
+
+def test_lod_reset_to_several_sequences() -> None:
+    with pytest.raises(oarlock.UnsupportedOperators, match="lod_reset"):
+        run("lod_reset", {"x": rand(4, 2, seed=7), "y": None}, {"target_lod": [0, 1, 4], "append": False}, ["out"], "out")

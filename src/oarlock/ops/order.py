@@ -9,11 +9,12 @@ from tvm import relax, te, tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder, cast_expr, dim_max
-from .kernels import clamped, last_axis, sorted_order
+from .kernels import last_axis, put_back, sorted_order
 from .reduce import extreme_index, reduced, resolve_axes
 from .registry import Scalar, operator
 from .scalar import HALF, elementwise, is_number, num, scalar_tensor, select
-from .serial import bind, cell, i64, kernel, loop, parallel, when
+from .select import first_in_order
+from .serial import bind, cell, kernel, loop, parallel, when
 from .tensor import Dim, PrimExpr, Tensor
 
 
@@ -108,19 +109,18 @@ def nanmedian(b: Builder, x: Tensor, axis: Any = (), keepdim: bool = True, mode:
 
 @operator
 def kthvalue(b: Builder, x: Tensor, k: int = 1, axis: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """The k-th smallest along an axis, and where it stands."""
+    """The k-th smallest along an axis, and where it stands: of equal ones where Paddle's selection leaves it."""
     if x.ndim == 0:
         return x, b.full([], 0, "int64")
     axes = resolve_axes(x, axis)
-    rows = _last(x, axes)
-    n = rows.shape[-1]
+    rows, perm, moved = last_axis(b, x, axes[0])
+    n = rows.shape[1]
     if k < 1 or (isinstance(n, int) and k > n):
         raise UnsupportedError(f"kthvalue of the number {k} along an axis of {n}")
-    _, order = _sorted(b, rows)
-    # of a row that is shorter at run time, the last one
-    index = b.compute(rows.shape[:-1], lambda o, *i: o(*i, clamped(i64(k - 1), n)), order, name="kth_place")
-    values = b.compute(rows.shape[:-1], lambda t, j, *i: t(*i, j(*i)), rows, index, name="kth_value")
-    return _kept(values, x, axes, keepdim), _kept(index, x, axes, keepdim)
+    index = b.slice(first_in_order(b, rows, k, False, False), 1, k - 1, k)
+    values = b.compute(index.shape, lambda t, j, r, i: t(r, j(r, i)), rows, index, name="kth_value")
+    shape = [1 if a in axes else d for a, d in enumerate(x.shape) if keepdim or a not in axes]
+    return put_back(b, values, perm, moved).reshape(shape), put_back(b, index, perm, moved).reshape(shape)
 
 
 @operator

@@ -22,6 +22,7 @@ class Sample:
     xfail       why it is known to fail ("" : it must pass); strict: it must fail then
     seed_free   the output is random: compare shape and dtype only
     sequences   inputs whose rows Paddle is told to be one sequence (LoD)
+    astray      types of the main operand that Paddle's own kernel computes wrong: its float32 says what is right
     """
 
     operator: str
@@ -34,6 +35,7 @@ class Sample:
     static: tuple[int, ...] = ()
     xfail: str = ""
     seed_free: bool = False
+    astray: tuple[str, ...] = ()
     label: str = ""
     sequences: tuple[str, ...] = ()
 
@@ -57,12 +59,14 @@ def sample(
     xfail: str = "",
     seed_free: bool = False,
     sequences: tuple[str, ...] = (),
+    astray: tuple[str, ...] = (),
     **inputs: np.ndarray,
 ) -> None:
     """Add a sample; its label is a number within its operator."""
     number = sum(1 for s in SAMPLES if s.operator == operator)
     label = str(number)
-    SAMPLES.append(Sample(operator, call, inputs, constants or {}, rtol, atol, dynamic, static, xfail, seed_free, label, sequences))
+    run = (rtol, atol, dynamic, static, xfail, seed_free, astray)
+    SAMPLES.append(Sample(operator, call, inputs, constants or {}, *run, label, sequences))
 
 
 def _rng(*key: Any) -> np.random.RandomState:

@@ -20,6 +20,9 @@ for _op in ("median", "nanmedian"):
     sample(_op, lambda p, x, op=_op: getattr(p._C_ops, op)(x, [1], True, "avg"), x=f32(3, 6))
 sample("kthvalue", lambda p, x: p.kthvalue(x, 2), x=f32(3, 5))
 sample("kthvalue", lambda p, x: p.kthvalue(x, 3, axis=0, keepdim=True), x=f64(4, 2))
+for _n, _k in ((9, 4), (40, 33), (150, 2)):  # many ties: Paddle's own choice of them
+    sample("kthvalue", lambda p, x, k=_k: p.kthvalue(x, k, axis=1, keepdim=True), x=i64(2, _n, 2, high=4))
+sample("kthvalue", lambda p, x: p.kthvalue(x, 2, axis=0), x=np.array([np.nan, 3, 1, np.nan, 1], "float32"))
 sample("mode", lambda p, x: p.mode(x), x=i64(3, 7, high=4))
 sample("mode", lambda p, x: p.mode(x, axis=0, keepdim=True), x=f32(6, 2, high=2).round())
 sample("mode", lambda p, x: p.mode(x, -2), x=f64(2, 5, 3, high=1).round())
