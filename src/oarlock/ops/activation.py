@@ -182,7 +182,10 @@ def mish(b: Builder, x: Tensor, lambda_: float = 20.0) -> Tensor:
     """x · tanh(softplus(x)), softplus being x itself above the threshold lambda."""
 
     def element(v: PrimExpr) -> PrimExpr:
-        return v * s.tanh(select(v > num(v, lambda_), v, s.softplus(v)))
+        e = tirx.exp(tirx.min(v, num(v, 20.0)))  # tanh(log(1 + e)) = n / (n + 2), n = e · (e + 2); above 20 it is 1
+        n = e * (e + num(v, 2.0))
+        below = v * (n / (n + num(v, 2.0)))
+        return below if lambda_ >= 20.0 else select(v > num(v, lambda_), v * s.tanh(v), below)
 
     return elementwise(b, "mish", element, x)
 

@@ -166,6 +166,8 @@ def shard_index(b: Builder, input: Tensor, index_num: int, nshards: int, shard_i
 @operator
 def nonzero(b: Builder, condition: Tensor) -> Tensor:
     """The indices of what is not zero, int64 [count, rank]."""
+    if condition.empty:
+        return b.full([0, condition.ndim], 0, "int64")
     where = positions(b, flat(b, condition).astype("bool"))
     strides: list[Dim] = []
     step: Dim = 1

@@ -236,6 +236,8 @@ def kron(b: Builder, x: Tensor, y: Tensor) -> Tensor:
     rank = max(x.ndim, y.ndim)
     xs, ys = [1] * (rank - x.ndim) + x.shape, [1] * (rank - y.ndim) + y.shape
     x, y = x.reshape(xs), y.reshape(ys)
+    if x.empty or y.empty:
+        return b.full([b.simplify(p * q) for p, q in zip(xs, ys, strict=True)], 0, x.dtype)
 
     def element(s: te.Tensor, t: te.Tensor, *i: tirx.Var) -> tirx.Expr:
         return s(*[tirx.floordiv(k, d) for k, d in zip(i, ys, strict=True)]) * t(*[tirx.floormod(k, d) for k, d in zip(i, ys, strict=True)])

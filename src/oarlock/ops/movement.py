@@ -131,6 +131,9 @@ def _roll(b: Builder, x: Tensor, shifts: list[Dim], axes: list[int]) -> Tensor:
     for axis, shift in zip(axes, shifts, strict=True):
         by[axis] = by.get(axis, 0) + shift
 
+    if x.empty:
+        return x
+
     def element(t: Any, *index: Any) -> PrimExpr:
         return t(*[tirx.floormod(i - by[a], _i64s([x.shape[a]])[0]) if a in by else i for a, i in enumerate(index)])
 

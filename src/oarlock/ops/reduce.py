@@ -118,7 +118,7 @@ def total(b: Builder, x: Tensor, axes: list[int], keepdim: bool = False) -> Tens
 @operator
 def nansum(b: Builder, x: Tensor, axis: Any = (), dtype: Any = "undefined", keepdim: bool = False) -> Tensor:
     """Σx of what is no NaN."""
-    return sum_(b, elementwise(b, "no_nan", _nan_to_zero, x), axis, dtype, keepdim)
+    return sum_(b, elementwise(b, "no_nan", _nan_to_zero, x) if x.is_float else x, axis, dtype, keepdim)
 
 
 def _nan_to_zero(v: PrimExpr) -> PrimExpr:
@@ -144,13 +144,15 @@ def mean_all(b: Builder, x: Tensor) -> Tensor:
 
 @operator
 def reduce_as(b: Builder, x: Tensor, target: Tensor) -> Tensor:
-    """Σx along the axes that broadcasting target to x would add or stretch."""
+    """Σx along the axes that broadcasting target to x would add or stretch; bools and int32 are counted in int64."""
     lead = x.ndim - target.ndim
     for d, t in zip(x.shape[lead:], target.shape, strict=True):
         if not (isinstance(t, int) or b.equal(d, t)) or (t == 1 and not isinstance(d, int)):
             raise UnsupportedError(f"reduce_as of {x.shape} to {target.shape}: which dims to add up is not known while compiling")
     pairs = enumerate(zip(x.shape[lead:], target.shape, strict=True))
     stretched = [lead + i for i, (d, t) in pairs if isinstance(t, int) and t == 1 and d != 1]
+    if x.dtype in ("bool", "int32") and (stretched or lead):
+        x = x.astype("int64")
     out = total(b, x, stretched, True) if stretched else x
     return total(b, out, list(range(lead))) if lead else out
 

@@ -83,6 +83,11 @@ class Tensor:
         return "float" in self.dtype
 
     @property
+    def empty(self) -> bool:
+        """Whether it is known to have no elements."""
+        return any(isinstance(d, int) and d == 0 for d in self.shape)
+
+    @property
     def is_int(self) -> bool:
         return "int" in self.dtype
 

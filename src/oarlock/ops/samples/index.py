@@ -60,6 +60,7 @@ sample("shard_index", lambda paddle, x: paddle.shard_index(x, 7, 2, 1), x=np.arr
 sample("nonzero", lambda paddle, x: paddle.nonzero(x), x=boolean(3, 4))
 sample("nonzero", lambda paddle, x: paddle.nonzero(x), x=i64(7, high=2))
 sample("nonzero", lambda paddle, x: paddle.nonzero(x > 5), x=f32(2, 3, 2))
+sample("nonzero", lambda paddle, x: paddle.nonzero(x), x=f64(2, 0, 3))
 sample("masked_select", lambda paddle, x, m: paddle.masked_select(x, m), x=f32(3, 4), m=boolean(3, 4))
 sample("masked_select", lambda paddle, x, m: paddle.masked_select(x, m), x=i64(3, 4), m=boolean(1, 4))
 sample("masked_select", lambda paddle, x, m: paddle.masked_select(x, m), x=f64(2, 1), m=boolean(2, 3))

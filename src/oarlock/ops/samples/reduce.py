@@ -66,6 +66,7 @@ sample("clip_by_norm", lambda paddle, x: paddle._C_ops.clip_by_norm(x, 0.5), x=f
 sample("reduce_as", lambda p, x, y: p.reduce_as(x, y), x=f32(4, 2, 3), y=f32(2, 1), dynamic="which dims are 1 must be known")
 sample("reduce_as", lambda p, x, y: p.reduce_as(x, y), x=f32(2, 3), y=f32(3), dynamic="which dims are 1 must be known")
 sample("reduce_as", lambda p, x, y: p.reduce_as(x, y), x=i64(2, 3), y=i64(), dynamic="which dims are 1 must be known")
+sample("reduce_as", lambda p, x, y: p.reduce_as(x, y), x=i32(2, 3), y=i32(1, 3), dynamic="which dims are 1 must be known")
 sample("std", _call("std"), x=f32(2, 3, 4))
 sample("std", _call("std", axis=1, unbiased=False, keepdim=True), x=f64(2, 3, 4))
 sample("std", lambda p, x: p._C_ops.std(x, [1], False, True, 0.5), x=f32(2, 5))
@@ -81,6 +82,7 @@ def _with_nan(x: np.ndarray) -> np.ndarray:
 sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [1], paddle.float32, True), x=_with_nan(f32(3, 4)))
 sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [-1, 0], paddle.float64, False), x=_with_nan(f32(3, 4, 2)))
 sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [], paddle.float64, False), x=_with_nan(f32(3, 4)).astype("float64"))
+sample("nansum", lambda paddle, x: paddle._C_ops.nansum(x, [0], paddle.int64, False), x=boolean(3, 4))
 
 for _op in ("sum", "mean", "max", "min", "prod"):
     for _keep in (False, True):
