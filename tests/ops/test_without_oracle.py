@@ -182,6 +182,12 @@ def test_view_dtype(dynamic: bool) -> None:
         np.testing.assert_array_equal(out, x.view(dtype))
 
 
+def test_view_dtype_of_complex_numbers() -> None:
+    x = (rand(2, 3) + 1j * rand(2, 3, seed=1)).astype("complex64")
+    (out,) = run("view_dtype", {"input": x}, {"dtype": "float32"})
+    np.testing.assert_array_equal(out, x.view("float32"))
+
+
 def test_view_dtype_of_another_width() -> None:
     with pytest.raises(oarlock.UnsupportedOperators, match="view_dtype"):
         run("view_dtype", {"input": rand(3, 4)}, {"dtype": "float64"})

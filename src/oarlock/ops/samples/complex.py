@@ -109,4 +109,3 @@ sample("meshgrid", lambda paddle, x, y: paddle.meshgrid(x, y), x=c64(3), y=c64(2
 sample("index_put", lambda paddle, x, i, v: paddle.index_put(x, (i,), v), x=c64(4, 2), i=np.array([2, 0]), v=c64(2, 2, seed=1))
 sample("set_value_with_tensor", lambda paddle, x, v: paddle.static.setitem(x, (slice(None), 1), v), x=c64(2, 3), v=c64(2, seed=1))
 sample("set_value", lambda paddle, x: paddle.static.setitem(x, (0, slice(0, 2)), 1.5), x=c64(2, 3))
-sample("view_dtype", lambda paddle, x: paddle._C_ops.view_dtype(x, paddle.float32), x=c64(2, 3), dynamic="Paddle wants static dims")
