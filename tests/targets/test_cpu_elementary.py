@@ -122,3 +122,14 @@ def test_tvm_leaves_bfloat16_out_of_variables() -> None:
     x, y = np.full(16, 2, pytest.importorskip("ml_dtypes").bfloat16), tvm.runtime.empty((16,), "float32")
     run(tvm.runtime.tensor(x), y)
     assert y.numpy()[0] != 4
+
+
+def test_logarithm_in_an_index() -> None:
+    """A bucket of positions (MPNet, T5): rows of a table, by the whole part of a logarithm."""
+    x = np.exp(np.random.default_rng(0).uniform(0.1, 5.9, 40)).astype("float32")
+    table = np.random.default_rng(1).standard_normal((6, 8)).astype("float32")
+    program = build(
+        [var("x", (dim("n"),))],
+        lambda bb, a: op.take(relax.const(table, "float32"), bb.emit(op.astype(bb.emit(op.log(a)), "int64")), axis=0),
+    )
+    np.testing.assert_array_equal(program(x)[0], table[np.log(x).astype("int64")])
