@@ -1,4 +1,8 @@
-"""Compile one exported model and compare it with what Paddle gave: python -m zoo.compare FOLDER → one line of JSON.
+"""Compile exported models and compare them with what Paddle gave: a line of JSON for each folder.
+
+    python -m zoo.compare [--show] [FOLDER …]
+
+Without folders they are read from standard input, a line each.  --show: errors and what is printed go to standard error.
 
 The compile is that of ``oarlock.compile(model)``, with what makes it quick and changes nothing of what is compared: one thread; for any
 x86 CPU with AVX2 in place of this machine's own (a quarter of the time, and the same numbers wherever the sweep runs); and without the
@@ -8,9 +12,7 @@ native function that replaces the VM's program (executor="vm").
 from __future__ import annotations
 
 import json
-import os
 import platform
-import resource
 import sys
 import time
 from collections import Counter
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from .forked import answer_in_child, serve
 from .pretrained import read
 
 TOLERANCE = 1e-4  # of the output's scale
@@ -81,16 +84,18 @@ def _one_line(error: BaseException) -> str:
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_S, LIMIT_S + 5))
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    try:
-        row = compare(Path(sys.argv[1]))
-    except Exception as error:
-        if "--show" in sys.argv:
-            raise
-        row = {"verdict": "failed", "why": _one_line(error)}
-    print(json.dumps(row), file=answer, flush=True)
+    import oarlock
+    from oarlock.ops.registry import load_builtin
+
+    load_builtin()
+    oarlock.compile, oarlock.Session  # noqa: B018  (imports what they need, once for all)
+    show, folders = "--show" in sys.argv, [a for a in sys.argv[1:] if a != "--show"]
+
+    def one(folder: str) -> dict[str, Any]:
+        failed = {"verdict": "failed"}
+        return answer_in_child(lambda: compare(Path(folder)), lambda e: failed | {"why": _one_line(e)}, LIMIT_S, show)
+
+    serve(one, folders or sys.stdin)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,9 @@ import importlib.util
 import json
 import os
 import random
-import resource
 import shutil
-import signal
 import sys
 import time
-import traceback
-from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +28,7 @@ for variable, value in {"GLOG_minloglevel": "3", "HF_HUB_OFFLINE": "1", "stride_
 import numpy as np  # noqa: E402
 
 from .compat import numpy_and_collections  # noqa: E402
+from .forked import answer_in_child, serve  # noqa: E402
 from .recipe import PRETRAINED, Recipe, resolve  # noqa: E402
 
 LIMIT_S = 300  # of CPU time: the machine may have other work
@@ -210,53 +207,25 @@ def _last_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:300]
 
 
-def _in_child(recipe: Recipe, folder: Path, show: bool) -> dict[str, Any]:
-    """Fork, so that the package is imported once and a crash or an endless loop of Paddle stays there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        try:
-            if not show:
-                null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, 1)
-                os.dup2(null, 2)
-            resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_S, LIMIT_S + 5))
-            answer = place(recipe, folder) if recipe.kind == PRETRAINED else export(recipe, folder)
-        except BaseException as error:
-            if show:
-                traceback.print_exc()
-            answer = {"error": _last_line(error)}
-        os.write(writer, json.dumps(answer).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return (
-        json.loads(said) if said else {"error": f"Paddle ended with status {status}" + (" (too long)" if status == signal.SIGXCPU else "")}
-    )
-
-
 def main() -> None:
     from .recipes import all_recipes
 
     work, show = Path(sys.argv[1]), "--show" in sys.argv
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     recipes = {r.key: r for r in all_recipes()}
     numpy_and_collections()
-    prepared: Counter[str] = Counter()
-    answers = os.fdopen(os.dup(1), "w")  # packages print on standard output
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        recipe = recipes[line.strip()]
-        if recipe.setup and not prepared[recipe.setup]:
+    prepared: set[str] = set()
+
+    def one(key: str) -> dict[str, Any]:
+        recipe, folder = recipes[key], work / key
+        if recipe.setup and recipe.setup not in prepared:
             resolve(recipe.setup)()
-            prepared[recipe.setup] += 1
-        answer = _in_child(recipe, work / recipe.key, show)
-        print(json.dumps(answer), file=answers, flush=True)
+            prepared.add(recipe.setup)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        make = place if recipe.kind == PRETRAINED else export
+        return answer_in_child(lambda: make(recipe, folder), lambda e: {"error": _last_line(e)}, LIMIT_S, show)
+
+    serve(one, sys.stdin)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Exit status 1 when a model that was run did not match.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import os
@@ -19,7 +18,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter, deque
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from . import results, table
+from .forked import WAIT_S, Server
 from .recipe import Recipe
 from .recipes import all_recipes
 from .results import DIFFERS, FAILED, NOT_EXPORTED, REFUSED, ROUNDING, Row
@@ -34,42 +33,19 @@ from .results import DIFFERS, FAILED, NOT_EXPORTED, REFUSED, ROUNDING, Row
 ROOT = Path(__file__).parents[1]
 # environments that have the models' packages and the Paddle that writes the files
 ENVIRONMENTS = {"pir": ".venv-zoo", "legacy": ".venv-zoo", "legacy-2.6": ".venv-zoo26"}
-_WAIT_S = 3600
 
 
-class Exporter:
+def exporter(written: str, work: Path) -> Server:
     """A process of ``zoo.export`` for recipes of one environment and setup."""
+    python = ROOT / ENVIRONMENTS[written] / "bin/python"
+    if not python.exists():
+        sys.exit(f"{python.relative_to(ROOT)} is not there: make it with `make {ENVIRONMENTS[written]}/.ready`")
+    environment = one_thread() | ({"FLAGS_enable_pir_api": "0"} if written != "pir" else {})
+    return Server([str(python), "-W", "ignore", "-m", "zoo.export", str(work)], environment, ROOT)
 
-    def __init__(self, written: str, work: Path) -> None:
-        python = ROOT / ENVIRONMENTS[written] / "bin/python"
-        if not python.exists():
-            sys.exit(f"{python.relative_to(ROOT)} is not there: make it with `make {ENVIRONMENTS[written]}/.ready`")
-        environment = one_thread() | ({"FLAGS_enable_pir_api": "0"} if written != "pir" else {})
-        command = [str(python), "-W", "ignore", "-m", "zoo.export", str(work)]
-        pipe = subprocess.PIPE
-        self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True, env=environment, cwd=ROOT)
 
-    def export(self, recipe: Recipe) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        try:
-            self.process.stdin.write(recipe.key + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:  # the package cannot be imported: no result of its models
-            self.errors.seek(0)
-            last = (self.errors.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-            raise RuntimeError(f"the exporter of {recipe.key} ended: {last}")
-        return json.loads(line)
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        self.process.wait()
-        self.errors.close()
+def comparer() -> Server:
+    return Server([sys.executable, "-m", "zoo.compare"], one_thread(), ROOT)
 
 
 def one_thread() -> dict[str, str]:
@@ -77,17 +53,17 @@ def one_thread() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "CUDA_VISIBLE_DEVICES": ""} | dict.fromkeys(threads, "1")
 
 
-def run_one(recipe: Recipe, exporter: Exporter, work: Path, keep: bool) -> Row:
+def run_one(recipe: Recipe, exporting: Server, comparing: Server, work: Path, keep: bool) -> Row:
     """Export, compare, explain; the row."""
     folder = work / recipe.key
     row = Row(recipe.family, recipe.name, FAILED, recipe=recipe.digest)
-    facts = exporter.export(recipe)
+    facts = exporting.ask(recipe.key)
     if "error" in facts:
         row.verdict, row.why = NOT_EXPORTED, _clean(facts["error"])
         return row
     row.export_s, row.dynamic, row.paddle = facts["export_s"], facts["dynamic"], facts["paddle"]
     row.runs = "; ".join(", ".join("×".join(map(str, shape)) or "1" for shape in run) for run in facts["runs"])
-    answer = _child([sys.executable, "-m", "zoo.compare", str(folder)])
+    answer = comparing.ask(str(folder))
     for name, value in answer.items():
         setattr(row, name, value)
     row.why = _clean(row.why)
@@ -106,9 +82,9 @@ def run_one(recipe: Recipe, exporter: Exporter, work: Path, keep: bool) -> Row:
 
 def _child(command: list[str]) -> dict[str, Any]:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_WAIT_S, check=False, env=one_thread(), cwd=ROOT)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False, env=one_thread(), cwd=ROOT)
     except subprocess.TimeoutExpired:
-        return {"verdict": FAILED, "why": f"not finished within {_WAIT_S} s"}
+        return {"verdict": FAILED, "why": f"not finished within {WAIT_S} s"}
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -165,18 +141,20 @@ def sweep(todo: list[Recipe], every: list[Recipe], options: argparse.Namespace) 
                 written, group = left.get_nowait()
             except queue.Empty:
                 return
-            exporter = Exporter(written, options.work)
+            exporting, comparing = exporter(written, options.work), comparer()
             while group and time.monotonic() < until:
+                recipe = group.popleft()
                 try:
-                    row = run_one(group.popleft(), exporter, options.work, options.keep)
-                except RuntimeError as error:
-                    print(f"{error}; {len(group) + 1} models are not run", flush=True)
+                    row = run_one(recipe, exporting, comparing, options.work, options.keep)
+                except RuntimeError as error:  # the package cannot be imported: no result of its models
+                    print(f"{recipe.key}: {error}; {len(group) + 1} models are not run", flush=True)
                     break
                 with lock:
                     done.append(row)
                     results.keep(row, every)
                     _report(row, len(done), len(todo), time.monotonic() - start)
-            exporter.close()
+            exporting.close()
+            comparing.close()
 
     workers = [threading.Thread(target=work) for _ in range(options.jobs)]
     for worker in workers:

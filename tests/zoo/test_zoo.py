@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from zoo.compare import compare  # noqa: E402
+from zoo.forked import answer_in_child  # noqa: E402
 from zoo.perturb import moved  # noqa: E402
 from zoo.recipe import OWN, PRETRAINED, Input, Recipe, image, resolve, unique  # noqa: E402
 from zoo.recipes import all_recipes  # noqa: E402
@@ -134,3 +137,9 @@ def test_an_import_that_fails_is_said_once(tmp_path):
 def test_an_input_of_unknown_values_is_refused():
     with pytest.raises(ValueError, match="no such values"):
         Input((1,), values=("what", 1)).make(np.random.default_rng(0))
+
+
+def test_a_child_that_ends_is_an_answer():
+    said = {"end": lambda: os._exit(3), "crash": lambda: os.kill(os.getpid(), signal.SIGTERM), "good": lambda: {"why": "x" * 100_000}}
+    answers = {name: answer_in_child(make, lambda e: {"why": str(e)}, 60, show=False)["why"] for name, make in said.items()}
+    assert answers == {"end": "the process ended with status 3", "crash": "the process ended with signal 15", "good": "x" * 100_000}
