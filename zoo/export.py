@@ -15,6 +15,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 import sys
 import time
@@ -203,8 +204,10 @@ def _save_run(path: Path, inputs: dict[str, np.ndarray], outputs: list[np.ndarra
 
 
 def _last_line(error: BaseException) -> str:
+    """What the error says: Paddle's own sentence, where its operators raised it, else the last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:300]
+    said = [line for line in lines if re.match(r"(\(\w+\) )?\w+Error: ", line)] or lines
+    return f"{type(error).__name__}: {said[-1] if said else ''}"[:300]
 
 
 def main() -> None:
