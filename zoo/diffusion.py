@@ -17,7 +17,7 @@ _VAE: dict[str, Any] = {
 
 def setup() -> None:
     compat.without_paddlenlp_extras()
-    compat.without("open3d", "pyquaternion", "nuscenes", "trimesh", "pymesh")
+    compat.without("open3d", "pyquaternion", "nuscenes", "trimesh", "pymesh", "h5py", "visualdl")
     compat.paddle_fluid()
 
 
