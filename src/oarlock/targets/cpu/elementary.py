@@ -78,7 +78,7 @@ def log(x: Expr) -> Expr:
     def special(v: Expr) -> Expr:
         small = v < _f(1.17549435e-38)
         bits = tirx.reinterpret("int32", tirx.Select(small, v * _f(8388608.0), v))
-        # the exponent stays no variable: in an index TVM finds its bounds inside of the Let, and none outside, and takes that for a conflict
+        # the exponent is no variable: in an index TVM finds its bounds inside of the Let, and none outside, and takes that for a conflict
         value = _bind(bits, lambda b: parts(b, (b - root) >> shift, tirx.Select(small, _f(23.0), _f(0.0))))
         out = tirx.Select(v > _f(0.0), value, tirx.Select(v.equal(_f(0.0)), _f(-math.inf), _f(math.nan)))
         return tirx.Select(v.equal(_f(math.inf)), v, out)
