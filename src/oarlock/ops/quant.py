@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from tvm import relax, te, tirx
 
+from .. import compat
 from ..errors import UnsupportedError
 from ..model.program import Op
 from .builder import Builder
@@ -49,6 +51,10 @@ def quantise(b: Builder, x: Tensor, scale: Tensor, qmax: int, round_type: int, a
     ``back``: those integers as numbers again, which is x rounded to what integers can say.
     """
     flat = scale.astype(x.dtype).reshape([scale.size])
+    if (stored := _stored(x)) is not None and (factors := _stored(flat)) is not None:
+        # weights become integers now: rules see what they are, and nothing is left to compute
+        whole = b.const(_whole(stored, factors, qmax, round_type, axis), x.dtype)
+        return dequantise(b, whole, flat if axis >= 0 else flat.reshape([]), float(qmax), axis) if back else whole
 
     def element(t: te.Tensor, s: te.Tensor, *index: Any) -> PrimExpr:
         return quantised(t(*index), s(index[axis] if axis >= 0 else 0), qmax, round_type, x.dtype)
@@ -57,9 +63,34 @@ def quantise(b: Builder, x: Tensor, scale: Tensor, qmax: int, round_type: int, a
     return dequantise(b, whole, flat if axis >= 0 else flat.reshape([]), float(qmax), axis) if back else whole
 
 
+def _stored(x: Tensor) -> np.ndarray | None:
+    """The contents of a constant of float32 or float64, None for any other tensor."""
+    if x.dtype not in ("float32", "float64"):
+        return None
+    if x.known is not None:
+        return x.known if x.known.dtype != object else None
+    return compat.constant_array(x.expr) if isinstance(x.expr, compat.Constant) else None
+
+
+def _whole(x: np.ndarray, scale: np.ndarray, qmax: int, round_type: int, axis: int) -> np.ndarray:
+    """``quantised`` of an array, operation by operation in its type, so that each number is the kernel's."""
+    kind = x.dtype.type
+    top, tiny = kind(qmax), kind(_TINY)
+    shape = [1] * axis + [-1] + [1] * (x.ndim - axis - 1) if axis >= 0 else [1] * x.ndim
+    scale = scale.reshape(shape)
+    inverse = kind(1) / np.where(scale <= tiny, scale + tiny, scale)
+    if round_type == TIES_TO_EVEN:
+        return np.maximum(np.minimum(np.rint(top * inverse * x), top), kind(-qmax - 1))
+    scaled = top * inverse * np.maximum(np.minimum(x, scale), -scale)
+    whole = np.trunc(scaled)
+    return whole + np.where(np.abs(scaled - whole) >= kind(0.5), np.sign(scaled), kind(0))
+
+
 def _largest(b: Builder, x: Tensor, axis: int = -1) -> Tensor:
     """max |x|: of everything as [1], or of every channel of ``axis``."""
     axes = [a for a in range(x.ndim) if a != axis] if axis >= 0 else None
+    if (stored := _stored(x)) is not None and stored.size:
+        return b.const(np.abs(stored).max(axis=None if axes is None else tuple(axes)).reshape(-1), x.dtype)
     top = b.emit(relax.op.max(relax.op.abs(x.expr), axes))
     return top if axis >= 0 else top.reshape([1])
 

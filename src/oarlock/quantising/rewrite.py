@@ -1,0 +1,150 @@
+"""Programs made of a float program: with tensors tapped, with layers quantised, and with a switch at each layer.
+
+Quantised layers are written as Paddle's QAT exports are: ``fake_quantize_dequantize_moving_average_abs_max`` with a stored scale on the
+data, ``fake_channel_wise_quantize_dequantize_abs_max`` on the weights, ties to even.  (Paddle 3.3 runs these right in PIR programs; of
+``quantize_linear`` and ``dequantize_linear``, which its PTQ writes, it runs the latter wrong.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..model.defaults import LATEST_VERSION
+from ..model.normalise import captures
+from ..model.program import Block, Op, OpaqueType, Parameter, Program, TensorType, Value
+from .layers import BITS, Layer, rounded_weights
+
+_TIES_TO_EVEN = 0
+
+
+def tapped(program: Program, values: Sequence[Value]) -> Program:
+    """The program with ``values`` as its only outputs, by the names ``tap.0``, ``tap.1``, …"""
+    return replace(program, outputs={f"tap.{i}": value for i, value in enumerate(values)})
+
+
+def quantised(program: Program, layers: Collection[Layer], scales: Mapping[Value, float], per_channel: bool = True) -> Program:
+    """The program with ``layers`` computed on what integers can say; ``scales``: the largest magnitude of each one's data."""
+    return _Rewriter(program, scales, per_channel).quantised(layers)
+
+
+def switched(program: Program, layers: Sequence[Layer], scales: Mapping[Value, float], per_channel: bool = True) -> Program:
+    """The program with each of ``layers`` computed both ways, and an input ``quantise.N`` (bool, [1]) that says which one goes on.
+
+    For Oarlock alone: ``where`` broadcasts its condition.
+    """
+    return _Rewriter(program, scales, per_channel).switched(layers)
+
+
+class _Rewriter:
+    def __init__(self, program: Program, scales: Mapping[Value, float], per_channel: bool) -> None:
+        self.program, self.scales, self.per_channel = program, scales, per_channel
+        self.parameters = dict(program.parameters)
+        self.names = {v.name for op in program.walk() for v in op.results} | set(self.parameters)
+        self.ops: list[Op] = []
+        self.rounded: dict[Value, Value] = {}
+        self.weights: dict[tuple[str, int], Value] = {}
+
+    def quantised(self, layers: Collection[Layer]) -> Program:
+        by_op = {layer.op: layer for layer in layers}
+        for op in self.program.block.ops:
+            layer = by_op.get(op)
+            self.ops.append(op if layer is None else self._product(layer, self._data(layer), self._weight(layer), op.results))
+        return self._made(self.program.inputs, self._unused())
+
+    def switched(self, layers: Sequence[Layer]) -> Program:
+        numbers = {layer.op: i for i, layer in enumerate(layers)}
+        switches = [Value(f"quantise.{i}", TensorType("bool", (1,))) for i in range(len(layers))]
+        feeds = [Op("pd_op.data", {}, {"name": s.name, "shape": [1], "dtype": "bool"}, [s], ["out"], handle=s.name) for s in switches]
+        self.ops += feeds
+        for op in self.program.block.ops:
+            if op not in numbers:
+                self.ops.append(op)
+                continue
+            layer, switch = layers[numbers[op]], switches[numbers[op]]
+            weights = self._parameter(f"{layer.parameter}.rounded", rounded_weights(layer, self.per_channel))
+            whole, plain = (self._value(f"{op.results[0].name}.{kind}", op.results[0].type) for kind in ("rounded", "float"))
+            operands = {**op.operands, layer.data_operand: self._data(layer), layer.weight_operand: weights}
+            rest = op.results[1:]
+            again = [self._value(f"{v.name}.again", v.type) for v in rest]
+            self.ops.append(Op(op.name, operands, op.attrs, [whole, *again], op.result_names, [], op.handle, op.kinds))
+            self.ops.append(Op(op.name, op.operands, op.attrs, [plain, *rest], op.result_names, [], op.handle, op.kinds))
+            choice = {"condition": switch, "x": whole, "y": plain}
+            self.ops.append(Op("pd_op.where", choice, {}, [op.results[0]], ["out"], [], f"{op.handle}.switch"))
+        return self._made([*self.program.inputs, *switches], set())
+
+    def _made(self, inputs: Sequence[Value], gone: set[str]) -> Program:
+        ops = [op for op in self.ops if op.name != "builtin.parameter" or op.results[0].name not in gone]
+        parameters = {name: p for name, p in self.parameters.items() if name not in gone}
+        source = {"format": "pir", "version": LATEST_VERSION}
+        return Program(Block([], ops), list(inputs), dict(self.program.outputs), parameters, source).verify()
+
+    def _unused(self) -> set[str]:
+        """Weights that turned copies replace."""
+        read = {v for op in self.ops for v in op.operands.values()} | set(self.program.outputs.values())
+        for op in self.ops:
+            for region in op.regions:
+                read |= set(captures(region))
+        return {op.results[0].name for op in self.program.block.ops if op.name == "builtin.parameter" and op.results[0] not in read}
+
+    # ---- pieces -----------------------------------------------------------------------------------------------------
+
+    def _data(self, layer: Layer) -> Value:
+        """The data of a layer, rounded; once for all layers that read it."""
+        if layer.data not in self.rounded:
+            name = layer.data.name
+            scale = self._parameter(f"{name}.scale", np.array([self.scales[layer.data]], np.float32))
+            out, out_scale = self._value(f"{name}.quantised", layer.data.type), self._value(f"{name}.out_scale", scale.type)
+            absent = [Value(f"{name}.no_{what}", OpaqueType("none")) for what in ("state", "accum")]
+            operands = {"x": layer.data, "in_scale": scale, "in_accum": None, "in_state": None}
+            attrs = {"moving_rate": 0.9, "bit_length": BITS, "is_test": True, "round_type": _TIES_TO_EVEN}
+            names = ["out", "out_scale", "out_state", "out_accum"]
+            kind = "pd_op.fake_quantize_dequantize_moving_average_abs_max"
+            self.ops.append(Op(kind, operands, attrs, [out, out_scale, *absent], names, [], out.name))
+            self.rounded[layer.data] = out
+        return self.rounded[layer.data]
+
+    def _weight(self, layer: Layer) -> Value:
+        """The weights of a layer, rounded, as [depth, channels] or [channels, depth, …]; once for all layers that read them."""
+        turned = layer.op.attrs.get("transpose_y", layer.op.attrs.get("trans_y", False))
+        key = layer.parameter, -1 if turned else layer.axis
+        if key in self.weights:
+            return self.weights[key]
+        stored, axis = layer.op.operands[layer.weight_operand], layer.axis
+        assert stored is not None
+        if turned:
+            stored, axis = self._parameter(f"{layer.parameter}.turned", np.ascontiguousarray(layer.weight.T)), 1
+        shape = self.parameters[stored.name].type.shape
+        out = self._value(f"{layer.parameter}.quantised", TensorType("float32", shape))
+        scales = self._value(f"{layer.parameter}.scales", TensorType("float32", (shape[axis] if self.per_channel else 1,)))
+        attrs = {"bit_length": BITS, "round_type": _TIES_TO_EVEN}
+        name = "pd_op.fake_quantize_dequantize_abs_max"
+        if self.per_channel:
+            name, attrs = "pd_op.fake_channel_wise_quantize_dequantize_abs_max", {**attrs, "quant_axis": axis}
+        self.ops.append(Op(name, {"x": stored}, attrs, [out, scales], ["out", "out_scale"], [], out.name))
+        self.weights[key] = out
+        return out
+
+    def _product(self, layer: Layer, data: Value, weight: Value, results: list[Value]) -> Op:
+        """The layer's operation on rounded operands; a legacy ``mul`` as the matmul that it is."""
+        op = layer.op
+        operands = {**op.operands, layer.data_operand: data, layer.weight_operand: weight}
+        attrs = {**op.attrs, **{name: False for name in ("transpose_y", "trans_y") if name in op.attrs}}
+        if layer.operator == "matmul_with_flatten":
+            return Op("pd_op.matmul", operands, {"transpose_x": False, "transpose_y": False}, results, op.result_names, [], op.handle)
+        return Op(op.name, operands, attrs, results, op.result_names, [], op.handle, op.kinds)
+
+    def _parameter(self, name: str, data: np.ndarray) -> Value:
+        value = self._value(name, TensorType(str(data.dtype), data.shape))
+        self.parameters[value.name] = Parameter(value.name, value.type, data)
+        self.ops.append(Op("builtin.parameter", {}, {"parameter_name": value.name, "persistable": True}, [value], ["out"], [], value.name))
+        return value
+
+    def _value(self, name: str, type_: object) -> Value:
+        own, number = name, 2
+        while own in self.names:
+            own, number = f"{name}.{number}", number + 1
+        self.names.add(own)
+        return Value(own, type_)  # type: ignore[arg-type]
