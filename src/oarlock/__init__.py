@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from .kernels.contest import tune
     from .model import Program, load_model
     from .ops.registry import operator
+    from .model.write import save_model
     from .profiling.profiler import profile
+    from .quantising.quantise import quantize
     from .runtime.artifact import Artifact
     from .runtime.host import host_operator
     from .runtime.session import Session, load
@@ -47,6 +49,8 @@ _LAZY = {
     "load_model": ".model",
     "operator": ".ops.registry",
     "profile": ".profiling.profiler",
+    "quantize": ".quantising.quantise",
+    "save_model": ".model.write",
     "tune": ".kernels.contest",
 }
 
@@ -71,6 +75,8 @@ __all__ = [
     "load_model",
     "operator",
     "profile",
+    "quantize",
+    "save_model",
     "tune",
 ]
 

@@ -1,4 +1,4 @@
-"""The command ``oarlock``: inspect, compile, tune, run, bench, profile, check, operators, records, web.  Each is thin over the API.
+"""The command ``oarlock``: inspect, compile, tune, run, bench, profile, quantize, check, operators, records, web.  Each is thin over the API.
 
 Exit status: 0 good; 1 the comparison or the support check failed; 2 wrong usage; 3 a user error (bad model, bad input,
 unsupported operator); 4 an internal error.  With ``--json`` stdout holds one JSON document; progress goes to stderr.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from . import cli_profile, cli_tune, cli_web
+from . import cli_profile, cli_quantize, cli_tune, cli_web
 from .cli_common import (
     compile_options,
     echo_json,
@@ -69,6 +69,7 @@ def main() -> None:
 
 
 main.add_command(cli_profile.profile)
+main.add_command(cli_quantize.quantize)
 main.add_command(cli_tune.tune)
 main.add_command(cli_tune.records)
 main.add_command(cli_web.web)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..model.defaults import LATEST_VERSION
 from ..model.normalise import captures
-from ..model.program import Block, Op, OpaqueType, Parameter, Program, TensorType, Value
+from ..model.program import Block, Op, Parameter, Program, TensorType, Value
 from .layers import BITS, Layer, rounded_weights
 
 _TIES_TO_EVEN = 0
@@ -97,12 +97,14 @@ class _Rewriter:
             name = layer.data.name
             scale = self._parameter(f"{name}.scale", np.array([self.scales[layer.data]], np.float32))
             out, out_scale = self._value(f"{name}.quantised", layer.data.type), self._value(f"{name}.out_scale", scale.type)
-            absent = [Value(f"{name}.no_{what}", OpaqueType("none")) for what in ("state", "accum")]
-            operands = {"x": layer.data, "in_scale": scale, "in_accum": None, "in_state": None}
+            # nobody reads these in test mode, but without them Paddle 3.3 refuses the operator where it makes it work in place
+            states = [self._value(f"{name}.{what}", scale.type) for what in ("out_state", "out_accum")]
+            accum, state = (self._parameter(f"{name}.{what}", np.ones(1, np.float32)) for what in ("accum", "state"))
+            operands = {"x": layer.data, "in_scale": scale, "in_accum": accum, "in_state": state}
             attrs = {"moving_rate": 0.9, "bit_length": BITS, "is_test": True, "round_type": _TIES_TO_EVEN}
             names = ["out", "out_scale", "out_state", "out_accum"]
             kind = "pd_op.fake_quantize_dequantize_moving_average_abs_max"
-            self.ops.append(Op(kind, operands, attrs, [out, out_scale, *absent], names, [], out.name))
+            self.ops.append(Op(kind, operands, attrs, [out, out_scale, *states], names, [], out.name))
             self.rounded[layer.data] = out
         return self.rounded[layer.data]
 
