@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from .compiler import compile
     from .kernels.contest import tune
     from .model import Program, load_model
-    from .ops.registry import operator
     from .model.write import save_model
+    from .ops.registry import operator
     from .profiling.profiler import profile
     from .quantising.quantise import quantize
     from .runtime.artifact import Artifact

@@ -1,4 +1,4 @@
-"""The command ``oarlock``: inspect, compile, tune, run, bench, profile, quantize, check, operators, records, web.  Each is thin over the API.
+"""The command ``oarlock``: inspect, compile, tune, run, bench, profile, quantize, check, operators, records, web; thin over the API.
 
 Exit status: 0 good; 1 the comparison or the support check failed; 2 wrong usage; 3 a user error (bad model, bad input,
 unsupported operator); 4 an internal error.  With ``--json`` stdout holds one JSON document; progress goes to stderr.

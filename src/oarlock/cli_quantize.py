@@ -17,7 +17,7 @@ from .errors import InputError
 if TYPE_CHECKING:
     from .quantising.quantise import Report
 
-NUMBERS = 58  # columns that the numbers of the table take
+NUMBERS = 50  # columns that the numbers of the table take
 METHODS, MEASURES = ("absmax", "percentile", "kl", "mse"), ("rms", "max", "winner")
 
 
@@ -118,7 +118,8 @@ def _show(report: Report, path: Path, top: int, html: Path | None) -> None:
     """The layers that do most harm, and what was done."""
     if report.chosen is not None:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("layer", no_wrap=True, overflow="ellipsis", max_width=max(24, out.width - NUMBERS))
+        width = max(24, out.width - NUMBERS)
+        table.add_column("layer", no_wrap=True)
         for name in ("rms", "max", "winner", "scale"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("in float", no_wrap=True)
@@ -126,7 +127,9 @@ def _show(report: Report, path: Path, top: int, html: Path | None) -> None:
         for layer in ranked[:top]:
             harm = layer.harm
             numbers = [f"{value:.2g}" for value in harm.to_json().values()] if harm else [""] * 3
-            table.add_row(escape(layer.name), *numbers, f"{layer.scale:.3g}", f"[yellow]{layer.in_float}[/]" if layer.in_float else "")
+            # the end of a name tells layers apart
+            name = layer.name if len(layer.name) <= width else f"…{layer.name[1 - width :]}"
+            table.add_row(escape(name), *numbers, f"{layer.scale:.3g}", f"[yellow]{layer.in_float}[/]" if layer.in_float else "")
         if rest := ranked[top:]:
             table.add_row(f"[dim]{len(rest)} more layers[/]")
         out.print(table)

@@ -25,28 +25,29 @@ EVERY_S = 10.0  # between two times that the state is written
 
 
 def collect(
-    session: Session, taps: int, given: Sequence[Example], state: Path | None, key: str, report: Callable[[int, int], None]
+    opened: Callable[[], Session], taps: int, given: Sequence[Example], state: Path | None, key: str, report: Callable[[int, int], None]
 ) -> list[Histogram]:
-    """The histograms of the outputs ``tap.0`` … of ``session`` over all examples.
+    """The histograms of the outputs ``tap.0`` … of a session over all examples; ``opened`` makes it, where there is anything to run.
 
     ``state``: a file that counts are kept in; ``key``: what they depend on besides the names of the examples.
     """
     key = hashlib.sha256(json.dumps([key, taps, [e.name for e in given]]).encode()).hexdigest()
     done, found = _restored(state, key, taps)
+    if done >= len(given):
+        return found
     written = time.monotonic()
-    for number, example in enumerate(given):
-        report(number, len(given))
-        if number < done:
-            continue
-        try:
-            outputs = session.run(example.read())
-            for tap, histogram in enumerate(found):
-                histogram.add(outputs[f"tap.{tap}"])
-        except OarlockError as error:
-            raise error.at(f"example {example.name}")  # noqa: B904 - the same error
-        if state is not None and (number + 1 == len(given) or time.monotonic() - written > EVERY_S):
-            _save(state, key, number + 1, found)
-            written = time.monotonic()
+    with opened() as session:
+        for number, example in enumerate(given[done:], done):
+            report(number, len(given))
+            try:
+                outputs = session.run(example.read())
+                for tap, histogram in enumerate(found):
+                    histogram.add(outputs[f"tap.{tap}"])
+            except OarlockError as error:
+                raise error.at(f"example {example.name}")  # noqa: B904 - the same error
+            if state is not None and (number + 1 == len(given) or time.monotonic() - written > EVERY_S):
+                _save(state, key, number + 1, found)
+                written = time.monotonic()
     report(len(given), len(given))
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def examples(data: Data | Iterable[Mapping[str, Any]], specs: Sequence[TensorSpe
         found = _of_arrays({name: np.asarray(array) for name, array in data.items()}, specs, "data")
     else:
         feeds = [{name: np.asarray(array) for name, array in feed.items()} for feed in data]
-        found = [Example(f"data[{i}]", lambda feed=feed: feed) for i, feed in enumerate(feeds)]  # type: ignore[misc]
+        found = [Example(f"data[{i}]", partial(dict, feed)) for i, feed in enumerate(feeds)]
     if not found:
         raise InputError("there are no examples to calibrate with", where="" if not isinstance(data, str | os.PathLike) else str(data))
     return found
@@ -52,7 +53,7 @@ def _of_path(path: Path, specs: Sequence[TensorSpec], shapes: Mapping[str, Seque
         files = sorted(f for f in path.iterdir() if f.suffix.lower() in (*PICTURES, ".npz"))
         if not files:
             raise InputError("no .npz files and no pictures are in this folder", where=str(path), todo="put one file an example there")
-        return [Example(f.name, lambda f=f: _of_file(f, specs, shapes)) for f in files]  # type: ignore[misc]
+        return [Example(f.name, partial(_of_file, f, specs, shapes)) for f in files]
     if path.suffix.lower() in PICTURES:
         return [Example(path.name, lambda: _of_file(path, specs, shapes))]
     if not path.exists():
@@ -89,8 +90,11 @@ def _of_arrays(arrays: Feed, specs: Sequence[TensorSpec], where: str) -> list[Ex
         counts.add(len(cut[spec.name]))
     if len(counts) > 1:
         raise InputError("the arrays hold different numbers of examples", where=where, todo="give each input as many")
-    names = range(counts.pop()) if counts else range(0)
-    return [Example(f"[{i}]", lambda i=i: {name: np.ascontiguousarray(parts[i]) for name, parts in cut.items()}) for i in names]
+
+    def example(number: int) -> Feed:
+        return {name: np.ascontiguousarray(parts[number]) for name, parts in cut.items()}
+
+    return [Example(f"[{i}]", partial(example, i)) for i in range(counts.pop() if counts else 0)]
 
 
 def split(found: Sequence[Example], held_out: int | None) -> tuple[list[Example], list[Example]]:

@@ -100,7 +100,7 @@ class Histogram:
 
 
 def _divergence(seen: np.ndarray, kept: np.ndarray) -> float:
-    """Of the distribution ``seen`` from that of ``kept`` in as few levels as integers have, each spread over its bins that are not empty."""
+    """Of the distribution ``seen`` from that of ``kept`` in as few levels as integers have, each spread over its bins that hold any."""
     edges = np.linspace(0, len(kept), _LEVELS + 1).astype(int)[:-1]
     level = np.repeat(np.arange(_LEVELS), np.diff([*edges, len(kept)]))
     full = kept > 0

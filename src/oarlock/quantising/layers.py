@@ -92,7 +92,7 @@ def find_layers(program: Program) -> tuple[list[Layer], list[Skipped]]:
 def _reason(op: Op, data: Value | None, weight: np.ndarray | None, program: Program) -> str:
     """Why an operation stays in float; empty if it need not."""
     if op.short_name not in _DATA_AND_WEIGHT:
-        return "no integer form of this operator"
+        return "grouped" if op.short_name == "depthwise_conv2d" else "no integer form of this operator"
     if all(op is not other for other in program.block.ops):
         return "inside a branch or a loop"
     if weight is None or weight.dtype != np.float32 or not weight.size or not np.isfinite(weight).all():

@@ -175,9 +175,12 @@ def quantise(
 
     values = list(dict.fromkeys(layer.data for layer in layers))
     key = f"{program.source.get('sha256', '')} {program.source.get('params_size', '')} {[v.name for v in values]} {shapes}"
-    with built(tapped(program, values), "compiling the float model") as session:
-        path = None if state is None else Path(state)
-        histograms = collect(session, len(values), calibrating, path, key, lambda done, total: step("calibrating", done, total))
+    path = None if state is None else Path(state)
+
+    def opened() -> Session:
+        return built(tapped(program, values), "compiling the float model")
+
+    histograms = collect(opened, len(values), calibrating, path, key, lambda done, total: step("calibrating", done, total))
     of = dict(zip(values, histograms, strict=True))
     scales = {value: h.scale(method, percentile) for value, h in of.items()}
     able = [i for i, layer in enumerate(layers) if layer not in kept]

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..model.defaults import LATEST_VERSION
 from ..model.normalise import captures
-from ..model.program import Block, Op, Parameter, Program, TensorType, Value
+from ..model.program import Block, Op, Parameter, Program, TensorType, Type, Value
 from .layers import BITS, Layer, rounded_weights
 
 _TIES_TO_EVEN = 0
+_ROUNDS = "pd_op.fake_quantize_dequantize_moving_average_abs_max"
 
 
 def tapped(program: Program, values: Sequence[Value]) -> Program:
@@ -36,6 +38,32 @@ def switched(program: Program, layers: Sequence[Layer], scales: Mapping[Value, f
     For Oarlock alone: ``where`` broadcasts its condition.
     """
     return _Rewriter(program, scales, per_channel).switched(layers)
+
+
+def rounded_tensors(program: Program) -> list[tuple[Value, float]]:
+    """What a quantised program rounds by a stored scale, and those scales, in order."""
+    found = [op for op in program.block.ops if op.name == _ROUNDS and op.attrs.get("is_test")]
+    scales = [program.parameters[str(op.operands["in_scale"].name)].data for op in found if op.operands["in_scale"] is not None]
+    return [(op.operands["x"], float(s[0])) for op, s in zip(found, scales, strict=True) if op.operands["x"] is not None and s is not None]
+
+
+def layer_by_layer(program: Program, values: Sequence[Value]) -> Program:
+    """The program with ``values`` as outputs ``made.N`` too, whose readers read inputs ``given.N`` in their place.
+
+    So that each layer can be compared alone with one that works on the same numbers: a number that lies between two integers may be
+    rounded to either of them, and in a deep network such small differences grow from layer to layer.
+    """
+    given = {v: Value(f"given.{i}", v.type) for i, v in enumerate(values)}
+    ops: list[Op] = []
+    for value in given.values():
+        assert isinstance(value.type, TensorType)
+        attrs = {"name": value.name, "shape": list(value.type.shape), "dtype": value.type.dtype}
+        ops.append(Op("pd_op.data", {}, attrs, [value], ["out"], handle=value.name))
+    for op in program.block.ops:
+        operands = {name: v if v is None else given.get(v, v) for name, v in op.operands.items()}
+        ops.append(replace(op, operands=operands))
+    outputs = {**program.outputs, **{f"made.{i}": v for i, v in enumerate(values)}}
+    return replace(program, block=Block([], ops), inputs=[*program.inputs, *given.values()], outputs=outputs).verify()
 
 
 class _Rewriter:
@@ -71,7 +99,7 @@ class _Rewriter:
             again = [self._value(f"{v.name}.again", v.type) for v in rest]
             self.ops.append(Op(op.name, operands, op.attrs, [whole, *again], op.result_names, [], op.handle, op.kinds))
             self.ops.append(Op(op.name, op.operands, op.attrs, [plain, *rest], op.result_names, [], op.handle, op.kinds))
-            choice = {"condition": switch, "x": whole, "y": plain}
+            choice: dict[str, Value | None] = {"condition": switch, "x": whole, "y": plain}
             self.ops.append(Op("pd_op.where", choice, {}, [op.results[0]], ["out"], [], f"{op.handle}.switch"))
         return self._made([*self.program.inputs, *switches], set())
 
@@ -100,11 +128,10 @@ class _Rewriter:
             # nobody reads these in test mode, but without them Paddle 3.3 refuses the operator where it makes it work in place
             states = [self._value(f"{name}.{what}", scale.type) for what in ("out_state", "out_accum")]
             accum, state = (self._parameter(f"{name}.{what}", np.ones(1, np.float32)) for what in ("accum", "state"))
-            operands = {"x": layer.data, "in_scale": scale, "in_accum": accum, "in_state": state}
-            attrs = {"moving_rate": 0.9, "bit_length": BITS, "is_test": True, "round_type": _TIES_TO_EVEN}
+            operands: dict[str, Value | None] = {"x": layer.data, "in_scale": scale, "in_accum": accum, "in_state": state}
+            attrs: dict[str, Any] = {"moving_rate": 0.9, "bit_length": BITS, "is_test": True, "round_type": _TIES_TO_EVEN}
             names = ["out", "out_scale", "out_state", "out_accum"]
-            kind = "pd_op.fake_quantize_dequantize_moving_average_abs_max"
-            self.ops.append(Op(kind, operands, attrs, [out, out_scale, *states], names, [], out.name))
+            self.ops.append(Op(_ROUNDS, operands, attrs, [out, out_scale, *states], names, [], out.name))
             self.rounded[layer.data] = out
         return self.rounded[layer.data]
 
@@ -133,20 +160,21 @@ class _Rewriter:
         """The layer's operation on rounded operands; a legacy ``mul`` as the matmul that it is."""
         op = layer.op
         operands = {**op.operands, layer.data_operand: data, layer.weight_operand: weight}
-        attrs = {**op.attrs, **{name: False for name in ("transpose_y", "trans_y") if name in op.attrs}}
+        attrs: dict[str, Any] = {**op.attrs, **dict.fromkeys([name for name in ("transpose_y", "trans_y") if name in op.attrs], False)}
         if layer.operator == "matmul_with_flatten":
             return Op("pd_op.matmul", operands, {"transpose_x": False, "transpose_y": False}, results, op.result_names, [], op.handle)
         return Op(op.name, operands, attrs, results, op.result_names, [], op.handle, op.kinds)
 
     def _parameter(self, name: str, data: np.ndarray) -> Value:
-        value = self._value(name, TensorType(str(data.dtype), data.shape))
-        self.parameters[value.name] = Parameter(value.name, value.type, data)
+        type_ = TensorType(str(data.dtype), data.shape)
+        value = self._value(name, type_)
+        self.parameters[value.name] = Parameter(value.name, type_, data)
         self.ops.append(Op("builtin.parameter", {}, {"parameter_name": value.name, "persistable": True}, [value], ["out"], [], value.name))
         return value
 
-    def _value(self, name: str, type_: object) -> Value:
+    def _value(self, name: str, type_: Type) -> Value:
         own, number = name, 2
         while own in self.names:
             own, number = f"{name}.{number}", number + 1
         self.names.add(own)
-        return Value(own, type_)  # type: ignore[arg-type]
+        return Value(own, type_)
