@@ -17,6 +17,7 @@
 #   make gpu-models compile the benchmark's models for sm_80 and sm_90; needs no GPU        (slow)
 #   make bench-gpu  speed on a GPU beside ONNX Runtime and Paddle Inference; skipped without a GPU
 #   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
+#   make bench-ptq  models that quantize makes: from Paddle's run of them in steps, their time by the floats' (slow; prints)
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
 #   make bench-threads  parallel loops and models on Oarlock's threads, TVM's, and one (writes docs/threads.md)
 #   make bench-web  speed in headless Chromium beside onnxruntime-web (slow; writes docs/benchmarks-web.md)
@@ -44,7 +45,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators fuzz bench bench-cpu bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -131,6 +132,9 @@ bench-dynamic: $(VENV)/.bench $(VENV)/.demo
 
 bench-web-threads: $(VENV)/.test $(VENV)/.demo web/node_modules/.ready
 	$(PY) -m benchmarks.web.threads
+
+bench-ptq: $(VENV)/.test $(VENV)/.demo
+	$(PY) -m benchmarks.cpu.ptq --out benchmarks/results/ptq.txt
 
 bench-threads: $(VENV)/.test $(VENV)/.demo
 	$(PY) -m benchmarks.cpu.threads --write
