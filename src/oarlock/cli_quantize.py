@@ -76,7 +76,8 @@ def quantize(
 
     if html and (html.is_dir() or not html.absolute().parent.is_dir()):
         raise InputError("the page cannot be written there", where=str(html), todo="name a file in a folder that exists")
-    if model.resolve() in (output.resolve(), (output / "inference.json").resolve()):
+    own, there = model.resolve(), output.resolve()
+    if own == there or own.parent / own.stem == there / "inference":  # a folder; a file, or a path without its extension
         raise InputError("the quantised model would replace the float one", where=str(output), todo="name another folder")
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -120,13 +121,13 @@ def _show(report: Report, path: Path, top: int, html: Path | None) -> None:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         width = max(24, out.width - NUMBERS)
         table.add_column("layer", no_wrap=True)
-        for name in ("rms", "max", "winner", "scale"):
+        for name in (*MEASURES, "scale"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("in float", no_wrap=True)
         ranked = sorted(report.layers, key=lambda layer: layer.harm.of(report.measure) if layer.harm else 0.0, reverse=True)
         for layer in ranked[:top]:
             harm = layer.harm
-            numbers = [f"{value:.2g}" for value in harm.to_json().values()] if harm else [""] * 3
+            numbers = [f"{harm.of(name):.2g}" if harm else "" for name in MEASURES]
             # the end of a name tells layers apart
             name = layer.name if len(layer.name) <= width else f"…{layer.name[1 - width :]}"
             table.add_row(escape(name), *numbers, f"{layer.scale:.3g}", f"[yellow]{layer.in_float}[/]" if layer.in_float else "")

@@ -52,6 +52,18 @@ def test_a_program_written_is_read_the_same(original: tuple[Path, list[np.ndarra
     assert [op.handle for op in again.walk()] == [op.handle for op in program.walk()]
 
 
+def test_a_program_may_be_written_over_its_own_files(tmp_path: Path) -> None:
+    """Its weights are views of the file that is replaced."""
+    value = Value("w", TensorType("float32", (1 << 16,)))
+    parameter = Parameter("w", TensorType("float32", (1 << 16,)), np.arange(1 << 16, dtype="float32"))
+    made = Op("builtin.parameter", {}, {"parameter_name": "w", "persistable": True}, [value], ["out"])
+    program = load_model(save_model(Program(Block([], [made]), [], {"w": value}, {"w": parameter}), tmp_path / "model"))
+    again = load_model(save_model(program, tmp_path / "model"))
+    for read in (program, again):
+        np.testing.assert_array_equal(next(iter(read.parameters.values())).data, np.arange(1 << 16))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.pdiparams"]
+
+
 def test_paddle_runs_what_is_written(original: tuple[Path, list[np.ndarray]], tmp_path: Path, in_paddle: Any) -> None:
     got = in_paddle(save_model(load_model(original[0]), tmp_path / "again"), INPUTS)
     assert len(got) == len(original[1])

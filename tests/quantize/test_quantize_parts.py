@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from oarlock import errors
 from oarlock.quantising.calibrate import collect
 from oarlock.quantising.data import Example, examples, split
 from oarlock.quantising.histogram import BINS, Histogram
+from oarlock.quantising.page import render
+from oarlock.quantising.quantise import LayerReport, Report
+from oarlock.quantising.sensitivity import Judge, choose
 from oarlock.runtime.signature import TensorSpec
 
 
@@ -160,3 +164,50 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     again = Taps()
     collect(lambda: again, 1, given, state, "b", quiet)
     assert again.seen == list(range(6))
+
+
+def test_other_contents_of_the_same_names_are_counted_anew(tmp_path: Path) -> None:
+    numbers, file, state = np.arange(4, dtype="float32"), tmp_path / "data.npz", tmp_path / "state.npz"
+    spec = TensorSpec("i", "float32", (1,))
+    quiet = lambda done, total: None  # noqa: E731
+
+    def counted(data: object) -> list[float]:
+        taps = Taps()
+        collect(lambda: taps, 1, examples(data, [spec], {}), state, "a", quiet)
+        return [i.item() for i in taps.seen]
+
+    for data in ({"i": numbers}, [{"i": numbers[i : i + 1]} for i in range(4)]):
+        assert counted(data) == [0, 1, 2, 3]
+        assert counted(data) == []
+    assert counted({"i": numbers + 1}) == [1, 2, 3, 4]
+    np.savez(file, i=numbers)
+    assert counted(file) == [0, 1, 2, 3] and counted(file) == []
+    np.savez(file, i=np.arange(5, 9, dtype="float64").astype("float32"))
+    os.utime(file, ns=(0, 0))
+    assert counted(file) == [5, 6, 7, 8]
+
+
+class Switched:
+    """A session of two layers, the first of which makes a number none when it is quantised."""
+
+    def run(self, feed: dict) -> dict:
+        out = np.array([1.0, 2.0, 4.0], "float32")
+        if feed["quantise.0"][0]:
+            out[1] = np.nan
+        if feed["quantise.1"][0]:
+            out[2] += 1
+        return {"y": out}
+
+
+@pytest.mark.parametrize("measure", ["rms", "max"])
+def test_a_number_that_becomes_none_is_the_worst(measure: str) -> None:
+    quiet = lambda done, total: None  # noqa: E731
+    judge = Judge(Switched(), 2, [Example("a", dict)])  # type: ignore[arg-type]
+    first, second = judge.harms([[0], [1]], quiet)
+    assert first.of(measure) == np.inf and second.of("max") == 0.25
+    chosen, harm = choose(judge, [0, 1], {0: first, 1: second}, 0.5, measure, quiet)
+    assert chosen == [1] and harm == second
+    assert first.to_json()[measure] is None
+    layers = [LayerReport(str(i), "conv2d", "w", (4, 4), 1.0, 1.0, h, "") for i, h in enumerate((first, second))]
+    page = render(Report(tuple(layers), (), "absmax", True, measure, None, 1, 1, first, second), "m")
+    assert '"harm": {"rms": null' in page and "width:100.0%" in page

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +68,25 @@ def write_params(parameters: Mapping[str, Parameter]) -> Iterator[bytes | memory
 
 def save_model(program: Program, stem: str | Path) -> Path:
     """Write ``stem``.json, and ``stem``.pdiparams where parameters are stored → the path of the former."""
-    stem = Path(stem)
+    stem, text = Path(stem), write_pir(program)
     path = stem.with_name(f"{stem.name}.json")
-    path.write_bytes(write_pir(program))
     if any(p.data is not None for p in program.parameters.values()):
-        with stem.with_name(f"{stem.name}.pdiparams").open("wb") as file:
-            for piece in write_params(program.parameters):
-                file.write(piece)
+        _replace(stem.with_name(f"{stem.name}.pdiparams"), write_params(program.parameters))
+    _replace(path, [text])
     return path
+
+
+def _replace(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a file in one step: the program's own weights may be views of the one that is there."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with scratch.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 class _Writer:

@@ -29,9 +29,10 @@ def collect(
 ) -> list[Histogram]:
     """The histograms of the outputs ``tap.0`` … of a session over all examples; ``opened`` makes it, where there is anything to run.
 
-    ``state``: a file that counts are kept in; ``key``: what they depend on besides the names of the examples.
+    ``state``: a file that counts are kept in; ``key``: what they depend on besides the examples.
     """
-    key = hashlib.sha256(json.dumps([key, taps, [e.name for e in given]]).encode()).hexdigest()
+    if state is not None:
+        key = hashlib.sha256(json.dumps([key, taps, [(e.name, e.mark()) for e in given]]).encode()).hexdigest()
     done, found = _restored(state, key, taps)
     if done >= len(given):
         return found

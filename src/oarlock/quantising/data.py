@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Example:
-    """``name``: where it comes from; ``read``: its arrays by input, read only when they are needed."""
+    """``name``: where it comes from; ``read``: its arrays by input, read only when they are needed; ``mark``: another text when what it
+    holds is changed."""
 
     name: str
     read: Callable[[], Feed]
+    mark: Callable[[], str] = str
 
 
 Data = str | os.PathLike[str] | Sequence[Mapping[str, Any]] | Mapping[str, Any]
@@ -42,7 +45,7 @@ def examples(data: Data | Iterable[Mapping[str, Any]], specs: Sequence[TensorSpe
         found = _of_arrays({name: np.asarray(array) for name, array in data.items()}, specs, "data")
     else:
         feeds = [{name: np.asarray(array) for name, array in feed.items()} for feed in data]
-        found = [Example(f"data[{i}]", partial(dict, feed)) for i, feed in enumerate(feeds)]
+        found = [Example(f"data[{i}]", partial(dict, feed), partial(_digest, feed)) for i, feed in enumerate(feeds)]
     if not found:
         raise InputError("there are no examples to calibrate with", where="" if not isinstance(data, str | os.PathLike) else str(data))
     return found
@@ -53,12 +56,25 @@ def _of_path(path: Path, specs: Sequence[TensorSpec], shapes: Mapping[str, Seque
         files = sorted(f for f in path.iterdir() if f.suffix.lower() in (*PICTURES, ".npz"))
         if not files:
             raise InputError("no .npz files and no pictures are in this folder", where=str(path), todo="put one file an example there")
-        return [Example(f.name, partial(_of_file, f, specs, shapes)) for f in files]
+        return [Example(f.name, partial(_of_file, f, specs, shapes), partial(_stamp, f)) for f in files]
     if path.suffix.lower() in PICTURES:
-        return [Example(path.name, lambda: _of_file(path, specs, shapes))]
+        return [Example(path.name, lambda: _of_file(path, specs, shapes), partial(_stamp, path))]
     if not path.exists():
         raise InputError("there is no such file or folder", where=str(path), todo="give a folder, an .npz file, or a picture")
-    return _of_arrays(npz_inputs(path), specs, str(path))
+    return [replace(example, mark=partial(_stamp, path)) for example in _of_arrays(npz_inputs(path), specs, str(path))]
+
+
+def _stamp(path: Path) -> str:
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+def _digest(feed: Feed) -> str:
+    total = hashlib.sha256()
+    for name, array in sorted(feed.items()):
+        total.update(f"{name} {array.dtype} {array.shape} ".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
 
 
 def _of_file(path: Path, specs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[Any]]) -> Feed:
@@ -94,7 +110,8 @@ def _of_arrays(arrays: Feed, specs: Sequence[TensorSpec], where: str) -> list[Ex
     def example(number: int) -> Feed:
         return {name: np.ascontiguousarray(parts[number]) for name, parts in cut.items()}
 
-    return [Example(f"[{i}]", partial(example, i)) for i in range(counts.pop() if counts else 0)]
+    count = counts.pop() if counts else 0
+    return [Example(f"[{i}]", partial(example, i), lambda i=i: _digest(example(i))) for i in range(count)]  # type: ignore[misc]
 
 
 def split(found: Sequence[Example], held_out: int | None) -> tuple[list[Example], list[Example]]:

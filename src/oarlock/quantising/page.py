@@ -58,7 +58,7 @@ def _facts(report: Report) -> str:
 
 def _layers(report: Report) -> str:
     values = [layer.harm.of(report.measure) for layer in report.layers if layer.harm is not None]
-    top = max(values, default=0.0)
+    top = max(filter(math.isfinite, values), default=0.0)
     rows = "".join(_row(layer, report.measure, top) for layer in report.layers)
     legend = '<p class="soft legend"><i></i>on integers<i class="k"></i>in float</p>'
     caption = f"Harm ({report.measure}) of each layer quantised alone, in the model's order; the bars are logarithmic, {_DECADES} decades."
@@ -67,7 +67,7 @@ def _layers(report: Report) -> str:
 
 def _row(layer: LayerReport, measure: str, top: float) -> str:
     harm = layer.harm.of(measure) if layer.harm else 0.0
-    width = max(0.0, 1 + math.log10(harm / top) / _DECADES) if harm > 0 and top else 0.0
+    width = min(1.0, max(0.0, 1 + math.log10(harm / top) / _DECADES)) if harm > 0 and top else 0.0
     why = f" (in float: {layer.in_float})" if layer.in_float else ""
     return (
         f'<div class="row{" kept" if layer.in_float else ""}"><span class="name">{html.escape(layer.name + why)}</span>'

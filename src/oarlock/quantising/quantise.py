@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..compiler import compile, signature_of
 from ..errors import InputError, UnsupportedError
@@ -174,8 +177,8 @@ def quantise(
         return Session(artifact, host=None if isinstance(host, str) else host)
 
     values = list(dict.fromkeys(layer.data for layer in layers))
-    key = f"{program.source.get('sha256', '')} {program.source.get('params_size', '')} {[v.name for v in values]} {shapes}"
     path = None if state is None else Path(state)
+    key = "" if path is None else f"{program.source.get('sha256', '')} {_weights(program)} {[v.name for v in values]} {shapes}"
 
     def opened() -> Session:
         return built(tapped(program, values), "compiling the float model")
@@ -197,6 +200,16 @@ def quantise(
     rows = tuple(_row(layers[i], scales, of[layers[i].data].largest, harms.get(i), i in able, i in chosen) for i in range(len(layers)))
     report = Report(rows, tuple(skipped), method, per_channel, measure, budget, len(calibrating), len(holding), every, result)
     return made, report
+
+
+def _weights(program: Program) -> str:
+    """A digest of the stored parameters."""
+    total = hashlib.sha256()
+    for name, parameter in sorted(program.parameters.items()):
+        if parameter.data is not None and parameter.data.size:
+            total.update(name.encode())
+            total.update(np.ascontiguousarray(parameter.data).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
 
 
 def _row(layer: Layer, scales: Mapping[Value, float], largest: float, harm: Harm | None, able: bool, chosen: bool) -> LayerReport:

@@ -40,6 +40,7 @@ class _Sums:
         g, w = got.astype(np.float64), wanted.astype(np.float64)
         finite = np.isfinite(w)
         difference = np.where(finite, g - np.where(finite, w, 0.0), 0.0)
+        difference[np.isnan(difference)] = math.inf  # a number that became none is the worst of all
         if not difference.size:
             return
         w = np.where(finite, w, 0.0)
@@ -71,8 +72,9 @@ class Harm:
     def of(self, measure: str) -> float:
         return float(getattr(self, measure))
 
-    def to_json(self) -> dict[str, float]:
-        return {name: self.of(name) for name in MEASURES}
+    def to_json(self) -> dict[str, float | None]:
+        """None where it is infinite."""
+        return {name: value if math.isfinite(value := self.of(name)) else None for name in MEASURES}
 
 
 @dataclass
