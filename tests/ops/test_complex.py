@@ -214,6 +214,12 @@ def test_a_dynamic_length_is_as_exact(tmp_path: Path) -> None:
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-14 * np.abs(want).max() * np.log2(n + 1))
 
 
+def test_a_dynamic_length_may_be_0(tmp_path: Path) -> None:
+    model, _ = exported(tmp_path, lambda paddle, x: paddle.fft.fft(x), x=c128(2, 9), dynamic=True)
+    (got,) = oarlock.Session(oarlock.compile(model, records=False)).run({"x": c128(2, 0)}).values()
+    assert got.shape == (2, 0)
+
+
 def test_functions_whose_oracle_is_inexact(tmp_path: Path) -> None:
     """Paddle's exp of complex128 is good to 7e-8 only: numpy is the oracle."""
 

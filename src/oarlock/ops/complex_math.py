@@ -142,7 +142,7 @@ def remainder(b: Builder, x: Value, y: Value) -> Complex:
 def pow_(b: Builder, x: Complex, y: Any = 1.0) -> Complex:
     """x to a known power."""
     number = complex(y)
-    if number.imag == 0 and number.real == int(number.real) and abs(number.real) <= 16:
+    if number.imag == 0 and number.real.is_integer() and abs(number.real) <= 16:
         return pairwise(b, "power", lambda v: z.integer_power(v, int(number.real)), x)
     return pairwise(b, "power", lambda v: z.power(v, v.number(number)), x)
 

@@ -273,10 +273,12 @@ def power(z: C, w: C) -> C:
 
 def integer_power(z: C, n: int) -> C:
     """zⁿ by repeated squaring."""
-    out = z.number(1)
+    out: C | None = None  # not 1: times 1 + 0·i an infinite part becomes NaN
     step, count = z, abs(n)
     while count:
         if count & 1:
             out = step if out is None else out * step
         step, count = step * step, count >> 1
+    if out is None:
+        return z.number(1)
     return reciprocal(out) if n < 0 else out

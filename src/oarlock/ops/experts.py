@@ -34,10 +34,10 @@ def limit_by_capacity(b: Builder, expert_count: Tensor, capacity: Tensor, n_work
 
     def body(counts: Any, most: Any, out: Any) -> None:
         with loop(experts) as e:
-            left = cell(capacity.dtype, 0)
+            left = cell(expert_count.dtype, 0)
             left.v = most[e]
             with loop(n_worker) as w:
-                out[w * experts + e] = tirx.max(tirx.min(counts[w * experts + e], left.v), tirx.const(0, capacity.dtype))
+                out[w * experts + e] = tirx.max(tirx.min(counts[w * experts + e], left.v), tirx.const(0, expert_count.dtype))
                 left.v = left.v - counts[w * experts + e]
 
     inputs = [flat(b, expert_count), flat(b, capacity.astype(expert_count.dtype))]

@@ -67,7 +67,8 @@ def transform(b: Builder, x: Complex, sign: int, normalise: str = "") -> Complex
 
 def _chirp(k: Any, n: Any, sign: int) -> C:
     """exp(sign·πi·k²/n), the angle reduced in whole numbers."""
-    angle = bind(tirx.const(math.pi, F64) * tirx.Cast(F64, tirx.floormod(k * k, 2 * n)) / tirx.Cast(F64, n))
+    turns = tirx.max(2 * n, i64(2))  # a division by a length of 0 would trap
+    angle = bind(tirx.const(math.pi, F64) * tirx.Cast(F64, tirx.floormod(k * k, turns)) / tirx.Cast(F64, n))
     sine = tirx.sin(angle)
     return C(tirx.cos(angle), sine if sign > 0 else -sine)
 

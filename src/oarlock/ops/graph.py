@@ -9,10 +9,9 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from .builder import Builder
-from .kernels import flat
+from .kernels import clamped, flat
 from .registry import Ints, operator
 from .scatter import pool_rows
-from .serial import i64
 from .shape import product
 from .tensor import Dim, Tensor
 
@@ -21,7 +20,7 @@ _REDUCTIONS = ("SUM", "MEAN", "MAX", "MIN")
 
 def _taken(b: Builder, x: Tensor, index: Tensor) -> Tensor:
     """Rows of x, one for each edge."""
-    return b.compute([index.shape[0], *x.shape[1:]], lambda t, i, e, *rest: t(i64(i(e)), *rest), x, index, name="edges")
+    return b.compute([index.shape[0], *x.shape[1:]], lambda t, i, e, *rest: t(clamped(i(e), x.shape[0]), *rest), x, index, name="edges")
 
 
 def _combined(x: Tensor, y: Tensor, how: str, operator_name: str) -> Tensor:

@@ -27,7 +27,8 @@ _ACTIVATIONS: dict[str, Callable[[PrimExpr], PrimExpr]] = {
 }
 
 
-def _activation(name: str, operator_name: str) -> Callable[[PrimExpr], PrimExpr]:
+def named_activation(name: str, operator_name: str) -> Callable[[PrimExpr], PrimExpr]:
+    """The function of that name, of one number."""
     if name not in _ACTIVATIONS:
         raise UnsupportedError(f"{operator_name} with the activation {name!r} is not supported")
     return _ACTIVATIONS[name]
@@ -60,7 +61,7 @@ def gru(
     """One sequence's hidden states (time, H); input (time, 3 · H) holds the products for update, reset and candidate."""
     width, dtype = _width(weight, "gru"), input.dtype
     time = input.shape[0]
-    act, gate = _activation(activation, "gru"), _activation(gate_activation, "gru")
+    act, gate = named_activation(activation, "gru"), named_activation(gate_activation, "gru")
     data = input if bias is None else input + bias.reshape([1, 3 * width])
     flat = weight.reshape([3 * width * width])
     # the weight's memory is two matrices one after the other, whatever its shape says
@@ -136,7 +137,7 @@ def lstm(
     """
     width, dtype = _width(weight, "lstm"), input.dtype
     time = input.shape[0]
-    gate, act, of_cell = (_activation(name, "lstm") for name in (gate_activation, candidate_activation, cell_activation))
+    gate, act, of_cell = (named_activation(name, "lstm") for name in (gate_activation, candidate_activation, cell_activation))
     wide = bias.reshape([(7 if use_peepholes else 4) * width])
     data = input + b.slice(wide, 0, 0, 4 * width).reshape([1, 4 * width])
     peep = b.slice(wide, 0, 4 * width, 7 * width) if use_peepholes else b.full([3 * width], 0.0, dtype)

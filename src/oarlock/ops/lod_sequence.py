@@ -14,6 +14,7 @@ from ..errors import UnsupportedError
 from . import scalar
 from .builder import Builder, dim_max, floordiv
 from .linalg import product
+from .lod import named_activation
 from .nn import activated, softmax_of
 from .registry import operator
 from .serial import both, cell, i64, kernel, loop
@@ -258,11 +259,8 @@ def attention_lstm(
     if not isinstance(hidden, int) or not isinstance(frame, int):
         raise UnsupportedError("attention_lstm with sizes that are not static")
     size = hidden // 4
-    acts = {"sigmoid": scalar.sigmoid, "tanh": scalar.tanh, "identity": lambda v: v, "relu": lambda v: tirx.max(v, tirx.const(0, dtype))}
-    for name in (gate_activation, cell_activation, candidate_activation):
-        if name not in acts:
-            raise UnsupportedError(f"attention_lstm with the activation {name!r}")
-    gate, of_cell, candidate = (acts[n] for n in (gate_activation, cell_activation, candidate_activation))
+    names = (gate_activation, cell_activation, candidate_activation)
+    gate, of_cell, candidate = (named_activation(name, "attention_lstm") for name in names)
     weight = attention_weight.reshape([frame + size])
     scores = product(b, x, b.slice(weight, 0, 0, frame).reshape([frame, 1]))
     scores = (scores if attention_bias is None else scores + attention_bias.reshape([1, 1])).reshape([rows])
