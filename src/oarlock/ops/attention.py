@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from tvm import relax, te, tirx
@@ -10,26 +9,12 @@ from tvm import relax, te, tirx
 from ..errors import UnsupportedError
 from .builder import Builder
 from .linalg import product
-from .nn import activated, attention
+from .nn import activated, attention, no_dropout, usual_scale
 from .norm import normalise_layer
 from .registry import Scalar, operator
 from .serial import both, cell, either, i64, kernel, loop
 from .shape import product as count
 from .tensor import Tensor
-
-
-def _no_dropout(rate: float, is_test: bool) -> None:
-    if rate and not is_test:
-        raise UnsupportedError("attention with dropout in training mode: its result is random", todo="export in evaluation mode")
-
-
-def _scale(q: Tensor, scale: float | None = None) -> float:
-    depth = q.shape[-1]
-    if scale is not None:
-        return scale
-    if not isinstance(depth, int):
-        raise UnsupportedError("attention over a depth that is not static", todo="pass shapes= with a fixed last dim")
-    return 1.0 / math.sqrt(depth)
 
 
 def _part(b: Builder, x: Tensor, axis: int, i: int) -> Tensor:
@@ -67,9 +52,9 @@ def flash_attn_qkvpacked(
     rng_name: str = "",
 ) -> tuple[Tensor | None, ...]:
     """Attention of (batch, length, 3, heads, depth), scaled by 1 / √depth."""
-    _no_dropout(dropout, is_test)
+    no_dropout(dropout, is_test)
     q, k, v = _unpacked(b, qkv, "flash_attn_qkvpacked")
-    return attention(b, q, k, v, attn_mask, _scale(q), causal), None, None, None
+    return attention(b, q, k, v, attn_mask, usual_scale(q), causal), None, None, None
 
 
 @operator
@@ -137,7 +122,7 @@ def flash_attn_unpadded(
     rng_name: str = "",
 ) -> tuple[Tensor | None, ...]:
     """Attention within sequences that stand one behind the other as (rows, heads, depth)."""
-    _no_dropout(dropout, is_test)
+    no_dropout(dropout, is_test)
     if attn_mask is not None:
         raise UnsupportedError("flash_attn_unpadded with a mask")
     return _packed(b, q, k, v, cu_seqlens_q, cu_seqlens_k, scale, causal), None, None, None
@@ -162,7 +147,7 @@ def flash_attn_varlen_qkvpacked(
     varlen_padded: bool = True,
 ) -> tuple[Tensor | None, ...]:
     """As flash_attn_unpadded, of (rows, 3, heads, depth)."""
-    _no_dropout(dropout, is_test)
+    no_dropout(dropout, is_test)
     if attn_mask is not None or varlen_padded:
         raise UnsupportedError("flash_attn_varlen_qkvpacked with a mask, or of padded sequences")
     q, k, v = _unpacked(b, qkv, "flash_attn_varlen_qkvpacked")
@@ -223,9 +208,9 @@ def flashmask_attention(
     Causal: from the first number on (to the second, if there is one).  Else the first numbers are of the lower left triangle, and the last
     ones of the upper right: up to a row, or from a row to another.
     """
-    _no_dropout(dropout, is_test)
+    no_dropout(dropout, is_test)
     if startend_row_indices is None:
-        return attention(b, q, k, v, None, _scale(q), causal), None, None, None
+        return attention(b, q, k, v, None, usual_scale(q), causal), None, None, None
     rows = startend_row_indices
     bounds = rows.shape[3]
     if (bounds not in (1, 2)) if causal else (bounds not in (2, 4)):
@@ -252,14 +237,14 @@ def flashmask_attention(
         return tirx.Not(either(below, above))
 
     mask = b.compute([rows.shape[0], rows.shape[1], q.shape[1], k.shape[1]], visible, rows, name="flashmask")
-    return _seen_only(b, attention(b, q, k, v, mask, _scale(q), False), mask), None, None, None
+    return _seen_only(b, attention(b, q, k, v, mask, usual_scale(q), False), mask), None, None, None
 
 
 # ---- whole layers ----------------------------------------------------------------------------------------------------
 
 
 def _dropped(x: Tensor, rate: float, is_test: bool, how: str) -> Tensor:
-    _no_dropout(rate, is_test)
+    no_dropout(rate, is_test)
     return x if how == "upscale_in_train" or not rate else x * (1.0 - rate)
 
 
@@ -375,8 +360,8 @@ def fused_attention(
     parts = product(b, data, weight)
     parts = (parts if qkv_bias is None else parts + qkv_bias.reshape([total])).reshape([batch, length, 3, heads, depth])
     q, k, v = (_part(b, parts, 2, i) for i in range(3))
-    _no_dropout(attn_dropout_rate, is_test)
-    seen = attention(b, q, k, v, src_mask, _scale(q), False).reshape([batch, length, b.simplify(heads * depth)])
+    no_dropout(attn_dropout_rate, is_test)
+    seen = attention(b, q, k, v, src_mask, usual_scale(q), False).reshape([batch, length, b.simplify(heads * depth)])
     if attn_dropout_implementation != "upscale_in_train":
         seen = seen * (1.0 - attn_dropout_rate)
     out = product(b, seen, out_linear_weight)
@@ -431,7 +416,7 @@ def fused_gate_attention(
     if nonbatched_bias is not None:
         bias = bias + (nonbatched_bias if nonbatched_bias.ndim == 5 else nonbatched_bias.reshape([batch, 1, *nonbatched_bias.shape[1:]]))
     bias = b.broadcast_to(bias, [batch, rows, *bias.shape[2:]])
-    seen = attention(b, q, k, v, bias.reshape([b.simplify(batch * rows), *bias.shape[2:]]), _scale(q), False)
+    seen = attention(b, q, k, v, bias.reshape([b.simplify(batch * rows), *bias.shape[2:]]), usual_scale(q), False)
     total = b.simplify(heads * depth)
     out = seen.reshape([batch, rows, length, total])
     if has_gating:

@@ -15,6 +15,7 @@ from .linalg import swap_last
 from .linalg_solve import need_square
 from .registry import Ints, Value, complex_operator
 from .serial import bind, cell, down, i64, kernel, loop, parallel, select, when
+from .shape import product as count
 from .tensor import Dim
 
 F64 = "float64"
@@ -68,11 +69,11 @@ def run(
     b: Builder, body: Any, inputs: Sequence[Complex], outputs: Sequence[Sequence[Dim]], name: str, reals: Sequence[Any] = ()
 ) -> list[Any]:
     """``kernel`` of complex buffers: body(*inputs, *outputs, *real outputs) → complex outputs, then the real ones."""
-    count, total = len(inputs), len(inputs) + len(outputs)
+    given, total = len(inputs), len(inputs) + len(outputs)
 
     def flat(*buffers: Any) -> None:
         pairs = [Cells(*buffers[2 * k : 2 * k + 2]) for k in range(total)]
-        body(*pairs[:count], *pairs[count:], *buffers[2 * total :])
+        body(*pairs[:given], *pairs[given:], *buffers[2 * total :])
 
     made = kernel(b, flat, [p for x in inputs for p in (x.re, x.im)], [(s, F64) for s in outputs for _ in range(2)] + list(reals), name)
     return [*(Complex(*made[2 * k : 2 * k + 2]) for k in range(len(outputs))), *made[2 * len(outputs) :]]
@@ -80,10 +81,7 @@ def run(
 
 def stacked(b: Builder, x: Complex) -> Complex:
     """[…, m, n] as [batch, m, n] in complex128."""
-    batch: Dim = 1
-    for d in x.shape[:-2]:
-        batch = batch * d
-    return x.astype("complex128").reshape([b.simplify(batch), *x.shape[-2:]])
+    return x.astype("complex128").reshape([count(b, x.shape[:-2]), *x.shape[-2:]])
 
 
 def square(b: Builder, x: Complex, what: str) -> Complex:
@@ -368,7 +366,7 @@ def prod(b: Builder, x: Complex, axis: Ints = (), keepdim: bool = False, reduce_
     axes = resolve_axes(x.re, () if reduce_all else axis)
     rest = [i for i in range(x.ndim) if i not in axes]
     kept = [x.shape[i] for i in rest]
-    outer, inner = (b.simplify(_size([x.shape[i] for i in group])) for group in (rest, axes))
+    outer, inner = (count(b, [x.shape[i] for i in group]) for group in (rest, axes))
     rows = x.astype("complex128").transpose([*rest, *axes]).reshape([outer, inner])
 
     def body(source: Cells, out: Cells) -> None:
@@ -383,18 +381,11 @@ def prod(b: Builder, x: Complex, axis: Ints = (), keepdim: bool = False, reduce_
     return made.reshape([1 if i in axes else d for i, d in enumerate(x.shape)]).map(lambda t: squeezed(t, axes, keepdim))
 
 
-def _size(dims: Sequence[Dim]) -> Dim:
-    total: Dim = 1
-    for d in dims:
-        total = total * d
-    return total
-
-
 @complex_operator
 def cumprod(b: Builder, x: Complex, dim: int, exclusive: bool = False, reverse: bool = False) -> Complex:
     """Running products; exclusive: of the elements before; reverse: from the end."""
     axis = dim + x.ndim if dim < 0 else dim
-    before, after = b.simplify(_size(x.shape[:axis])), b.simplify(_size(x.shape[axis + 1 :]))
+    before, after = count(b, x.shape[:axis]), count(b, x.shape[axis + 1 :])
     n: Dim = x.shape[axis] if x.ndim else 1
     shape = [before, n, after]
 

@@ -15,6 +15,7 @@ from .linalg_solve import broadcast_batch, need_square, solve_factored, solve_tr
 from .registry import Scalar, operator
 from .scalar import elementwise
 from .serial import i64
+from .shape import product as count
 from .tensor import Tensor
 
 F64 = "float64"
@@ -40,8 +41,8 @@ def lstsq(b: Builder, x: Tensor, y: Tensor, rcond: Scalar = 0.0, driver: str = "
     limit = top * least
     nothing = tirx.const(0.0, F64)
     inverse = elementwise(b, "inverse_values", lambda s, t: tirx.if_then_else(s > t, tirx.const(1.0, F64) / s, nothing), values, limit)
-    count = inverse.shape[-1]
-    turned = product(b, swap_last(u), right) * inverse.reshape([*lead, count, 1])
+    least_side = inverse.shape[-1]
+    turned = product(b, swap_last(u), right) * inverse.reshape([*lead, least_side, 1])
     solution = product(b, swap_last(vh), turned)
     kept = elementwise(b, "kept", lambda s, t: tirx.Cast("int32", s > t), values, limit)
     rank = b.emit(relax.op.sum(kept.expr, [-1]))
@@ -73,15 +74,8 @@ def lu_solve(b: Builder, b_: Tensor, lu: Tensor, pivots: Tensor, trans: str = "N
     right, factors = broadcast_batch(b, b_, lu)
     size = lu.shape[-1]
     swaps = b.broadcast_to(pivots, [*factors.shape[:-2], pivots.shape[-1]])
-    rows = [b.simplify(_count(factors)), size]
+    rows = [count(b, factors.shape[:-2]), size]
     flat = (swaps.reshape(rows).astype("int32")) - 1
     solve: Any = solve_factored if trans == "N" else solve_transposed
     wide = stacked(b, b.match(right, [*right.shape[:-2], size, right.shape[-1]]))
     return solve(b, stacked(b, factors), flat, wide).astype(b_.dtype).reshape(right.shape)
-
-
-def _count(x: Tensor) -> Any:
-    total: Any = 1
-    for d in x.shape[:-2]:
-        total = total * d
-    return total

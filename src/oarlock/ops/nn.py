@@ -178,9 +178,19 @@ def flash_attn(
     rng_name: str = "",
 ) -> tuple[Tensor | None, ...]:
     """Attention of (batch, length, heads, depth) tensors, scaled by 1 / √depth."""
-    if dropout and not is_test:
+    no_dropout(dropout, is_test)
+    return attention(b, q, k, v, attn_mask, usual_scale(q), causal), None, None, None
+
+
+def no_dropout(rate: float, is_test: bool) -> None:
+    """Refuse dropout that would drop something."""
+    if rate and not is_test:
         raise UnsupportedError("attention with dropout in training mode: its result is random", todo="export in evaluation mode")
-    return attention(b, q, k, v, attn_mask, 1.0 / math.sqrt(_depth(q)), causal), None, None, None
+
+
+def usual_scale(q: Tensor) -> float:
+    """1 / √depth."""
+    return 1.0 / math.sqrt(_depth(q))
 
 
 def _depth(q: Tensor) -> int:
@@ -211,9 +221,8 @@ def memory_efficient_attention(
     """Attention of (batch, length, heads, depth) tensors; a scale < 0 stands for 1 / √depth."""
     if any(t is not None for t in (cu_seqlens_q, cu_seqlens_k, causal_diagonal, seqlen_k)):
         raise UnsupportedError("memory_efficient_attention over packed sequences")
-    if dropout_p and not is_test:
-        raise UnsupportedError("attention with dropout in training mode: its result is random", todo="export in evaluation mode")
-    factor = scale if scale >= 0 else 1.0 / math.sqrt(_depth(query))
+    no_dropout(dropout_p, is_test)
+    factor = scale if scale >= 0 else usual_scale(query)
     return attention(b, query, key, value, bias, factor, causal, from_the_end=False), None, None
 
 
