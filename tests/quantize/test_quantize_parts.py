@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from oarlock import errors
+from oarlock.cli import main
 from oarlock.quantising.calibrate import collect
 from oarlock.quantising.data import Example, examples, split
 from oarlock.quantising.histogram import BINS, Histogram
@@ -211,3 +213,10 @@ def test_a_number_that_becomes_none_is_the_worst(measure: str) -> None:
     layers = [LayerReport(str(i), "conv2d", "w", (4, 4), 1.0, 1.0, h, "") for i, h in enumerate((first, second))]
     page = render(Report(tuple(layers), (), "absmax", True, measure, None, 1, 1, first, second), "m")
     assert '"harm": {"rms": null' in page and "width:100.0%" in page
+
+
+@pytest.mark.parametrize("model", ["m", "m/inference", "m/inference.json", "m/inference.pdmodel"])
+def test_the_float_model_is_not_replaced(tmp_path: Path, model: str) -> None:
+    told = CliRunner().invoke(main, ["quantize", str(tmp_path / model), "-o", str(tmp_path / "m"), "--calibrate", str(tmp_path)])
+    assert told.exit_code and "would replace the float one" in " ".join(told.output.split())
+    assert not (tmp_path / "m").exists()
