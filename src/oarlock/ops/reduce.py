@@ -14,7 +14,7 @@ from .builder import Builder
 from .registry import Ints, NotKnown, Scalar, operator
 from .scalar import HALF, elementwise, num, select
 from .serial import i64
-from .tensor import PrimExpr, Tensor
+from .tensor import Dim, PrimExpr, Tensor
 
 Axes = Sequence[Any] | int | None
 
@@ -60,9 +60,21 @@ def along_run_time_axes(b: Builder, x: Tensor, axis: Axes, keepdim: bool, reduce
             return t(*[select(at == k, i[-1], select(at > k, before[k], after[k])) for k in range(len(i))])
 
         kept = [b.simplify(select(at == k, i64(1), i64(d))) for k, d in enumerate(x.shape)]
-        x = reduce(b.compute([*rest, b.simplify(extent)], moved, x, name="axis_last"))
-        x = x.reshape(kept) if keepdim else x
+        x = reduce(b.compute(_settled(b, [*rest, b.simplify(extent)]), moved, x, name="axis_last"))
+        x = x.reshape(_settled(b, kept)) if keepdim else x
     return x
+
+
+def _settled(b: Builder, dims: Sequence[Dim]) -> list[Dim]:
+    """Sizes with conditions in them, which TVM's check of a kernel's arguments gets wrong, as variables that the run gives a value."""
+
+    def size(i: PrimExpr) -> PrimExpr:
+        value = i64(dims[-1])
+        for k in reversed(range(len(dims) - 1)):
+            value = select(i == k, i64(dims[k]), value)
+        return value
+
+    return b.dims(b.compute([len(dims)], size, name="sizes"))
 
 
 def squeezed(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:

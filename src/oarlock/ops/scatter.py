@@ -16,6 +16,7 @@ from .builder import Builder
 from .index import nonzero
 from .kernels import flat, inside, wrapped
 from .registry import operator
+from .scalar import HALF
 from .serial import bind, i64, kernel, loop, when
 from .shape import axis_of, product
 from .tensor import Dim, Tensor
@@ -191,10 +192,13 @@ def put_along_axis(
 def pool_rows(b: Builder, source: Tensor, ids: Tensor, segments: Dim, how: str, name: str) -> tuple[Tensor, Tensor]:
     """Rows [n, w] of equal id pooled (SUM, MEAN, MAX or MIN) to [segments, w], and how many there were [segments, 1]; zeros where none.
 
-    Rows are added in order, as Paddle's CPU kernels do; ids outside are left out.
+    Rows are added in order, as Paddle's CPU kernels do; ids outside are left out.  Half floats are counted and added in float32.
     """
     n, width = source.shape
     dtype = source.dtype
+    if dtype in HALF:
+        out, count = pool_rows(b, source.astype("float32"), ids, segments, how, name)
+        return out.astype(dtype), count
 
     def body(value: Any, segment: Any, out: Any, count: Any) -> None:
         with loop(segments) as s:
@@ -230,4 +234,4 @@ def segment_pool(b: Builder, x: Tensor, segment_ids: Tensor, pooltype: str = "SU
     last = b.compute([1], lambda t, i: tirx.max(t(i64(n) - 1), i64(-1)) + 1, ids, name="segments")
     (segments,) = b.dims(last)
     out, count = pool_rows(b, _rows(b, x, 1), ids, segments, pooltype, "segment_pool")
-    return b.reshape(out, [segments, *x.shape[1:]]), count if pooltype == "MEAN" else None
+    return b.reshape(out, [segments, *x.shape[1:]]), count.astype(x.dtype) if pooltype == "MEAN" else None
