@@ -278,3 +278,12 @@ def test_gemm_epilogue_flattens(shape: tuple[int, ...], columns: int, act: str) 
     attrs = {"in_num_col_dims": columns, "activation_type": act, "padding_weights": False}
     (out,) = run("gemm_epilogue", {"input": x, "w": w, "bias": bias}, attrs)
     check(out, RELU[act](x.reshape(*shape[:columns], 4).astype(F) @ w + bias))
+
+
+def test_rows_of_bfloat16_are_counted_past_256() -> None:
+    """Paddle's CPU has no such kernel; in bfloat16 itself 256 + 1 is 256."""
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    x, ids = np.full((600, 2), 3, bfloat16), np.zeros(600, "int64")
+    pooled, count = run("segment_pool", {"x": x, "segment_ids": ids}, {"pooltype": "MEAN"}, outputs=2)
+    np.testing.assert_array_equal(pooled.astype("float32"), [[3, 3]])
+    np.testing.assert_array_equal(count.astype("float32"), [[600]])
