@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import oarlock
 from oarlock import compat, targets
 from oarlock.cli import FAILED, INTERNAL_ERROR, USER_ERROR, main
 from oarlock.inputs import npz_inputs, random_inputs, save_npz
+from oarlock.model.program import Block, Op, Program, TensorType, Value
 from oarlock.runtime import host as registry
 from oarlock.runtime.signature import TensorSpec
 
@@ -224,10 +226,15 @@ def test_inspect_supports_control_flow(tmp_path: Path) -> None:
 
 
 def test_inspect_says_why_a_known_operator_is_refused(tmp_path: Path) -> None:
-    model = export(tmp_path, lambda paddle, x: paddle.real(paddle.cast(x, "complex64")), x=np.zeros(3, "float32"))
-    done = invoke("inspect", model)
+    x, y = (Value(name, TensorType("float32", (3,))) for name in ("x", "y"))
+    ops = [
+        Op("pd_op.data", {}, {"name": "x"}, [x], ["out"], handle="x"),
+        Op("pd_op.leaky_relu", {"x": x}, {"negative_slope": 0.5, "unheard_of": "yes"}, [y], ["out"], handle="leaky"),
+    ]
+    oarlock.save_model(Program(Block([], ops), [x], {"y": y}, {}).verify(), tmp_path / "inference")
+    done = invoke("inspect", tmp_path)
     assert done.exit_code == FAILED, done.output
-    assert "complex64" in done.stdout
+    assert "unheard_of='yes' is not supported" in " ".join(done.stdout.split())
 
 
 def test_inputs_of_any_name_are_checked_with_sizes_that_agree(tmp_path: Path) -> None:

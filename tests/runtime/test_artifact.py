@@ -162,7 +162,7 @@ def weight(**change: Any) -> list[dict[str, Any]]:
         {"manifest": b"[" * 100_000},
         {"signature": {"inputs": []}},
         {"signature": {"inputs": [{"name": "x", "dtype": "float32", "shape": None}], "outputs": []}},
-        {"signature": {"inputs": [{"name": "x", "dtype": "complex64", "shape": []}], "outputs": []}},
+        {"signature": {"inputs": [{"name": "x", "dtype": "complex32", "shape": []}], "outputs": []}},
         {"signature": {"inputs": [{"name": "x", "dtype": "int8", "shape": [-1]}], "outputs": []}},
         {"signature": {"inputs": [{"name": "x", "dtype": "int8", "shape": [1.5]}], "outputs": []}},
         {"signature": {"inputs": [{"name": "x", "dtype": "int8", "shape": [1] * 99}], "outputs": []}},

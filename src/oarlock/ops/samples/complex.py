@@ -45,7 +45,7 @@ sample("remainder", lambda paddle, x, y: paddle.remainder(x, y), x=c64(2, 3), y=
 sample("pow", lambda paddle, x: [paddle.pow(x, 2), paddle.pow(x, -3.0), paddle.pow(x, 0.5)], x=c64(2, 3))
 sample("scale", lambda paddle, x: [paddle.scale(x, 2.5, 0.5), paddle.scale(x, -1.5, 2.0, bias_after_scale=False), -x], x=c64(2, 3))
 sample("add_n", lambda paddle, x, y: paddle.add_n([x, y]), x=c64(2, 3), y=c64(2, 3, seed=1))
-for _name in """acos acosh asin asinh atan atanh cos cosh exp expm1 log log10 log1p log2 reciprocal rsqrt sin sinh sqrt square tan
+for _name in """acos acosh asin asinh atan atanh cos cosh exp expm1 log log10 log1p log2 reciprocal sin sinh sqrt square tan
     tanh""".split():
     sample(_name, lambda paddle, x, n=_name: getattr(paddle, n)(x), x=c64(3, 4))
     _rtol = 1e-6 if _name == "exp" else 1e-12  # Paddle's exp of complex128 is good to 7e-8 only; ours to 1e-16 (numpy's)
