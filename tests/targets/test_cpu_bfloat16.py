@@ -5,6 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+import tvm
 from runner import Program, build, dim, module, var
 from test_cpu_convolutions import CASES, convolve
 from test_cpu_products import softmax
@@ -191,3 +192,19 @@ def test_a_cpu_without_the_instructions() -> None:
 def test_a_precision_that_does_not_exist() -> None:
     with pytest.raises(errors.TargetError, match='one of "float32", "bfloat16", "int8", not .int4'):
         targets.get("cpu", precision="int4")
+
+
+@runs
+def test_values_are_rounded_by_the_instruction() -> None:
+    """What comes before a product, exp in it or not, is not rounded by arithmetic on bits."""
+    text: list[str] = []
+
+    def keep(stage: str, mod: tvm.IRModule) -> None:
+        if stage.endswith("cpu-schedule"):
+            text.append(str(mod))
+
+    w = normal(64, 64)
+    make = module([var("x", (8, 64))], lambda bb, x: op.matmul(bb.emit(op.nn.silu(bb.emit(op.matmul(x, relax.const(w))))), relax.const(w)))
+    pipeline.build(make, targets.get("cpu", threads=1, precision="bfloat16"), dump=keep)
+    assert "oarlock.bfloat16_bits" in text[0]
+    assert "T.uint32(32767)" not in text[0]

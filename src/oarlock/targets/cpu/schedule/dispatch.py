@@ -72,8 +72,8 @@ def finish_searched(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
 
 
 def _finish(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
-    function = expand(function)
-    return dots.finish(function, machine.narrow.operand) if machine.narrow else function
+    # what the CPU rounds by an instruction is no longer there for expand to round
+    return expand(dots.finish(function, machine.narrow.operand) if machine.narrow else function)
 
 
 def _first(name: str, function: tirx.PrimFunc, machine: Machine, notes: Notes) -> tuple[str, tirx.PrimFunc]:
