@@ -16,9 +16,9 @@ from .complex_linalg import Cells, Sum, adjoint, chosen, number, run, square, st
 from .complex_pair import Complex
 from .complex_scalar import C, magnitude
 from .kernels import sorted_order
-from .linalg_decompose import SWEEPS, constant, matrix_rank, matrix_rank_atol_rtol, matrix_rank_tol, rotation
+from .linalg_decompose import SWEEPS, constant, factors, matrix_rank, matrix_rank_atol_rtol, matrix_rank_tol, rotation
 from .registry import complex_operator
-from .serial import bind, both, cell, i64, kernel, loop, parallel, select, when, while_
+from .serial import bind, both, cell, i64, kernel, loop, parallel, when, while_
 from .tensor import Dim, Tensor
 
 F64 = "float64"
@@ -177,32 +177,15 @@ def _left_vectors(b: Builder, w: Complex, values: Tensor, order: Tensor, columns
     return Complex(*kernel(b, body, [w.re, w.im, values, order], [([batch, m, columns], F64)] * 2, "complex_left_vectors"))
 
 
-def factors(b: Builder, x: Complex, full: bool) -> tuple[Complex, Tensor, Complex]:
-    """U, S and Vᴴ in double precision, [batch, …].  Where the longer side is known only at run time, rows of zeros make x tall."""
-    from .builder import dim_max, dim_min
-
-    m, n = x.shape[-2:]
-    k = b.simplify(dim_min(m, n))
-    if not b.prove(m >= n) and b.prove(m < n):
-        left, values, right = singular(b, stacked(b, adjoint(x)), n if full else k)
-        return right, values, adjoint(left)
-    flat = stacked(b, x)
-    if not b.prove(m >= n):
-        shape = [flat.shape[0], b.simplify(dim_max(m, n)), n]
-        zero = tirx.const(0.0, F64)
-        flat = flat.map(
-            lambda t: b.compute(shape, lambda v, s, i, j: select(i < i64(m), v(s, i, j), zero), t, name="padded"),
-        )
-    left, values, right = singular(b, flat, m if full else k)
-    rows = adjoint(right)
-    left, rows = left.map(lambda t: b.slice(t, 1, 0, m)), rows if full else rows.map(lambda t: b.slice(t, 1, 0, k))
-    return left, b.slice(values, 1, 0, k), rows
+def _factors(b: Builder, x: Complex, full: bool) -> tuple[Complex, Tensor, Complex]:
+    """U, S and Vᴴ in double precision, [batch, …]."""
+    return factors(b, x, full, stacked, adjoint, singular)  # type: ignore[return-value]
 
 
 @complex_operator
 def svd(b: Builder, x: Complex, full_matrices: bool = False) -> tuple[Complex, Tensor, Complex]:
     """U, S (real, falling) and Vᴴ."""
-    u, values, vh = factors(b, x, full_matrices)
+    u, values, vh = _factors(b, x, full_matrices)
     lead = x.shape[:-2]
 
     def unstacked(t: Any, dtype: str) -> Any:
@@ -222,7 +205,9 @@ def svdvals(b: Builder, x: Complex) -> Tensor:
 
 def _diagonal(b: Builder, x: Complex, is_hermitian: bool) -> Tensor:
     """A real matrix of x's shape with x's singular values (magnitudes of eigenvalues) on its diagonal: it has x's rank."""
-    values = b.compute((v := hermitian(b, x, True)[0]).shape, lambda t, *i: tirx.abs(t(*i)), v) if is_hermitian else factors(b, x, False)[1]
+    values = (
+        b.compute((v := hermitian(b, x, True)[0]).shape, lambda t, *i: tirx.abs(t(*i)), v) if is_hermitian else _factors(b, x, False)[1]
+    )
     batch, k = values.shape
     last = i64(b.simplify(k - 1))
 

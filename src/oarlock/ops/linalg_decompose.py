@@ -10,6 +10,7 @@ from typing import Any
 from tvm import tirx
 
 from .builder import Builder, dim_max, dim_min
+from .complex_pair import each
 from .kernels import sorted_order
 from .linalg import swap_last
 from .linalg_solve import need_square, stacked
@@ -238,35 +239,35 @@ def _left_vectors(b: Builder, w: Tensor, values: Tensor, order: Tensor, columns:
     return kernel(b, body, [w, values, order], [([batch, m, columns], F64)], "left_vectors")[0]
 
 
-def _tall(b: Builder, x: Tensor) -> bool | None:
-    """Whether x is known to have at least as many rows as columns (True), known to have fewer (False), or neither."""
-    m, n = x.shape[-2:]
-    return True if b.prove(m >= n) else False if b.prove(m < n) else None
+def factors(
+    b: Builder, x: Any, full: bool, stacked: Any = stacked, transposed: Any = swap_last, singular: Any = singular
+) -> tuple[Any, ...]:
+    """U, S and Vᴴ in double precision, [batch, …].  Where the longer side is known only at run time, rows of zeros make x tall.
 
-
-def _factors(b: Builder, x: Tensor, full: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """U, S and Vᴴ in float64, [batch, …].  Where the longer side is known only at run time, rows of zeros make x tall."""
+    The functions are those of real matrices, or of complex ones.
+    """
     m, n = x.shape[-2:]
-    tall = _tall(b, x)
     k = b.simplify(dim_min(m, n))
-    if tall is False:
-        left, values, right = singular(b, stacked(b, swap_last(x)), n if full else k)
-        return right, values, swap_last(left)
+    tall = b.prove(m >= n)
+    if not tall and b.prove(m < n):
+        left, values, right = singular(b, stacked(b, transposed(x)), n if full else k)
+        return right, values, transposed(left)
     flat = stacked(b, x)
-    if tall is None:
+    if not tall:
         zero = tirx.const(0.0, F64)
         shape = [flat.shape[0], b.simplify(dim_max(m, n)), n]
-        flat = b.compute(shape, lambda t, s, i, j: select(i < i64(m), t(s, i, j), zero), flat, name="padded")
+        flat = each(flat, lambda t: b.compute(shape, lambda v, s, i, j: select(i < i64(m), v(s, i, j), zero), t, name="padded"))
     left, values, right = singular(b, flat, m if full else k)
-    rows = swap_last(right)
-    return b.slice(left, 1, 0, m), b.slice(values, 1, 0, k), rows if full else b.slice(rows, 1, 0, k)
+    rows = transposed(right)
+    left = each(left, lambda t: b.slice(t, 1, 0, m))
+    return left, b.slice(values, 1, 0, k), rows if full else each(rows, lambda t: b.slice(t, 1, 0, k))
 
 
 @operator
 def svd(b: Builder, x: Tensor, full_matrices: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """U, S (falling) and Vᴴ."""
     lead = x.shape[:-2]
-    u, values, vh = (t.astype(x.dtype).reshape([*lead, *t.shape[1:]]) for t in _factors(b, x, full_matrices))
+    u, values, vh = (t.astype(x.dtype).reshape([*lead, *t.shape[1:]]) for t in factors(b, x, full_matrices))
     return u, values, vh
 
 
@@ -284,7 +285,7 @@ def _spectrum(b: Builder, x: Tensor, hermitian: bool) -> Tensor:
     if hermitian:
         values, _ = symmetric(b, x, lower=True)
         return b.compute(values.shape, lambda t, *i: tirx.abs(t(*i)), values, name="magnitudes")
-    return _factors(b, x, False)[1]
+    return factors(b, x, False)[1]
 
 
 def _rank(b: Builder, x: Tensor, hermitian: bool, absolute: Tensor | float, relative: Tensor | float) -> Tensor:
