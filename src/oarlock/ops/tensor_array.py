@@ -67,10 +67,17 @@ class TensorArray:
                 raise UnsupportedError(f"writing element {index} of a tensor array of {len(self.items)}")
             return TensorArray([*self.items[:index], x, *self.items[index + 1 :]])
         if self.items == []:
-            if not b.equal(index, 0):
-                raise UnsupportedError("the first element of a tensor array is written at an index known only at run time")
-            return TensorArray([x])
+            return TensorArray([x]) if b.equal(index, 0) else TensorArray(stack=_first(b, index, x))
         return TensorArray(stack=_write(b, self.stacked(b), index, x))
+
+
+def _first(b: Builder, index: Dim, x: Tensor) -> Tensor:
+    """An array whose first element is written at an index known only at run time: zeros before it."""
+
+    def element(new: te.Tensor, k: tirx.Var, *i: tirx.Var) -> PrimExpr:
+        return select(k == i64(index), new(*i), tirx.const(0, x.dtype))
+
+    return b.compute([b.simplify(index + 1), *x.shape], element, x, name="array_write")
 
 
 def _write(b: Builder, data: Tensor, index: Dim, x: Tensor) -> Tensor:

@@ -74,6 +74,27 @@ def _array_static(paddle: Any, x: Any) -> Any:
     return paddle.tensor.array_read(array, zero), paddle.tensor.array_read(array, one), paddle.tensor.array_length(array)
 
 
+def _array_at(paddle: Any, x: Any, i: Any) -> Any:
+    """The first element is written where a number of run time says; what is before it has no content in Paddle."""
+    array = paddle.tensor.create_array("float32")
+    paddle.tensor.array_write(x, i, array)
+    return paddle.tensor.array_read(array, i), paddle.tensor.array_length(array)
+
+
+def _array_by_counter(paddle: Any, x: Any, n: Any) -> Any:
+    """Elements are written at the loop's own counter, the way paddle.nn.dynamic_decode does."""
+    array = paddle.tensor.create_array("float32")
+
+    def body(i: Any, y: Any) -> Any:
+        paddle.tensor.array_write(y, i, array)
+        return [i + 1, y * 2]
+
+    paddle.static.nn.while_loop(lambda i, y: i < n, body, [paddle.zeros([1], "int64"), x])
+    from paddle.tensor.manipulation import tensor_array_to_tensor
+
+    return tensor_array_to_tensor(array, axis=0, use_stack=True)[0], paddle.tensor.array_length(array)
+
+
 sample("if", lambda paddle, x, c: paddle.static.nn.cond(c, lambda: x + 1, lambda: x * 2), x=f32(2, 3), c=np.array(True))
 sample("if", lambda paddle, x, c: paddle.static.nn.cond(c, lambda: x + 1, lambda: x * 2), x=f32(2, 3), c=np.array([False]))
 sample("if", lambda paddle, x: paddle.static.nn.cond(x.sum() > 0, lambda: (x[:1], x.max()), lambda: (x * 2, x.min())), x=f32(2, 3))
@@ -93,6 +114,9 @@ sample("while", _index_by_counter, x=f32(3, 4))
 sample("array_to_tensor", lambda paddle, x, n: _array_in_loop(paddle, x, n, True), x=f32(2, 3), n=_count(4))
 sample("array_to_tensor", lambda paddle, x, n: _array_in_loop(paddle, x, n, False), x=f32(2, 3), n=_count(4))
 sample("array_write", _array_static, x=f32(2, 3))
+sample("array_write", _array_at, x=f32(2, 3), i=_count(0))
+sample("array_write", _array_at, x=f32(2, 3), i=_count(3))
+sample("array_write", _array_by_counter, x=f32(2, 3), n=_count(4))
 sample("if", lambda paddle, x, m: paddle.static.nn.cond(m.any(), lambda: x + 1, lambda: x), x=f32(2, 3), m=boolean(4))
 
 
