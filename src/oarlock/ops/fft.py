@@ -57,6 +57,13 @@ def _along(b: Builder, x: Complex, axis: int, fn: Callable[[Complex], Complex]) 
     return out.map(lambda t: put_back(b, t, perm, moved))
 
 
+def _some(axes: list, rank: int) -> list[int]:
+    """The axes counted from the front, at least one: without any Paddle ends its process when such a program is made."""
+    if not axes:
+        raise UnsupportedError("a real Fourier transform along no axis")
+    return axes_of(axes, rank)
+
+
 def _c2c(b: Builder, x: Complex, axes: list[int], sign: int, by: str) -> Complex:
     for axis in axes:
         x = _along(b, x, axis, lambda rows: _rows(b, rows, sign, by))
@@ -145,7 +152,7 @@ def fft_c2c(b: Builder, x: Complex, axes: list, normalization: str, forward: boo
 def fft_r2c(b: Builder, x: Tensor, axes: list, normalization: str, forward: bool, onesided: bool) -> Complex:
     """The transform of a real tensor; onesided: along the last of the axes the first half, which tells the rest."""
     x = need_float(x)
-    *rest, last = axes_of(axes, x.ndim)
+    *rest, last = _some(axes, x.ndim)
     sign, by = SIGN[forward], divisor(normalization, forward)
     if not onesided:
         return _c2c(b, Complex(x, b.full(x.shape, 0, x.dtype)), [*rest, last], sign, by)
@@ -157,7 +164,7 @@ def fft_r2c(b: Builder, x: Tensor, axes: list, normalization: str, forward: bool
 @operator
 def fft_c2r(b: Builder, x: Complex, axes: list, normalization: str, forward: bool, last_dim_size: int = 0) -> Tensor:
     """The real transform of what is half of a Hermitian-symmetric tensor along the last of the axes."""
-    *rest, last = axes_of(axes, x.ndim)
+    *rest, last = _some(axes, x.ndim)
     sign, by = SIGN[forward], divisor(normalization, forward)
     x = _c2c(b, x, rest, sign, by)
     n: Dim = last_dim_size if last_dim_size > 0 else b.simplify(2 * (x.shape[last] - 1))

@@ -171,7 +171,7 @@ def _nearest_expression(axis: Axis, align_corners: bool) -> Callable[[Sequence[t
     return place
 
 
-def sizes_of(
+def _sizes_of(
     b: Builder,
     sizes: list[Dim],
     out_size: Tensor | None,
@@ -201,6 +201,37 @@ def sizes_of(
     return out, scales
 
 
+@dataclass(frozen=True)
+class Resizing:
+    """What every kind of resizing does with its sizes: the first spatial axis, and for each its size, the output's, and the scale."""
+
+    first: int
+    sizes: list[Dim]
+    outs: list[Dim]
+    scales: list[float]
+
+
+def resizing(
+    b: Builder,
+    name: str,
+    x: Tensor,
+    out_size: Tensor | None,
+    size_tensor: list[Tensor] | None,
+    scale_tensor: Tensor | None,
+    data_format: str,
+    scale: Any,
+    given: list[int],
+) -> Resizing:
+    """The sizes that the operator ``name`` is told in one of Paddle's ways; ``given`` are those of its attributes."""
+    rank = len(given)
+    first = 1 if channels_last(data_format) else 2
+    sizes = x.shape[first : first + rank]
+    outs, scales = _sizes_of(b, sizes, out_size, size_tensor, scale_tensor, [scale] if isinstance(scale, int | float) else scale, given)
+    if len(outs) != rank or any(isinstance(o, int) and o <= 0 for o in outs):
+        raise UnsupportedError(f"{name} to the size {outs}")
+    return Resizing(first, sizes, outs, scales)
+
+
 @operator("nearest_interp", "linear_interp", "bilinear_interp", "trilinear_interp", "bicubic_interp")
 def interp(
     b: Builder,
@@ -220,16 +251,11 @@ def interp(
 ) -> Tensor:
     """Resize the spatial axes to sizes, or by scales; align_mode 0 lets pixel centres correspond, 1 their corners."""
     rank = x.ndim - 2
-    first = 1 if channels_last(data_format) else 2
     given = {1: [out_w], 2: [out_h, out_w], 3: [out_d, out_h, out_w]}[rank]
-    scale = [scale] if isinstance(scale, int | float) else scale
-    sizes = x.shape[first : first + rank]
-    outs, scales = sizes_of(b, sizes, out_size, size_tensor, scale_tensor, scale, given)
-    if len(outs) != rank or any(isinstance(o, int) and o <= 0 for o in outs):
-        raise UnsupportedError(f"{op.short_name} to the size {outs}")
+    r = resizing(b, op.short_name, x, out_size, size_tensor, scale_tensor, data_format, scale, given)
     kind = op.short_name.split("_")[0]
     half = not align_corners and (kind == "bicubic" or align_mode == 0)
-    axes = [Axis(d, o, _step(d, o, align_corners, s, rank == 2), half) for d, o, s in zip(sizes, outs, scales, strict=True)]
+    axes = [Axis(d, o, _step(d, o, align_corners, s, rank == 2), half) for d, o, s in zip(r.sizes, r.outs, r.scales, strict=True)]
     if kind == "nearest":
-        return nearest(b, x, axes, first, align_corners)
-    return resample(b, x, axes, first, _cubic_taps if kind == "bicubic" else _linear_taps)
+        return nearest(b, x, axes, r.first, align_corners)
+    return resample(b, x, axes, r.first, _cubic_taps if kind == "bicubic" else _linear_taps)

@@ -8,11 +8,10 @@ from tvm import tirx
 
 from ..errors import UnsupportedError
 from .builder import Builder
-from .interp import distance, sizes_of
+from .interp import distance, resizing
 from .registry import operator
 from .serial import both, cell, i64, kernel, loop, parallel
 from .shape import product
-from .spatial import channels_last
 from .tensor import Dim, PrimExpr, Tensor
 
 _FLOAT = "float32"  # places and weights are float32 in Paddle whatever the data is
@@ -86,17 +85,12 @@ def interp_antialias(
         raise UnsupportedError(f"interp_antialias of {x.ndim} axes by {interp_method!r}")
     if not x.is_float:
         raise UnsupportedError(f"interp_antialias of {x.dtype}")
-    first = 1 if channels_last(data_format) else 2
-    scale = [scale] if isinstance(scale, int | float) else scale
-    sizes = x.shape[first : first + 2]
-    outs, scales = sizes_of(b, sizes, out_size, size_tensor, scale_tensor, scale, [out_h, out_w])
-    if len(outs) != 2 or any(isinstance(o, int) and o <= 0 for o in outs):
-        raise UnsupportedError(f"interp_antialias to the size {outs}")
-    if all(b.equal(d, o) for d, o in zip(sizes, outs, strict=True)):
+    r = resizing(b, "interp_antialias", x, out_size, size_tensor, scale_tensor, data_format, scale, [out_h, out_w])
+    if all(b.equal(d, o) for d, o in zip(r.sizes, r.outs, strict=True)):
         return x
     # where nothing changes Paddle copies, whatever the scale says
-    same = both(*(i64(d) == i64(o) for d, o in zip(sizes, outs, strict=True)))
-    for axis, size, out, factor in zip((first, first + 1), sizes, outs, scales, strict=True):
+    same = both(*(i64(d) == i64(o) for d, o in zip(r.sizes, r.outs, strict=True)))
+    for axis, size, out, factor in zip((r.first, r.first + 1), r.sizes, r.outs, r.scales, strict=True):
         step = tirx.Select(same, _f(1.0), _f(distance(size, out, align_corners, factor)))
         x = _along(b, x, axis, out, step, interp_method == "bicubic")
     return x

@@ -18,13 +18,23 @@ from .lod import named_activation
 from .nn import activated, softmax_of
 from .registry import operator
 from .serial import both, cell, i64, kernel, loop
-from .tensor import PrimExpr, Tensor
+from .tensor import Dim, PrimExpr, Tensor
 
 # ---- pooling ---------------------------------------------------------------------------------------------------------
 
 
-def _pooled(b: Builder, x: Tensor, pooltype: str, name: str) -> Tensor:
-    """The rows of one sequence as one row, [1, …]."""
+def _pooled(b: Builder, x: Tensor, pooltype: str, name: str, pad: float = 0.0) -> Tensor:
+    """The rows of one sequence as one row, [1, …]; of none, a row of ``pad``."""
+    rows = x.shape[0]
+    row = _row(b, x, pooltype, name)
+    return row if b.prove(i64(rows) >= 1) else _unless_empty(b, rows, row, pad)
+
+
+def _unless_empty(b: Builder, rows: Dim, row: Tensor, pad: float) -> Tensor:
+    return b.compute(row.shape, lambda t, *i: tirx.if_then_else(i64(rows) > 0, t(*i), tirx.const(pad, row.dtype)), row, name="unless_empty")
+
+
+def _row(b: Builder, x: Tensor, pooltype: str, name: str) -> Tensor:
     rows = x.shape[0]
     if pooltype in ("SUM", "MAX"):
         return b.emit((relax.op.sum if pooltype == "SUM" else relax.op.max)(x.expr, [0], keepdims=True))
@@ -33,10 +43,9 @@ def _pooled(b: Builder, x: Tensor, pooltype: str, name: str) -> Tensor:
         size = tirx.Cast(x.dtype, i64(rows))
         size = tirx.sqrt(size) if pooltype == "SQRT" else size
         return b.compute(total.shape, lambda t, *i: t(*i) / size, total, name="sequence_pool")
-    if pooltype == "FIRST":
-        return b.slice(x, 0, 0, 1)
-    if pooltype == "LAST":
-        return b.compute([1, *x.shape[1:]], lambda t, _, *i: t(i64(rows) - 1, *i), x, name="last_row")
+    if pooltype in ("FIRST", "LAST"):
+        at, none = (i64(0) if pooltype == "FIRST" else i64(rows) - 1), tirx.const(0, x.dtype)
+        return b.compute([1, *x.shape[1:]], lambda t, _, *i: tirx.if_then_else(i64(rows) > 0, t(at, *i), none), x, name="row")
     raise UnsupportedError(f"{name} with pooltype={pooltype!r}")
 
 
@@ -46,12 +55,12 @@ def sequence_pool(
 ) -> tuple[Tensor, Tensor | None]:
     """One row for the sequence: the sum, the mean, the sum over √rows, the largest, the first or the last of its rows.
 
-    For the largest, the row that each comes from too.
+    For the largest, the row that each comes from too.  Of no rows, pad_value (and row −1).
     """
     index = None
     if pooltype == "MAX":
-        index = b.emit(relax.op.argmax(x.expr, 0, keepdims=True)).astype("int32")
-    return _pooled(b, x, pooltype, "sequence_pool"), index
+        index = _unless_empty(b, x.shape[0], b.emit(relax.op.argmax(x.expr, 0, keepdims=True)).astype("int32"), -1)
+    return _pooled(b, x, pooltype, "sequence_pool", pad_value), index
 
 
 def _with_counters(b: Builder, x: Tensor, use_cvm: bool) -> Tensor:

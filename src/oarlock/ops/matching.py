@@ -12,6 +12,7 @@ from .kernels import clamped, cut
 from .reduce import extreme_index
 from .registry import operator
 from .serial import both, cell, i64, kernel, loop, parallel, when, while_
+from .shape import axis_of
 from .tensor import PrimExpr, Tensor
 
 # ---- accuracy, boxes -------------------------------------------------------------------------------------------------
@@ -24,12 +25,12 @@ def accuracy(b: Builder, x: Tensor, indices: Tensor, label: Tensor) -> tuple[Ten
     axis = te.reduce_axis((0, guesses), name="k")
     hit = b.compute(
         [rows],
-        lambda g, c, i: te.max(tirx.Cast("int32", i64(g(i, axis)) == i64(c(i))), axis=axis),
+        lambda g, c, i: te.sum(tirx.Cast("int32", i64(g(i, axis)) == i64(c(i))), axis=axis),
         indices, label.reshape([rows]), name="hits",
     )  # fmt: skip
-    correct = b.emit(relax.op.sum(hit.expr))
-    total = b.compute([1], lambda _: tirx.Cast("int32", i64(rows)), name="rows").reshape([])
-    return correct.astype("float32") / total.astype("float32"), correct, total
+    correct = b.emit(relax.op.sum(hit.astype("bool").astype("int32").expr))
+    total, divisor = (b.compute([1], lambda _, r=r: tirx.Cast("int32", r), name="rows").reshape([]) for r in (i64(rows), tirx.max(i64(rows), i64(1))))
+    return correct.astype("float32") / divisor.astype("float32"), correct, total  # of no rows Paddle says 0
 
 
 @operator
@@ -72,9 +73,8 @@ def bipartite_match(b: Builder, dist_mat: Tensor, match_type: str = "bipartite",
 
 
 def _extreme(b: Builder, x: Tensor, dim: Any, keepdim: bool, flatten: bool, largest: bool) -> tuple[Tensor, Tensor]:
-    axis = int(dim[0] if isinstance(dim, list | tuple) else dim)
+    axis = 0 if flatten else axis_of(dim, max(x.ndim, 1))
     data = b.reshape(x, [x.size]) if flatten else x
-    axis = 0 if flatten else axis % max(x.ndim, 1)
     if data.ndim == 0:
         return x, b.full([], 0, "int64")
     index = extreme_index(b, data, axis, largest, "int64")
