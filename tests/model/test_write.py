@@ -229,6 +229,26 @@ def test_a_part_of_a_program(original: tuple[Path, list[np.ndarray]], tmp_path: 
     np.testing.assert_array_equal(got, expected[1])
 
 
+def test_one_of_several_results_is_cut(tmp_path: Path, in_paddle: Any) -> None:
+    """The largest values are fed, where they stood is computed: the operation that gives both stays, and gives no second value."""
+    x, values, places = _value("x", "float32", 4, 5), _value("values", "float32", 4, 1), _value("places", "int64", 4, 1)
+    cast, both = _value("cast", "float32", 4, 1), _value("both", "float32", 4, 1)
+    k = Value("k", TensorType("int32", (1,)))
+    ops = [
+        Op("pd_op.data", {}, {"name": "x"}, [x], ["out"]),
+        Op("pd_op.full", {}, {"shape": [1], "value": 1, "dtype": "int32"}, [k], ["out"]),
+        Op("pd_op.topk", {"x": x, "k": k}, {"axis": -1, "largest": True, "sorted": True}, [values, places], ["out", "indices"]),
+        Op("pd_op.cast", {"x": places}, {"dtype": "float32"}, [cast], ["out"]),
+        Op("pd_op.add", {"x": values, "y": cast}, {}, [both], ["out"]),
+    ]
+    program = Program(Block([], ops), [x], {"both": both}, {}).verify()
+    part = extract(program, {"both": both}, [values])
+    assert [v.name for v in part.inputs] == ["x", "values"] and ops[2].results == [values, places]
+    array, fed = np.random.default_rng(0).standard_normal((4, 5)).astype("float32"), np.full((4, 1), 10, "float32")
+    (got,) = in_paddle(save_model(part, tmp_path / "cut"), {"x": array, "values": fed})
+    np.testing.assert_array_equal(got[:, 0], 10 + array.argmax(1))
+
+
 def test_sizes_that_a_legacy_program_has_as_attributes_become_operands(tmp_path: Path, in_paddle: Any) -> None:
     """x[:, 1:3] · 0.5 summed over axis 1, as legacy files say it; the results that they leave out are absent."""
     x, part, half, out = (_value(n, "float32", 4, *rest) for n, rest in (("x", (5,)), ("part", (2,)), ("half", (2,)), ("out", ())))

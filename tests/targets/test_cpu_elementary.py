@@ -109,6 +109,15 @@ def test_of_bfloat16(name: str) -> None:
     np.testing.assert_allclose(got.astype("float64"), wide, rtol=2**-8 * (1 + 1e-3), atol=1e-7)
 
 
+def test_nan_stays_nan_in_bfloat16() -> None:
+    """Whatever its mantissa: all ones would round up to −0, a few at its end to infinity."""
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    bits = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001, 0xFF8000FF, 0x7FC00000, 0x7F800000, 0xFF800000, 0x7F7FFFFF, 0x3F800000], "uint32")
+    x = np.tile(bits.view("float32"), 8)
+    got = build([var("x", x.shape)], lambda bb, a: op.astype(a, "bfloat16"))(x)[0]
+    np.testing.assert_array_equal(got.astype("float32"), x.astype(bfloat16).astype("float32"))
+
+
 def test_tvm_leaves_bfloat16_out_of_variables() -> None:
     """When this fails, the conversions on bits in elementary.py can go, if values are no longer copied where they are rounded."""
     a = te.placeholder((16,), "bfloat16", "a")

@@ -47,7 +47,8 @@ def isolate(op: Op) -> Program:
 
 def extract(program: Program, outputs: Mapping[str, Value], inputs: Collection[Value] = ()) -> Program:
     """The program that computes ``outputs`` (name → value) from ``inputs``, values of the top block that are cut there, and from the
-    whole program's own inputs and parameters where they are needed.  Operations and values are the program's own.
+    whole program's own inputs and parameters where they are needed.  Operations and values are the program's own, but of an operation
+    whose results are an input and what is needed: it stands there as a copy, whose result nobody reads in the input's place.
 
     UnsupportedError when an input is no tensor.
     """
@@ -59,7 +60,7 @@ def extract(program: Program, outputs: Mapping[str, Value], inputs: Collection[V
         # what writes nothing that is needed is left out; an input of the whole program that is cut comes in anew
         if not any(v in needed for v in results):
             continue
-        kept.append(op)
+        kept.append(op if len(results) == len(op.results) else _without(op, cut))
         needed.update(v for v in op.operands.values() if v is not None)
         for region in op.regions:
             needed.update(captures(region))
@@ -69,6 +70,12 @@ def extract(program: Program, outputs: Mapping[str, Value], inputs: Collection[V
     parameters = {op.results[0].name: program.parameters[op.results[0].name] for op in kept if op.name == "builtin.parameter"}
     source = {"format": "pir", "version": LATEST_VERSION}
     return Program(Block([], [*feeds, *reversed(kept)]), fed, dict(outputs), parameters, source).verify()
+
+
+def _without(op: Op, cut: Collection[Value]) -> Op:
+    """The operation with other values in place of the results that are cut."""
+    results = [Value(f"{v.name}_before", v.type) if v in cut else v for v in op.results]
+    return Op(op.name, dict(op.operands), dict(op.attrs), results, list(op.result_names), list(op.regions), op.handle, dict(op.kinds))
 
 
 def _feed(value: Value) -> Op:

@@ -156,8 +156,10 @@ def _bfloat16_as_bits(function: tirx.PrimFunc) -> tirx.PrimFunc:
     """
     sixteen = tirx.const(16, "uint32")
 
-    def rounded(v: Expr) -> Expr:  # ties to even
-        return (v + ((v >> sixteen) & tirx.const(1, "uint32")) + tirx.const(0x7FFF, "uint32")) >> sixteen
+    def rounded(v: Expr) -> Expr:  # ties to even; NaN stays NaN: rounded up it may become infinity or −0
+        even = (v + ((v >> sixteen) & tirx.const(1, "uint32")) + tirx.const(0x7FFF, "uint32")) >> sixteen
+        nan = (v & tirx.const(0x7FFFFFFF, "uint32")) > tirx.const(0x7F800000, "uint32")
+        return tirx.Select(nan, (v >> sixteen) | tirx.const(0x40, "uint32"), even)
 
     def widened(value: Expr) -> Expr:
         """A value of bfloat16 as float32; what computes in bfloat16 is left to TVM."""
