@@ -103,3 +103,11 @@ def test_lod_reset_gives_its_rows(shape: tuple[int, ...], lod: list[int], y: np.
 def test_lod_reset_to_several_sequences() -> None:
     with pytest.raises(oarlock.UnsupportedOperators, match="lod_reset"):
         run("lod_reset", {"x": rand(4, 2, seed=7), "y": None}, {"target_lod": [0, 1, 4], "append": False}, ["out"], "out")
+
+
+@pytest.mark.parametrize("kind", ["AVERAGE", "SUM", "SQRT", "MAX", "FIRST", "LAST"])
+def test_a_sequence_of_nothing_is_pooled_to_the_padding(kind: str) -> None:
+    """Paddle takes none alone, but among others it makes a row of pad_value."""
+    attrs: dict[str, object] = {"is_test": True, "pooltype": kind, "pad_value": 2.5}
+    got = run("sequence_pool", {"x": np.zeros((0, 3), "float32")}, attrs, ["out", "max_index"], "out")
+    np.testing.assert_array_equal(got, np.full((1, 3), 2.5))

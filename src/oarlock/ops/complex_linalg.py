@@ -12,7 +12,7 @@ from .builder import Builder, dim_min
 from .complex_pair import Complex, to_complex
 from .complex_scalar import C, magnitude
 from .linalg import swap_last
-from .linalg_solve import need_square
+from .linalg_solve import lu_told, need_square
 from .registry import Ints, Value, complex_operator
 from .serial import bind, cell, down, i64, kernel, loop, parallel, select, when
 from .shape import product as count
@@ -274,18 +274,10 @@ def lu(b: Builder, x: Complex, pivot: bool = True) -> tuple[Complex, Any, Any]:
     if not pivot:
         raise UnsupportedError("lu without pivoting")
     factors, pivots = lu_factors(b, stacked(b, x))
-    batch, steps = pivots.shape
-
-    def body(f: Cells, info: Any) -> None:
-        with parallel(batch) as s:
-            found = cell("int32", 0)
-            with down(steps) as k, when(f[s, k, k].square_of_abs() == 0):
-                found.v = tirx.Cast("int32", k + 1)
-            info[s] = found.v
-
-    (info,) = run(b, body, [factors], [], "complex_lu_info", [([batch], "int32")])
-    lead = x.shape[:-2]
-    return factors.astype(x.dtype).reshape(x.shape), (pivots + 1).reshape([*lead, steps]), info.reshape(lead or [1])
+    zero = b.compute(
+        pivots.shape, lambda re, im, s, k: tirx.all(re(s, k, k) == 0, im(s, k, k) == 0), factors.re, factors.im, name="zero_pivots"
+    )
+    return factors.astype(x.dtype).reshape(x.shape), *lu_told(b, x.shape[:-2], pivots, zero)
 
 
 # ---- QR ------------------------------------------------------------------------------------------------------------------

@@ -204,18 +204,23 @@ def lu(b: Builder, x: Tensor, pivot: bool = True) -> tuple[Tensor, Tensor, Tenso
     if not pivot:
         raise UnsupportedError("lu without pivoting")
     factors, pivots = lu_factors(b, stacked(b, x))
+    zero = b.compute(pivots.shape, lambda f, s, k: f(s, k, k) == 0, factors, name="zero_pivots")
+    return factors.astype(x.dtype).reshape(x.shape), *lu_told(b, x.shape[:-2], pivots, zero)
+
+
+def lu_told(b: Builder, lead: list[Dim], pivots: Tensor, zero: Tensor) -> tuple[Tensor, Tensor]:
+    """What LAPACK tells of a factorisation: its pivots counted from 1, and the number of the first that is ``zero`` (none: 0)."""
     batch, steps = pivots.shape
 
-    def body(f: Any, info: Any) -> None:
+    def body(none: Any, info: Any) -> None:
         with parallel(batch) as s:
             found = cell("int32", 0)
-            with down(steps) as k, when(f[s, k, k] == 0):
+            with down(steps) as k, when(none[s, k]):
                 found.v = tirx.Cast("int32", k + 1)
             info[s] = found.v
 
-    (info,) = kernel(b, body, [factors], [([batch], "int32")], "lu_info")
-    lead = x.shape[:-2]
-    return factors.astype(x.dtype).reshape(x.shape), (pivots + 1).reshape([*lead, steps]), info.reshape(lead or [1])
+    (info,) = kernel(b, body, [zero], [([batch], "int32")], "lu_info")
+    return (pivots + 1).reshape([*lead, steps]), info.reshape(lead or [1])
 
 
 @operator

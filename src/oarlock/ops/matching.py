@@ -11,9 +11,11 @@ from .builder import Builder, floordiv
 from .kernels import clamped, cut
 from .reduce import extreme_index
 from .registry import operator
-from .serial import both, cell, i64, kernel, loop, parallel, when, while_
+from .serial import bind, both, cell, i64, kernel, loop, parallel, select, when, while_
 from .shape import axis_of
 from .tensor import PrimExpr, Tensor
+
+_MIX = 0x9E3779B97F4A7C15  # 2⁶⁴ by the golden ratio: neighbouring numbers are spread over a hash table
 
 # ---- accuracy, boxes -------------------------------------------------------------------------------------------------
 
@@ -29,7 +31,9 @@ def accuracy(b: Builder, x: Tensor, indices: Tensor, label: Tensor) -> tuple[Ten
         indices, label.reshape([rows]), name="hits",
     )  # fmt: skip
     correct = b.emit(relax.op.sum(hit.astype("bool").astype("int32").expr))
-    total, divisor = (b.compute([1], lambda _, r=r: tirx.Cast("int32", r), name="rows").reshape([]) for r in (i64(rows), tirx.max(i64(rows), i64(1))))
+    total, divisor = (
+        b.compute([1], lambda _, n=n: tirx.Cast("int32", n), name="rows").reshape([]) for n in (i64(rows), tirx.max(i64(rows), i64(1)))
+    )
     return correct.astype("float32") / divisor.astype("float32"), correct, total  # of no rows Paddle says 0
 
 
@@ -137,22 +141,34 @@ def reindex_graph(
     centres, edges = x.shape[0], neighbors.shape[0]
     most = b.simplify(centres + edges)
 
-    def body(given: Any, near: Any, sizes: Any, source: Any, target: Any, nodes: Any, used: Any) -> None:
+    slots = b.simplify(2 * most + 1)
+
+    def body(given: Any, near: Any, sizes: Any, source: Any, target: Any, nodes: Any, used: Any, table: Any) -> None:
         found = cell("int64", 0)
+        with loop(slots) as k:
+            table[k] = tirx.const(-1, "int64")
+
+        def place_of(node: Any) -> tuple[Any, Any]:
+            """The slot of a node's number in the table (open addressing), and the number: −1 when it has none yet."""
+            mixed = tirx.Cast("uint64", node) * tirx.const(_MIX, "uint64")
+            at = cell("int64", tirx.Cast("int64", tirx.floormod(mixed >> tirx.const(20, "uint64"), tirx.Cast("uint64", i64(slots)))))
+            with while_(select(table[at.v] < 0, tirx.const(False, "bool"), nodes[clamped(table[at.v], most)] != node)):
+                at.v = tirx.floormod(at.v + 1, i64(slots))
+            return bind(at.v), bind(table[at.v])
+
         with loop(centres) as i:
             nodes[i] = given[i]
+            slot, number = place_of(given[i])
+            with when(number < 0):
+                table[slot] = i64(i)
         found.v = i64(centres)
         with loop(edges) as e:
-            at, k = cell("int64", -1), cell("int64", 0)
-            with while_(both(at.v < 0, k.v < found.v)):
-                with when(nodes[k.v] == near[e]):
-                    at.v = k.v
-                k.v = k.v + 1
-            with when(at.v < 0):
+            slot, number = place_of(near[e])
+            with when(number < 0):
                 nodes[found.v] = near[e]
-                at.v = found.v
+                table[slot] = found.v
                 found.v = found.v + 1
-            source[e] = tirx.Cast(x.dtype, at.v)
+            source[e] = tirx.Cast(x.dtype, table[slot])
         place = cell("int64", 0)
         with loop(count.shape[0]) as i, loop(i64(sizes[i])), when(place.v < i64(edges)):
             target[place.v] = tirx.Cast(x.dtype, tirx.floormod(i64(i), tirx.max(i64(centres), i64(1))))
@@ -161,8 +177,8 @@ def reindex_graph(
             target[place.v + i] = tirx.const(0, x.dtype)
         used[0] = found.v
 
-    outputs: list[Any] = [([edges], x.dtype), ([edges], x.dtype), ([most], x.dtype), ([1], "int64")]
-    source, target, nodes, used = kernel(b, body, [x, neighbors, count], outputs, "reindex_graph")
+    outputs: list[Any] = [([edges], x.dtype), ([edges], x.dtype), ([most], x.dtype), ([1], "int64"), ([slots], "int64")]
+    source, target, nodes, used, _ = kernel(b, body, [x, neighbors, count], outputs, "reindex_graph")
     return source, target, cut(b, nodes, used)
 
 

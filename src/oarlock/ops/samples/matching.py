@@ -11,6 +11,7 @@ for _k, _rows in ((1, 6), (2, 5), (3, 1)):
         x=f32(_rows, 4),
         y=i64(_rows, 1, high=4),
     )
+sample("accuracy", lambda paddle, x, i, y: list(paddle._C_ops.accuracy(x, i, y)), x=f32(3, 0), i=i64(3, 0), y=i64(3, 1))
 for _kind, _least, _x in (
     ("bipartite", 0.5, f32(3, 5, low=0.0, high=1.0)),
     ("per_prediction", 0.3, f32(4, 6, low=0.0, high=1.0)),
@@ -38,6 +39,7 @@ for _nodes, _near, _count in (
     ([0, 1, 2], [8, 9, 0, 4, 7, 6, 7], [2, 3, 2]),
     ([5, 3], [3, 5, 5, 9], [0, 4]),
     ([0, 1, 2], [8, 9, 0, 4, 7, 6, 7, 0, 2, 3, 5], [2, 3, 2, 1, 2, 1]),
+    (list(range(0, 900, 9)), (np.arange(400) ** 2 % 1009 - 7).tolist(), [4] * 100),  # enough that places in the table are taken
 ):
     sample(
         "reindex_graph",
