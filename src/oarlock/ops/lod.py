@@ -14,6 +14,7 @@ from tvm import tirx
 from ..errors import UnsupportedError
 from . import scalar
 from .builder import Builder
+from .kernels import clamped, take_rows
 from .linalg import product
 from .registry import operator
 from .serial import kernel, loop
@@ -166,6 +167,62 @@ def lstm(
     states = [_state(b, s, width, dtype) for s in (h0, c0)]
     hidden, cells, *_ = kernel(b, body, [data, weight, peep, *states], outputs, "lstm")
     return hidden, cells, None, None
+
+
+@operator
+def fusion_lstm(
+    b: Builder,
+    x: Tensor,
+    weight_x: Tensor,
+    weight_h: Tensor,
+    bias: Tensor,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+    use_peepholes: bool = True,
+    is_reverse: bool = False,
+    use_seq: bool = True,
+    gate_activation: str = "sigmoid",
+    cell_activation: str = "tanh",
+    candidate_activation: str = "tanh",
+) -> tuple[Tensor | None, ...]:
+    """lstm of x · weight_x: hidden and cell states, and that product with its bias."""
+    width = _width(weight_h, "fusion_lstm")
+    names = (gate_activation, cell_activation, candidate_activation)
+    first = product(b, x, weight_x)
+    hidden, cells, *_ = lstm(b, first, h0, c0, weight_h, bias, use_peepholes, is_reverse, True, *names)
+    flat = bias.reshape([bias.size])
+    return hidden, cells, first + b.slice(flat, 0, 0, 4 * width).reshape([1, 4 * width]), *[None] * 6
+
+
+@operator
+def fused_embedding_fc_lstm(
+    b: Builder,
+    ids: Tensor,
+    embeddings: Tensor,
+    weight_h: Tensor,
+    bias: Tensor,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+    use_peepholes: bool = True,
+    is_reverse: bool = False,
+    use_seq: bool = True,
+    gate_activation: str = "sigmoid",
+    cell_activation: str = "tanh",
+    candidate_activation: str = "tanh",
+) -> tuple[Tensor | None, ...]:
+    """lstm of rows of a table: embeddings times the input's weight, with the bias added; ``bias`` tells the peepholes only."""
+    width, dtype = _width(weight_h, "fused_embedding_fc_lstm"), embeddings.dtype
+    rows = take_rows(b, embeddings, _valid(b, ids.reshape([ids.size]), embeddings))
+    flat = bias.reshape([bias.size])
+    none = b.full([4 * width], 0.0, dtype)
+    peepholes = b.concat([none, b.slice(flat, 0, 4 * width, 7 * width)], 0) if use_peepholes else none
+    names = (gate_activation, cell_activation, candidate_activation)
+    hidden, cells, *_ = lstm(b, rows, h0, c0, weight_h, peepholes, use_peepholes, is_reverse, True, *names)
+    return hidden, cells, rows, *[None] * 5
+
+
+def _valid(b: Builder, ids: Tensor, table: Tensor) -> Tensor:
+    return b.compute(ids.shape, lambda t, i: clamped(t(i), table.shape[0]), ids, name="valid_ids")
 
 
 @operator

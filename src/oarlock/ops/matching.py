@@ -15,7 +15,7 @@ from .serial import bind, both, cell, i64, kernel, loop, parallel, select, when,
 from .shape import axis_of
 from .tensor import PrimExpr, Tensor
 
-_MIX = 0x9E3779B97F4A7C15  # 2⁶⁴ by the golden ratio: neighbouring numbers are spread over a hash table
+_MIX = 0x9E3779B1  # near 2³² by the golden ratio: neighbouring numbers are spread over a hash table; its products fit in 64 bits
 
 # ---- accuracy, boxes -------------------------------------------------------------------------------------------------
 
@@ -150,8 +150,10 @@ def reindex_graph(
 
         def place_of(node: Any) -> tuple[Any, Any]:
             """The slot of a node's number in the table (open addressing), and the number: −1 when it has none yet."""
-            mixed = tirx.Cast("uint64", node) * tirx.const(_MIX, "uint64")
-            at = cell("int64", tirx.Cast("int64", tirx.floormod(mixed >> tirx.const(20, "uint64"), tirx.Cast("uint64", i64(slots)))))
+            low, half = tirx.const(0xFFFFFFFF, "int64"), tirx.const(32, "int64")
+            folded = tirx.Cast("uint64", (i64(node) & low) ^ ((i64(node) >> half) & low))
+            mixed = tirx.Cast("int64", (folded * tirx.const(_MIX, "uint64")) >> tirx.const(20, "uint64"))
+            at = cell("int64", tirx.floormod(mixed, i64(slots)))
             with while_(select(table[at.v] < 0, tirx.const(False, "bool"), nodes[clamped(table[at.v], most)] != node)):
                 at.v = tirx.floormod(at.v + 1, i64(slots))
             return bind(at.v), bind(table[at.v])

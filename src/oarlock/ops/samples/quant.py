@@ -104,3 +104,17 @@ for _hard, _axis, _shape in ((True, -1, (3, 4)), (False, 0, (5, 2)), (True, 1, (
         x=f32(*_shape),
         seed_free=True,
     )
+
+for _algo, _group in (
+    ("weight_only_int8", -1),
+    ("weight_only_int4", -1),
+    ("llm.int8", -1),
+    ("weight_only_int8", 64),
+    ("weight_only_int4", 64),
+):
+    sample(
+        "weight_quantize",
+        lambda paddle, x, algo=_algo, group=_group: list(paddle._C_ops.weight_quantize(x, algo, 80, group)),
+        x=f32(128, 32).astype("float16"),
+        static=(0, 1),
+    )
