@@ -26,7 +26,7 @@ from .tensor import Dim, PrimExpr, Tensor
 TINY = 2.0**-53
 
 
-def _key(op: Op, seed: int) -> int:
+def key_of(op: Op, seed: int) -> int:
     return zlib.crc32(f"{op.handle}/{seed}".encode())
 
 
@@ -93,7 +93,7 @@ def _scalars(b: Builder, *values: Any) -> tuple[list[Tensor], Callable[..., list
 
 def _uniform(b: Builder, op: Op, shape: list[Dim], low: Any, high: Any, seed: int, dtype: str) -> Tensor:
     given, values = _scalars(b, low, high)
-    key = _key(op, seed)
+    key = key_of(op, seed)
 
     def fn(place: Any, *elements: Any) -> PrimExpr:
         first, last = values(*elements)
@@ -132,7 +132,7 @@ def uniform_random_batch_size_like(
 
 
 def _gaussian(b: Builder, op: Op, shape: list[Dim], mean: float, std: float, seed: int, dtype: str) -> Tensor:
-    key = _key(op, seed)
+    key = key_of(op, seed)
     return _filled(b, shape, dtype, lambda at: normal(at, 0, key) * cast_expr(std, "float64") + cast_expr(mean, "float64"), name="gaussian")
 
 
@@ -164,7 +164,7 @@ def truncated_gaussian_random(
 @operator
 def randint(b: Builder, op: Op, shape: Ints, low: int, high: int, dtype: str = "int64", seed: int = 0) -> Tensor:
     """Integers low ≤ value < high."""
-    key, span = _key(op, seed), float(high - low)
+    key, span = key_of(op, seed), float(high - low)
     return _filled(
         b, shape, dtype, lambda at: tirx.Cast("int64", draw01(at, 0, key) * tirx.const(span, "float64")) + i64(low), name="randint"
     )
@@ -180,14 +180,14 @@ def randperm(b: Builder, op: Op, n: int, dtype: str = "int64") -> Tensor:
 @operator
 def bernoulli(b: Builder, op: Op, x: Tensor) -> Tensor:
     """1 with the probability x, else 0."""
-    key = _key(op, 0)
+    key = key_of(op, 0)
     return _filled(b, x.shape, x.dtype, lambda at, p: tirx.Cast("int32", draw01(at, 0, key) < cast_expr(p, "float64")), x, name="bernoulli")
 
 
 @operator("exponential")
 def exponential(b: Builder, op: Op, x: Tensor, lam: float = 1.0) -> Tensor:
     """Exponential numbers of the rate lam, shaped as x."""
-    key = _key(op, 0)
+    key = key_of(op, 0)
 
     def fn(at: Any) -> PrimExpr:
         return tirx.log(tirx.const(1.0, "float64") - draw01(at, 0, key)) * tirx.const(-1.0 / lam, "float64")
@@ -198,7 +198,7 @@ def exponential(b: Builder, op: Op, x: Tensor, lam: float = 1.0) -> Tensor:
 @operator
 def poisson(b: Builder, op: Op, x: Tensor) -> Tensor:
     """Poisson numbers of the rates x: how many exponential times fit into x."""
-    key, rates = _key(op, 0), flat(b, x)
+    key, rates = key_of(op, 0), flat(b, x)
 
     def body(rate: Any, out: Any) -> None:
         with parallel(rates.shape[0]) as i:
@@ -214,7 +214,7 @@ def poisson(b: Builder, op: Op, x: Tensor) -> Tensor:
 @operator
 def binomial(b: Builder, op: Op, count: Tensor, prob: Tensor) -> Tensor:
     """How many of ``count`` trials succeed with the probability ``prob``, int64."""
-    key = _key(op, 0)
+    key = key_of(op, 0)
     count, prob = b.broadcast(count, prob)
     shape = b.broadcast_shape(count.shape, prob.shape)
     trials, chance = flat(b, b.broadcast_to(count, shape)), flat(b, b.broadcast_to(prob, shape))
@@ -232,7 +232,7 @@ def binomial(b: Builder, op: Op, count: Tensor, prob: Tensor) -> Tensor:
 @operator
 def multinomial(b: Builder, op: Op, x: Tensor, num_samples: Scalar = 1, replacement: bool = False) -> Tensor:
     """Classes drawn with the probabilities (or weights) of the last axis, int64."""
-    key = _key(op, 0)
+    key = key_of(op, 0)
     (samples,) = b.dims([num_samples])
     classes = x.shape[-1]
     rows = b.reshape(x, [1, classes]) if x.ndim == 1 else x
@@ -269,7 +269,7 @@ def multinomial(b: Builder, op: Op, x: Tensor, num_samples: Scalar = 1, replacem
 
 def _gamma(b: Builder, op: Op, alpha: Tensor) -> Tensor:
     """Gamma numbers of the shapes alpha, float64 (Marsaglia and Tsang)."""
-    key, shapes = _key(op, 0), flat(b, alpha)
+    key, shapes = key_of(op, 0), flat(b, alpha)
     one = tirx.const(1.0, "float64")
 
     def body(shape_of: Any, out: Any) -> None:
@@ -317,7 +317,7 @@ def dirichlet(b: Builder, op: Op, alpha: Tensor) -> Tensor:
 @operator
 def gumbel_softmax(b: Builder, op: Op, x: Tensor, temperature: float = 1.0, hard: bool = False, axis: int = -1) -> Tensor:
     """softmax((x + Gumbel numbers) / temperature) along an axis; hard: 1 where that is largest, else 0."""
-    key = _key(op, 0)
+    key = key_of(op, 0)
     if x.ndim == 0:
         return b.full([], 1.0, x.dtype)
     at = axis % x.ndim
