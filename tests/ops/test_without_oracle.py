@@ -101,30 +101,6 @@ def rms_norm(x: np.ndarray, scale: np.ndarray | float, epsilon: float, axes: int
     return x.astype(F) / np.sqrt((x.astype(F) ** 2).mean(over, keepdims=True) + epsilon) * scale
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, stride: int, pad: int, groups: int = 1) -> np.ndarray:
-    x = np.pad(x.astype(F), [(0, 0), (0, 0), (pad, pad), (pad, pad)])
-    n, c, h, width = x.shape
-    o, per, kh, kw = w.shape
-    out = np.zeros((n, o, (h - kh) // stride + 1, (width - kw) // stride + 1))
-    for m in range(o):
-        first = m // (o // groups) * per
-        for i in range(out.shape[2]):
-            for j in range(out.shape[3]):
-                patch = x[:, first : first + per, i * stride : i * stride + kh, j * stride : j * stride + kw]
-                out[:, m, i, j] = (patch * w[m]).sum((1, 2, 3))
-    return out
-
-
-def conv2d_transpose(x: np.ndarray, w: np.ndarray, stride: int, pad: int) -> np.ndarray:
-    n, c, h, width = x.shape
-    _, o, kh, kw = w.shape
-    out = np.zeros((n, o, (h - 1) * stride + kh, (width - 1) * stride + kw))
-    for i in range(h):
-        for j in range(width):
-            out[:, :, i * stride : i * stride + kh, j * stride : j * stride + kw] += np.einsum("nc,cokl->nokl", x[:, :, i, j].astype(F), w)
-    return out[:, :, pad : out.shape[2] - pad, pad : out.shape[3] - pad]
-
-
 def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, scale: float, mask: np.ndarray | None = None) -> np.ndarray:
     """(batch, length, heads, depth); ``mask`` is added to the scores; fewer key heads serve groups of query heads."""
     q, k, v = (t.astype(F).transpose(0, 2, 1, 3) for t in (q, k, v))
@@ -442,31 +418,6 @@ def test_dropout_add(mode: str, p: float) -> None:
     check(out, x.astype(F) * (1.0 if mode == "upscale_in_train" else 1.0 - p) + y)
 
 
-@pytest.mark.parametrize(("activation", "residual"), [("relu", True), ("identity", False), ("sigmoid", True)])
-def test_conv2d_add_act(activation: str, residual: bool) -> None:
-    x, w, bias, other = rand(2, 4, 5, 6), rand(6, 2, 3, 3), rand(6), rand(2, 6, 3, 3)
-    operands = {"input": x, "filter": w, "bias": bias, "residual_data": other if residual else None}
-    attrs = {"strides": [2, 2], "paddings": [1, 1], "groups": 2, "activation": activation}
-    (out,) = run("fused_conv2d_add_act", operands, attrs)
-    total = conv2d(x, w, 2, 1, 2) + bias.reshape(1, 6, 1, 1) + (other if residual else 0.0)
-    check(out, {"relu": np.maximum(total, 0), "identity": total, "sigmoid": sigmoid(total)}[activation])
-
-
-@pytest.mark.parametrize(("stride", "pad", "outputs", "size"), [(1, 1, 4, 3), (2, 0, 8, 2), (3, 2, 4, 1)])
-def test_depthwise_conv2d_bias(stride: int, pad: int, outputs: int, size: int) -> None:
-    x, w, bias = rand(2, 4, 5, 6), rand(outputs, 1, size, size), rand(outputs)
-    operands = {"input": x, "filter": w, "bias": bias}
-    (out,) = run("depthwise_conv2d_bias", operands, {"strides": [stride] * 2, "paddings": [pad] * 2, "groups": 4})
-    check(out, conv2d(x, w, stride, pad, 4) + bias.reshape(1, -1, 1, 1))
-
-
-@pytest.mark.parametrize(("stride", "pad", "size"), [(2, 1, (3, 3)), (1, 0, (2, 3)), (3, 2, (5, 4))])
-def test_conv2d_transpose_bias(stride: int, pad: int, size: tuple[int, int]) -> None:
-    x, w, bias = rand(2, 3, 4, 5), rand(3, 2, *size), rand(2)
-    (out,) = run("conv2d_transpose_bias", {"x": x, "filter": w, "bias": bias}, {"strides": [stride] * 2, "paddings": [pad] * 2})
-    check(out, conv2d_transpose(x, w, stride, pad) + bias.reshape(1, 2, 1, 1))
-
-
 def test_legacy_matmul() -> None:
     x, y, v = rand(2, 3, 4), rand(2, 4, 5), rand(4)
     (out,) = run("legacy_matmul", {"x": x, "y": y}, {"alpha": 0.5})
@@ -499,22 +450,3 @@ def test_dequantize_linear(axis: int) -> None:
     attrs = {"quant_axis": axis, "bit_length": 4, "qmin": -8, "qmax": 7}
     (out,) = run("dequantize_linear", {"x": x, "scale": scale, "zero_point": np.zeros_like(scale)}, attrs)
     check(out, x.astype(F) * scale.reshape([-1 if a == axis else 1 for a in range(3)]) / 7.0)
-
-
-@pytest.mark.parametrize(("size", "scale"), [((20.0, 31.0), 1.5), ((7.0, 12.0), 1.0), ((3.0, 3.0), 0.25)])
-def test_box_clip(size: tuple[float, float], scale: float) -> None:
-    boxes, info = rand(5, 4, low=-9.0, high=30.0), np.array([[*size, scale]], "float32")
-    (out,) = run("box_clip", {"input": boxes, "im_info": info}, {})
-    height, width = np.floor(size[0] / scale + 0.5), np.floor(size[1] / scale + 0.5)
-    check(out, np.clip(boxes, 0.0, np.array([width, height, width, height]) - 1.0))
-
-
-@BOTH
-@pytest.mark.parametrize(("anchors", "classes", "images"), [(2, 3, 2), (3, 1, 1), (1, 0, 2)])
-def test_yolo_box_head(anchors: int, classes: int, images: int, dynamic: bool) -> None:
-    x = rand(images, anchors * (5 + classes), 3, 4)
-    (out,) = run("yolo_box_head", {"x": x}, {"anchors": [10, 13] * anchors, "class_num": classes}, dynamic=dynamic)
-    parts = x.astype(F).reshape(images, anchors, 5 + classes, 3, 4)
-    want = sigmoid(parts)
-    want[:, :, 2:4] = np.exp(parts[:, :, 2:4])
-    check(out, want.reshape(x.shape))

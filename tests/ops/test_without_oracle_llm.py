@@ -179,19 +179,15 @@ def test_batched_gemm(sizes: list[int], turned: bool) -> None:
 # ---- int8 --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("outliers", "biased", "dynamic"), [(0, True, False), (2, False, True), (3, True, False)])
-def test_llm_int8_linear(outliers: int, biased: bool, dynamic: bool) -> None:
+@pytest.mark.parametrize(("outliers", "biased"), [(0, True), (2, False), (3, True)])
+def test_llm_int8_linear(outliers: int, biased: bool) -> None:
     rng = np.random.RandomState(outliers)
     x = rng.uniform(-3, 3, (2, 3, 64)).astype("float32")
     x[1, 0, rng.permutation(64)[:outliers]] = 20.0
     x[0, 1] = 0.0
     weight, scale, bias = rng.randint(-127, 128, (16, 64)).astype("int8"), rng.uniform(0.01, 0.02, 16).astype("float32"), rand(16)
     operands = {"x": x, "weight": weight, "bias": bias if biased else None, "weight_scale": scale}
-    (out,) = (
-        run("llm_int8_linear", operands, {"threshold": 6.0}, dynamic=False if not dynamic else (0,))
-        if not dynamic
-        else run("llm_int8_linear", operands, {"threshold": 6.0})
-    )
+    (out,) = run("llm_int8_linear", operands, {"threshold": 6.0})
     large = (np.abs(x) > 6.0).any((0, 1))
     rows = x.reshape(-1, 64)
     width = np.where(np.abs(rows) > 6.0, 0, np.abs(rows)).max(1, keepdims=True)

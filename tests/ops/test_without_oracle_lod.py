@@ -16,7 +16,7 @@ def run(name: str, operands: dict[str, np.ndarray | None], attrs: dict[str, obje
     ops, inputs, bound = [], [], {}
     for key, array in operands.items():
         if array is not None:
-            rows = -1 if key in ("input", "emission", "x") else array.shape[0]
+            rows = -1 if key in ("input", "emission", "x", "ids") else array.shape[0]
             bound[key] = Value(key, TensorType(str(array.dtype), (rows, *array.shape[1:])))
             inputs.append(bound[key])
             ops.append(Op("pd_op.data", results=[bound[key]], result_names=["out"], handle=key))
@@ -78,6 +78,38 @@ def test_lstm(peepholes: bool, begun: bool, squash: str) -> None:
         want["hidden"][t], want["cell"][t] = h, c
     for wanted in ("hidden", "cell"):
         np.testing.assert_allclose(run("lstm", operands, attrs, results, wanted), want[wanted], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "peepholes", "begun"), [("fusion_lstm", True, True), ("fusion_lstm", False, False), ("fused_embedding_fc_lstm", True, False)]
+)
+def test_lstm_with_its_product(name: str, peepholes: bool, begun: bool) -> None:
+    """As lstm, of x · weight_x, or of rows of a table that have the bias in them."""
+    time, width = 5, 3
+    w, bias = rand(width, 12, seed=2), rand(1, 21 if peepholes else 12, seed=3)
+    states = {k: rand(1, width, seed=n) if begun else None for n, k in enumerate(("h0", "c0"), 4)}
+    attrs: dict[str, object] = {"use_peepholes": peepholes, "is_reverse": not begun, "use_seq": True, "gate_activation": "sigmoid"}
+    attrs |= {"cell_activation": "tanh", "candidate_activation": "tanh"}
+    if name == "fusion_lstm":
+        x, wx = rand(time, 4, seed=1), rand(4, 12, seed=6)
+        operands = {"x": x, "weight_x": wx, "weight_h": w, "bias": bias, **states}
+        data = x.astype(F) @ wx.astype(F) + bias[:, :12]
+    else:
+        table, ids = rand(7, 12, seed=7), np.array([[1], [6], [0], [1], [5]])
+        operands = {"ids": ids, "embeddings": table, "weight_h": w, "bias": bias, **states}
+        data = table[ids[:, 0]].astype(F)
+    results = ["hidden", "cell", "xx", "batched_input", "batched_hidden", "batched_cell", "reordered_h0", "reordered_c0", "checked_cell"]
+    results = results if name == "fusion_lstm" else results[:-1]
+    h, c = (np.zeros(3) if s is None else s[0].astype(F) for s in states.values())
+    of_i, of_f, of_o = np.split(bias[0, 12:].astype(F), 3) if peepholes else [np.zeros(3)] * 3
+    hidden, cells = np.zeros((time, width)), np.zeros((time, width))
+    for t in range(time)[:: 1 if begun else -1]:
+        new, i, f, o = np.split(data[t] + h @ w.astype(F), 4)
+        c = sigmoid(i + c * of_i) * np.tanh(new) + sigmoid(f + c * of_f) * c
+        h = sigmoid(o + c * of_o) * np.tanh(c)
+        hidden[t], cells[t] = h, c
+    for wanted, want in (("hidden", hidden), ("cell", cells), ("xx", data)):
+        np.testing.assert_allclose(run(name, operands, attrs, results, wanted), want, rtol=1e-5, atol=1e-6)
 
 
 def test_crf_decoding_of_rows_finds_the_best_of_all_paths() -> None:
