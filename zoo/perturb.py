@@ -1,8 +1,12 @@
-"""How far Paddle's own result moves with its rounding: python -m zoo.perturb FOLDER → {"moved": part of the output's scale}.
+"""Whether rounding explains what differs from Paddle: python -m zoo.perturb FOLDER → {"rounding": …, "said": …}.
 
 Every float32 weight and input is moved by at most one unit in its last place, at random, which is what any other order of summation does to
-the numbers inside a net; the model is run again by Paddle and its outputs compared.  A model that answers with more than the tolerance
-amplifies rounding: no two implementations agree on it to that tolerance.
+the numbers inside a net, and the model is run again by Paddle.  zoo.compare leaves those of Oarlock's outputs that differ (ours-N.npz);
+each is judged by the same output of Paddle's runs, never by another one:
+
+  a float output    is explained where Paddle's own moves at least half as far as Oarlock's is away
+  an integer output is explained where every element that differs is one that Paddle's run changes too, to the same number
+  another shape     is explained where one of Paddle's runs has that shape
 """
 
 from __future__ import annotations
@@ -17,36 +21,83 @@ import numpy as np
 
 from .export import STEM, paddle_process
 
-_DRAWS = 3
+_DRAWS, _MORE = 3, 12  # runs of Paddle; so many where integers are not explained yet
+
+Judgement = tuple[bool, str]
 
 
-def moved(folder: Path) -> float:
-    """The largest change of a float output over the draws, by the output's scale."""
-    run = paddle_process().run
-    model = str(next(p for p in (folder / f"{STEM}.json", folder / f"{STEM}.pdmodel") if p.exists()))
-    weights = folder / f"{STEM}.pdiparams"
-    largest = 0.0
-    for path in sorted(folder.glob("run-*.npz")):
+def judged(mine: np.ndarray, theirs: np.ndarray, draws: list[np.ndarray]) -> Judgement:
+    """Whether Paddle's own runs explain that ``mine`` is not ``theirs``, and what they show."""
+    if mine.dtype != theirs.dtype:
+        return False, "Paddle's type is another one"
+    alike = [d for d in draws if d.shape == theirs.shape]
+    if mine.shape != theirs.shape:
+        found = any(d.shape == mine.shape for d in draws)
+        return found, f"Paddle's own output {'has that' if found else 'never has that'} shape"
+    if mine.dtype.kind not in "fc":
+        wrong = mine != theirs
+        same = np.zeros(mine.shape, bool)
+        for d in alike:
+            same |= d == mine
+        left = int((wrong & ~same).sum())
+        if left:
+            return False, f"Paddle's own output keeps {left} of the {int(wrong.sum())} integers that differ"
+        return True, f"Paddle's own output has these {int(wrong.sum())} other integers, too,"
+    away, moves = _distance(mine, theirs), max((_distance(d, theirs) for d in alike), default=0.0)
+    return bool(np.isfinite(away) and moves * 2 > away), f"Paddle's own output moves by {moves:.1g} of its scale"
+
+
+def _distance(array: np.ndarray, reference: np.ndarray) -> float:
+    """The largest difference, by the reference's scale; infinite where NaN or infinity stands at another place."""
+    if not array.size:
+        return 0.0
+    left, right = (v.astype("c16" if v.dtype.kind == "c" else "f8") for v in (array, reference))
+    finite = np.isfinite(right)
+    if not np.array_equal(finite, np.isfinite(left)) or not np.array_equal(left[~finite], right[~finite], equal_nan=True):
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    return float(np.abs(left[finite] - right[finite]).max()) / (float(np.abs(right[finite]).max()) or 1.0)
+
+
+def judge(folder: Path) -> Judgement:
+    """Whether rounding explains every output that zoo.compare left."""
+    said = []
+    for path in sorted(folder.glob("ours-*.npz")):
+        number = path.stem.split("-")[1]
         with np.load(path) as archive:
-            inputs = {n[3:]: archive[n] for n in archive.files if n.startswith("in:")}
-            expected = [archive[n] for n in sorted(archive.files) if n.startswith("out:")]
-        for draw in range(_DRAWS):
-            rng = np.random.default_rng(draw)
-            with tempfile.TemporaryDirectory() as scratch:
-                params = "-"
-                if weights.exists():
-                    params = str(Path(scratch) / "moved.pdiparams")
-                    _move_weights(weights, Path(params), rng)
-                got = run(model, params, {n: _move(a, rng) for n, a in inputs.items()})
-            for mine, theirs in zip(got, expected, strict=True):
-                if mine.shape != theirs.shape:
-                    return float("inf")
-                if mine.size and mine.dtype.kind == "f":
-                    scale = float(np.abs(theirs).max())
-                    largest = max(largest, float(np.abs(mine.astype("f8") - theirs).max()) / (scale or 1.0))
-                elif mine.size and (mine != theirs).any():
-                    return float("inf")
-    return largest
+            ours = {n: archive[n] for n in archive.files}
+        inputs, expected = _run(folder / f"run-{number}.npz")
+        draws: list[list[np.ndarray]] = []
+        for at, (name, mine) in enumerate(ours.items()):
+            place = int(name.removeprefix("out:"))
+            for count in (_DRAWS, _MORE):
+                draws += [_drawn(folder, inputs, draw) for draw in range(len(draws), count)]
+                good, what = judged(mine, expected[place], [d[place] for d in draws])
+                if good or mine.dtype.kind in "fc":
+                    break
+            said.append(what)
+            if not good:
+                return False, f"{what} (run-{number}, output {at + 1} of {len(ours)} that differ)"
+    return bool(said), said[0] if said else "there is no output to judge"
+
+
+def _run(path: Path) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    with np.load(path) as archive:
+        inputs = {n[3:]: archive[n] for n in archive.files if n.startswith("in:")}
+        return inputs, [archive[n] for n in sorted(archive.files) if n.startswith("out:")]
+
+
+def _drawn(folder: Path, inputs: dict[str, np.ndarray], draw: int) -> list[np.ndarray]:
+    """What Paddle gives for weights and inputs moved at random."""
+    model = next(p for p in (folder / f"{STEM}.json", folder / f"{STEM}.pdmodel") if p.exists())
+    weights, rng = folder / f"{STEM}.pdiparams", np.random.default_rng(draw)
+    with tempfile.TemporaryDirectory() as scratch:
+        params = "-"
+        if weights.exists():
+            params = str(Path(scratch) / "moved.pdiparams")
+            _move_weights(weights, Path(params), rng)
+        return list(paddle_process().run(str(model), params, {n: _move(a, rng) for n, a in inputs.items()}))
 
 
 def _move(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -104,7 +155,8 @@ def _description(message: bytes) -> tuple[int, list[int]]:
 def main() -> None:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    print(json.dumps({"moved": moved(Path(sys.argv[1]))}), file=answer, flush=True)
+    rounding, said = judge(Path(sys.argv[1]))
+    print(json.dumps({"rounding": rounding, "said": said}), file=answer, flush=True)
 
 
 if __name__ == "__main__":

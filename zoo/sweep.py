@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import queue
 import re
@@ -67,14 +66,13 @@ def run_one(recipe: Recipe, exporting: Server, comparing: Server, work: Path, ke
     for name, value in answer.items():
         setattr(row, name, value)
     row.why = _clean(row.why)
-    if row.verdict == DIFFERS and row.difference:
-        moved = _child([str(ROOT / ENVIRONMENTS[recipe.written] / "bin/python"), "-W", "ignore", "-m", "zoo.perturb", str(folder)])
-        if moved.get("moved", 0.0) * 2 > row.difference:
+    if row.verdict == DIFFERS and any(folder.glob("ours-*.npz")):
+        judged = _child([str(ROOT / ENVIRONMENTS[recipe.written] / "bin/python"), "-W", "ignore", "-m", "zoo.perturb", str(folder)])
+        if judged.get("rounding"):
             row.verdict = ROUNDING
-            far = f"moves by {moved['moved']:.1g} of its scale" if math.isfinite(moved["moved"]) else "has other integers"
-            row.why = f"Paddle's own output {far} when weights and inputs are rounded otherwise ({row.why})"
-        elif "moved" in moved:
-            row.why += f"; Paddle's moves by {moved['moved']:.1g} when weights and inputs are rounded otherwise"
+            row.why = f"{judged['said']} when weights and inputs are rounded otherwise ({row.why})"
+        elif "said" in judged:
+            row.why += f"; {judged['said']} when weights and inputs are rounded otherwise"
     if not keep and row.good:
         shutil.rmtree(folder, ignore_errors=True)
     return row

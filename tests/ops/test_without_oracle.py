@@ -183,6 +183,8 @@ def test_handed_on(x: np.ndarray) -> None:
         "c_identity": {"ring_id": 0, "use_calc_stream": True, "use_model_parallel": True},
         "copy_to": {"place": 0, "blocking": True},
         "nop": {},
+        "enable_check_model_nan_inf": {"flag": 1},
+        "disable_check_model_nan_inf": {"flag": 0},
         "shadow_feed": {"dst_place_type": 1},
         "conj": {},
         "real": {},

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from zoo.compare import compare  # noqa: E402
 from zoo.forked import answer_in_child  # noqa: E402
-from zoo.perturb import moved  # noqa: E402
+from zoo.perturb import judge, judged  # noqa: E402
 from zoo.recipe import OWN, PRETRAINED, Input, Recipe, image, resolve, unique  # noqa: E402
 from zoo.recipes import all_recipes  # noqa: E402
 
@@ -122,11 +122,74 @@ def test_another_result_of_paddle_would_be_found(exported):
     arrays["out:000"] = arrays["out:000"] * 1.001
     np.savez(run, **arrays)
     assert compare(folder / "graph/GATNE")["verdict"] == "differs"
+    with np.load(folder / "graph/GATNE/ours-0.npz") as left:  # what zoo.perturb judges
+        assert left.files == ["out:000"] and left["out:000"].shape == arrays["out:000"].shape
 
 
-def test_paddles_own_result_moves_little_where_nothing_amplifies(exported):
+FLOATS, TOKENS = np.array([1.0, -2.0, 4.0], "float32"), np.array([[3, 1, 4], [1, 5, 9]])
+
+
+def changed(array, **elements):
+    """The array with other numbers at some flat places: _0=7."""
+    out = array.copy()
+    for place, value in elements.items():
+        out.flat[int(place[1:])] = value
+    return out
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "draws", "explained"),
+    [
+        # an integer that Paddle's own run changes to the same number; to another one; not at all; one of two
+        (changed(TOKENS, _4=8), TOKENS, [TOKENS, changed(TOKENS, _4=8, _0=2)], True),
+        (changed(TOKENS, _4=8), TOKENS, [changed(TOKENS, _4=7)], False),
+        (changed(TOKENS, _4=8), TOKENS, [changed(TOKENS, _0=2)], False),
+        (changed(TOKENS, _4=8, _1=0), TOKENS, [changed(TOKENS, _4=8)], False),
+        (changed(TOKENS, _4=8, _1=0), TOKENS, [changed(TOKENS, _4=8), changed(TOKENS, _1=0)], True),
+        # a float that Paddle's moves as far; much less far; an infinity that Paddle has not
+        (FLOATS * 1.01, FLOATS, [FLOATS, FLOATS * 0.993], True),
+        (FLOATS * 1.01, FLOATS, [FLOATS * 0.999], False),
+        (changed(FLOATS, _1=np.inf), FLOATS, [FLOATS * 2], False),
+        (changed(FLOATS, _1=np.nan), FLOATS, [changed(FLOATS, _1=np.nan)], False),
+        # another shape or type
+        (TOKENS[:1], TOKENS, [TOKENS, TOKENS[:1]], True),
+        (TOKENS[:, :1], TOKENS, [TOKENS[:1]], False),
+        (TOKENS.astype("int32"), TOKENS, [changed(TOKENS, _4=8)], False),
+    ],
+)
+def test_what_rounding_explains(mine, theirs, draws, explained):
+    assert judged(mine, theirs, draws)[0] == explained
+
+
+def test_an_integer_that_moves_excuses_no_float(tmp_path, monkeypatch):
+    """The same model twice: Paddle's tokens move; ours do too, and once our floats are grossly wrong beside."""
+    perturb = importlib.import_module("zoo.perturb")
+    moves = iter(range(1000))
+
+    def drawn(folder, inputs, draw):
+        return [FLOATS * (1 + 1e-6 * next(moves)), changed(TOKENS, _5=8)]
+
+    monkeypatch.setattr(perturb, "_drawn", drawn)
+    np.savez(tmp_path / "run-0.npz", **{"in:x": FLOATS, "out:000": FLOATS, "out:001": TOKENS})
+    np.savez(tmp_path / "ours-0.npz", **{"out:001": changed(TOKENS, _5=8)})
+    assert judge(tmp_path)[0]
+    np.savez(tmp_path / "ours-0.npz", **{"out:000": FLOATS * 3, "out:001": changed(TOKENS, _5=8)})
+    rounding, said = judge(tmp_path)
+    assert not rounding and "moves by" in said and "output 1 of 2" in said
+    (tmp_path / "ours-0.npz").unlink()
+    assert not judge(tmp_path)[0]  # what differs is no output: what was read, or how many outputs there are
+
+
+def test_rounding_does_not_explain_a_thousandth_where_nothing_amplifies(exported):
+    """Through Paddle itself."""
     folder, _ = exported
-    assert 0 < moved(folder / "recommendation/DeepFM") < 1e-5
+    model = folder / "recommendation/DeepFM"
+    with np.load(model / "run-0.npz") as archive:
+        np.savez(model / "ours-0.npz", **{"out:000": archive["out:000"] * np.float32(1.001)})
+    rounding, said = judge(model)
+    assert not rounding
+    assert 0 < float(re.search(r"moves by (\S+) of", said).group(1)) < 1e-5
+    assert compare(model)["verdict"] == "match" and not list(model.glob("ours-*"))  # it clears what an earlier comparison left
 
 
 def test_an_import_that_fails_is_said_once(tmp_path):

@@ -26,13 +26,13 @@ for _x, _y, _rtol, _equal in (
     (_NEAR, _NEAR * np.float32(1 + 1e-3), 1e-2, False),
     (_NAN, _NAN, 1e-5, True),
     (i64(5), i64(5), 0.0, False),
-    (np.float32(2.5), np.float32(2.5), 1e-5, False),
+    (f32(), f32(), 1e-5, False),
 ):
     sample(
         "accuracy_check",
         lambda paddle, x, y, rtol=_rtol, equal=_equal: paddle._C_ops.accuracy_check(x, y, "name", rtol, 1e-8, equal),
-        x=np.asarray(_x),
-        y=np.asarray(_y),
+        x=_x,
+        y=_y,
     )
 
 for _x, _count, _mod in (
