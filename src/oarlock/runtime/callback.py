@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from . import ffi
+from .c_abi import AnyCell
 
 Function = Callable[[list[Any]], ffi.Tensor | list[ffi.Tensor]]
 """Takes tensors, shapes and numbers; gives one tensor, or a list of them."""
 
-_SAFE_CALL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ffi._Any), ctypes.c_int32, ctypes.POINTER(ffi._Any))
+_SAFE_CALL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(AnyCell), ctypes.c_int32, ctypes.POINTER(AnyCell))
 _lock = threading.Lock()
 _functions: list[Function] = []
 _names: set[str] = set()

@@ -21,8 +21,8 @@ from typing import Any, Self
 import numpy as np
 
 from . import dtypes
+from .c_abi import ABI, AnyCell, DLTensor, Library, Span
 
-ABI = (0, 1)  # the version of the C ABI that is written down here
 CPU, CUDA = 1, 2  # DLPack's device types
 # TVMFFITypeIndex; from _OBJECT on they are objects, which are counted
 _NONE, _INT, _BOOL, _FLOAT, _TYPE, _DEVICE, _RAW_STR, _SMALL_STR = 0, 1, 2, 3, 5, 6, 8, 11
@@ -48,71 +48,9 @@ class ForeignError(Exception):
     """A call into TVM failed; the text is TVM's, without its backtrace."""
 
 
-class _Value(ctypes.Union):
-    _fields_ = [("integer", ctypes.c_int64), ("real", ctypes.c_double), ("address", ctypes.c_uint64)]
-
-
-class _Any(ctypes.Structure):
-    """TVMFFIAny."""
-
-    _anonymous_ = ("value",)
-    _fields_ = [("type", ctypes.c_int32), ("length", ctypes.c_uint32), ("value", _Value)]
-
-
-class _Bytes(ctypes.Structure):
-    """TVMFFIByteArray; TVMFFIShapeCell begins with the same two words."""
-
-    _fields_ = [("data", ctypes.c_uint64), ("size", ctypes.c_uint64)]
-
-
-class _DLTensor(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_uint64),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("rank", ctypes.c_int32),
-        ("type", ctypes.c_uint32),  # DLDataType: code, bits and lanes in 8, 8 and 16 bits
-        ("shape", ctypes.c_uint64),
-        ("strides", ctypes.c_uint64),
-        ("offset", ctypes.c_uint64),
-    ]
-
-
 # Names of capsules (the DLPack protocol of Python): the second of each once its tensor is taken
 _DLPACK, _USED_DLPACK = b"dltensor", b"used_dltensor"
 _VERSIONED, _USED_VERSIONED = b"dltensor_versioned", b"used_dltensor_versioned"
-
-
-class _Library:
-    """The functions of libtvm_ffi.so, and Python's for capsules."""
-
-    def __init__(self, path: str) -> None:
-        # Global, as tvm_ffi loads it: TVM's libraries resolve their symbols against it.
-        library = ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
-        # Calls of TVM functions let go of Python's lock.  What only takes a moment keeps it.
-        brief = ctypes.PyDLL(path, handle=library._handle)
-        pointer, i32 = ctypes.c_void_p, ctypes.c_int32
-        self.version = _function(brief.TVMFFIGetVersion, None, pointer)
-        self.call = _function(library.TVMFFIFunctionCall, ctypes.c_int, pointer, pointer, i32, pointer)
-        self.release = _function(brief.TVMFFIObjectDecRef, ctypes.c_int, pointer)
-        self.retain = _function(brief.TVMFFIObjectIncRef, ctypes.c_int, pointer)
-        self.get_global = _function(brief.TVMFFIFunctionGetGlobal, ctypes.c_int, pointer, pointer)
-        self.from_dlpack = _function(brief.TVMFFITensorFromDLPack, ctypes.c_int, pointer, i32, i32, pointer)
-        self.from_versioned = _function(brief.TVMFFITensorFromDLPackVersioned, ctypes.c_int, pointer, i32, i32, pointer)
-        self.create_view = _function(brief.TVMFFITensorCreateUnsafeView, ctypes.c_int, pointer, pointer, pointer)
-        self.take_error = _function(brief.TVMFFIErrorMoveFromRaised, None, pointer)
-        self.set_error = _function(brief.TVMFFIErrorSetRaisedFromCStr, None, ctypes.c_char_p, ctypes.c_char_p)
-        self.create_function = _function(brief.TVMFFIFunctionCreate, ctypes.c_int, pointer, pointer, pointer, pointer)
-        self.set_global = _function(brief.TVMFFIFunctionSetGlobal, ctypes.c_int, pointer, pointer, ctypes.c_int)
-        python = ctypes.PyDLL(None)  # not ctypes.pythonapi, whose functions everybody shares
-        self.capsule_is = _function(python.PyCapsule_IsValid, ctypes.c_int, ctypes.py_object, ctypes.c_char_p)
-        self.capsule_pointer = _function(python.PyCapsule_GetPointer, pointer, ctypes.py_object, ctypes.c_char_p)
-        self.capsule_rename = _function(python.PyCapsule_SetName, ctypes.c_int, ctypes.py_object, ctypes.c_char_p)
-
-
-def _function(function: Any, result: Any, *arguments: Any) -> Any:
-    function.restype, function.argtypes = result, arguments
-    return function
 
 
 _lib: Any = None
@@ -124,7 +62,7 @@ def open_library(path: str) -> None:
     if _lib is not None:
         return
     try:
-        library = _Library(path)
+        library = Library(path)
     except AttributeError as error:
         raise OSError(f"{path}: {error}") from error
     version = (ctypes.c_uint32 * 3)()
@@ -153,7 +91,7 @@ def _error() -> ForeignError:
 
 def _text(address: int) -> str:
     """The string that a TVMFFIByteArray names."""
-    content = _Bytes.from_address(address)
+    content = Span.from_address(address)
     return ctypes.string_at(content.data, content.size).decode(errors="replace")
 
 
@@ -207,10 +145,10 @@ class Function(Object):
         """A result that is an object, as it is."""
         return Object(self._result(arguments).address)
 
-    def _result(self, arguments: tuple[Any, ...]) -> _Any:
-        values = (_Any * len(arguments))()
+    def _result(self, arguments: tuple[Any, ...]) -> AnyCell:
+        values = (AnyCell * len(arguments))()
         kept = [_fill(value, argument) for value, argument in zip(values, arguments, strict=True)]
-        result = _Any()
+        result = AnyCell()
         failed = _lib.call(self.address, values, len(arguments), ctypes.byref(result))
         del kept  # only now may the strings go
         if failed:
@@ -226,22 +164,22 @@ class Tensor(Object):
     @property
     def data(self) -> int:
         """The address of the first element."""
-        content = _DLTensor.from_address(self.address + _HEADER)
+        content = DLTensor.from_address(self.address + _HEADER)
         return content.data + content.offset
 
     @property
     def shape(self) -> tuple[int, ...]:
-        content = _DLTensor.from_address(self.address + _HEADER)
+        content = DLTensor.from_address(self.address + _HEADER)
         return _ints(content.shape, content.rank)
 
     @property
     def dtype(self) -> str:
         """The element type's name; TypeError where Oarlock has none for it."""
-        return _type_name(_DLTensor.from_address(self.address + _HEADER).type)
+        return _type_name(DLTensor.from_address(self.address + _HEADER).type)
 
     @property
     def nbytes(self) -> int:
-        content = _DLTensor.from_address(self.address + _HEADER)
+        content = DLTensor.from_address(self.address + _HEADER)
         return math.prod(_ints(content.shape, content.rank)) * _numpy_type(content.type).itemsize
 
     @property
@@ -264,7 +202,7 @@ class Tensor(Object):
 
     def _layout(self) -> tuple[tuple[int, ...], np.dtype, tuple[int, ...] | None, int]:
         """The shape, the element type, the strides in bytes (None where the elements lie in order) and the address."""
-        content = _DLTensor.from_address(self.address + _HEADER)
+        content = DLTensor.from_address(self.address + _HEADER)
         shape, steps = _ints(content.shape, content.rank), content.strides
         dtype, strides = _numpy_type(content.type), None
         if steps:
@@ -294,13 +232,13 @@ class Call:
 
     def __init__(self, function: Function, first: int, last: list[Tensor]) -> None:
         self._count = first + len(last)
-        self._arguments = (_Any * self._count)()
+        self._arguments = (AnyCell * self._count)()
         for place in self._arguments:
             place.type = _TENSOR
         for place, tensor in zip(self._arguments[first:], last, strict=True):
             place.address = tensor.address
         self._places = self._arguments[:first]
-        self._result = _Any()
+        self._result = AnyCell()
         self._kept = (function, last)
 
     def __call__(self, tensors: list[Tensor]) -> Any:
@@ -322,11 +260,11 @@ def get_function(name: str) -> Function | None:
     return Function(handle.value) if handle.value else None
 
 
-def _bytes(name: str) -> tuple[ctypes.c_char_p, _Bytes]:
+def _bytes(name: str) -> tuple[ctypes.c_char_p, Span]:
     """The text, which must outlive its use, and the TVMFFIByteArray that names it."""
     data = name.encode()
     text = ctypes.c_char_p(data)
-    return text, _Bytes(ctypes.cast(text, ctypes.c_void_p).value or 0, len(data))
+    return text, Span(ctypes.cast(text, ctypes.c_void_p).value or 0, len(data))
 
 
 def call(name: str, *arguments: Any) -> Any:
@@ -387,7 +325,7 @@ def from_dlpack(value: Any) -> Tensor:
 
 def _named(tensor: Tensor, dtype: str) -> Tensor:
     """The same memory as elements of another type of the same size."""
-    content = _DLTensor.from_buffer_copy(_DLTensor.from_address(tensor.address + _HEADER))
+    content = DLTensor.from_buffer_copy(DLTensor.from_address(tensor.address + _HEADER))
     content.type = _TYPES[dtype]
     if not content.rank:
         content.shape = content.strides = ctypes.addressof(content)  # no dims are read, but null is refused
@@ -437,7 +375,7 @@ def _in_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return 0 in shape or all(size == 1 or a == b for size, a, b in zip(shape, strides, expected, strict=True))
 
 
-def _fill(value: _Any, argument: Any) -> Any:
+def _fill(value: AnyCell, argument: Any) -> Any:
     """Write ``argument`` into ``value``; what is returned must outlive its use."""
     match argument:
         case None:
@@ -475,7 +413,7 @@ def _type_of(address: int) -> int:
     return ctypes.c_int32.from_address(address + 8).value
 
 
-def _taken(value: _Any, borrowed: bool = False) -> Any:
+def _taken(value: AnyCell, borrowed: bool = False) -> Any:
     """What ``value`` holds; its reference goes to the result unless it is only ``borrowed``."""
     kind = value.type
     if kind < _OBJECT:
@@ -485,17 +423,17 @@ def _taken(value: _Any, borrowed: bool = False) -> Any:
     content = value.address + _HEADER
     if kind == _ARRAY:
         # TVMFFISeqCell: the address of the elements and their number, as in a TVMFFIByteArray
-        cell = _Bytes.from_address(content)
-        return [_taken(_Any.from_address(cell.data + 16 * i), borrowed=True) for i in range(cell.size)]
+        cell = Span.from_address(content)
+        return [_taken(AnyCell.from_address(cell.data + 16 * i), borrowed=True) for i in range(cell.size)]
     if kind == _STR:
         return _text(content)
     if kind == _SHAPE:
-        cell = _Bytes.from_address(content)
+        cell = Span.from_address(content)
         return _ints(cell.data, cell.size)
     return thing
 
 
-def _plain(value: _Any, kind: int) -> Any:
+def _plain(value: AnyCell, kind: int) -> Any:
     if kind == _NONE:
         return None
     if kind == _BOOL:
