@@ -96,6 +96,10 @@ def test_flashmask(bounds: np.ndarray, is_causal: bool, heads: int) -> None:
     rows[1, -1, 2] = 6  # a mask of its own
     operands: dict[str, Any] = {"q": q, "k": k, "v": v, "startend_row_indices": rows, "fixed_seed_offset": None}
     (out,) = run("flashmask_attention", operands, {"causal": is_causal, "is_test": True})
+    second = {n: operands[n] for n in ("q", "k", "v", "startend_row_indices")} | {"block_mask": None}
+    np.testing.assert_array_equal(
+        run("flashmask_attention_v2", second, {"softmax_scale": 8**-0.5, "is_causal": is_causal}, 2, wanted=[0])[0], out
+    )
     for n in range(2):
         for h in range(4):
             seen = np.tril(np.ones((6, 6))) if is_causal else np.ones((6, 6))
@@ -190,3 +194,29 @@ def test_gate_attention(merged: bool, gated: bool, biased: bool) -> None:
     if gated:
         seen = seen / (1 + np.exp(-(np.einsum("nbqc,chv->nbqhv", x.astype(F), gw) + gb)))
     check(out, np.einsum("nbqhc,hco->nbqo", seen, ow) + ob)
+
+
+@pytest.mark.parametrize(("keys", "kv_heads", "is_causal", "scale"), [(5, 4, False, 0.3), (5, 2, True, 8**-0.5), (7, 1, True, 0.5)])
+def test_flash_attention_3(keys: int, kv_heads: int, is_causal: bool, scale: float) -> None:
+    """With a scale of its own; causal attention lets the last query see the last key."""
+    q, k, v = rand(2, 5, 4, 8), rand(2, keys, kv_heads, 8, seed=1), rand(2, keys, kv_heads, 8, seed=2)
+    operands = {"q": q, "k": k, "v": v} | dict.fromkeys(("q_v_", "q_descale_", "k_descale_", "v_descale_"))
+    attrs = {"softmax_scale": scale, "is_causal": is_causal, "window_size_left": -1, "window_size_right": -1, "softcap": 0.0}
+    attrs |= {"num_splits": 1, "manual_set_pack_gqa": False, "pack_gqa_": False, "sm_margin": 0}
+    (out,) = run("flash_attn_v3", operands, attrs, 2, wanted=[0])
+    check(out, attention(q, k, v, scale, causal(5, keys, keys - 5) if is_causal else None))
+
+
+@pytest.mark.parametrize("kind", ["none", "causal", "bias"])
+def test_fused_dot_product_attention(kind: str) -> None:
+    q, k, v, bias = rand(2, 6, 3, 4), rand(2, 6, 3, 4, seed=1), rand(2, 6, 3, 4, seed=2), rand(2, 1, 6, 6, seed=3)
+    operands = {"q": q, "k": k, "v": v, "bias": bias if kind == "bias" else None, "cu_seqlen_q": None, "cu_seqlen_kv": None}
+    attrs = {
+        "scaling_factor": 0.4,
+        "dropout_probability": 0.1,
+        "is_training": False,
+        "mask_type_str": "causal" if kind == "causal" else "none",
+    }
+    attrs["bias_type_str"] = "post_scale_bias" if kind == "bias" else "none"
+    (out,) = run("fused_dot_product_attention", operands, attrs, 3, wanted=[0])
+    check(out, attention(q, k, v, 0.4, {"none": None, "causal": causal(6, 6, 0), "bias": bias.astype(F)}[kind]))

@@ -12,7 +12,7 @@ from .linalg import product
 from .nn import activated, attention, no_dropout, usual_scale
 from .norm import normalise_layer
 from .registry import Scalar, operator
-from .serial import both, cell, either, i64, kernel, loop
+from .serial import both, cell, i64, kernel, loop
 from .shape import product as count
 from .tensor import Tensor
 
@@ -21,7 +21,7 @@ def _part(b: Builder, x: Tensor, axis: int, i: int) -> Tensor:
     return b.slice(x, axis, i, i + 1).reshape([*x.shape[:axis], *x.shape[axis + 1 :]])
 
 
-def _seen_only(b: Builder, out: Tensor, mask: Tensor) -> Tensor:
+def seen_only(b: Builder, out: Tensor, mask: Tensor) -> Tensor:
     """What attention gave (batch, length, heads, depth), with zeros for queries that see no key at all."""
     seen = b.emit(relax.op.max(mask.astype("int8").expr, [-1]))  # (batch, heads or 1, length)
     kept = seen.transpose([0, 2, 1]).reshape([seen.shape[0], seen.shape[2], seen.shape[1], 1]) > 0
@@ -99,7 +99,7 @@ def _packed(b: Builder, q: Tensor, k: Tensor, v: Tensor, begins_q: Tensor, begin
     mask = b.compute(shape, visible, of_q, of_k, begins_q, begins_k, name="same_sequence")
     query, key, value = (t.reshape([1, *t.shape]) for t in (q, k, v))
     out = attention(b, query, key, value, mask, scale, False)
-    return _seen_only(b, out, mask).reshape([*q.shape[:2], v.shape[2]])
+    return seen_only(b, out, mask).reshape([*q.shape[:2], v.shape[2]])
 
 
 @operator
@@ -183,61 +183,10 @@ def variable_length_memory_efficient_attention(
     if mask is not None:
         cropped = b.slice(b.slice(mask, 2, 0, query.shape[2]), 3, 0, key.shape[2])
         bias = b.where(seen, cropped.astype(query.dtype), b.full([], -1e30 if query.dtype != "float16" else -6e4, query.dtype))
-    return _seen_only(b, attention(b, q, k, v, bias, scale, False), seen).transpose([0, 2, 1, 3])
+    return seen_only(b, attention(b, q, k, v, bias, scale, False), seen).transpose([0, 2, 1, 3])
 
 
 # ---- masks told by rows ----------------------------------------------------------------------------------------------
-
-
-@operator
-def flashmask_attention(
-    b: Builder,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    startend_row_indices: Tensor | None = None,
-    fixed_seed_offset: Tensor | None = None,
-    dropout: float = 0.0,
-    causal: bool = False,
-    return_softmax: bool = False,
-    is_test: bool = False,
-    rng_name: str = "",
-) -> tuple[Tensor | None, ...]:
-    """Attention where each key tells the rows (queries) that do not see it: (batch, heads or 1, keys, 1, 2 or 4).
-
-    Causal: from the first number on (to the second, if there is one).  Else the first numbers are of the lower left triangle, and the last
-    ones of the upper right: up to a row, or from a row to another.
-    """
-    no_dropout(dropout, is_test)
-    if startend_row_indices is None:
-        return attention(b, q, k, v, None, usual_scale(q), causal), None, None, None
-    rows = startend_row_indices
-    bounds = rows.shape[3]
-    if (bounds not in (1, 2)) if causal else (bounds not in (2, 4)):
-        raise UnsupportedError(f"flashmask_attention with {bounds} numbers a key, causal={causal}")
-    groups = rows.shape[1]
-    heads = q.shape[2]
-    if groups != 1 and not b.equal(groups, heads):
-        if not isinstance(groups, int) or not isinstance(heads, int) or heads % groups:
-            raise UnsupportedError(f"flashmask_attention of {heads} heads with masks for {groups}")
-        share = heads // groups
-        shape = [rows.shape[0], heads, *rows.shape[2:]]
-        rows = b.compute(shape, lambda t, n, h, *i: t(n, tirx.floordiv(h, share), *i), rows, name="shared_rows")
-
-    def visible(t: te.Tensor, n: Any, h: Any, i: Any, j: Any) -> Any:
-        def at(c: int) -> Any:
-            return i64(t(n, h, j, c))
-
-        row, column = i64(i), i64(j)
-        if causal:
-            hidden = both(row >= at(0), row < at(1)) if bounds == 2 else row >= at(0)
-            return both(column <= row, tirx.Not(hidden))
-        below = both(row > column, row >= at(0), row < at(1)) if bounds == 4 else both(row > column, row >= at(0))
-        above = both(row < column, row >= at(2), row < at(3)) if bounds == 4 else both(row < column, row < at(1))
-        return tirx.Not(either(below, above))
-
-    mask = b.compute([rows.shape[0], rows.shape[1], q.shape[1], k.shape[1]], visible, rows, name="flashmask")
-    return _seen_only(b, attention(b, q, k, v, mask, usual_scale(q), False), mask), None, None, None
 
 
 # ---- whole layers ----------------------------------------------------------------------------------------------------
