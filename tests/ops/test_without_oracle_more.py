@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from test_without_oracle import BOTH, F, check, layer_norm, rand, run, sigmoid
 
+from oarlock.errors import UnsupportedError
+
 RELU = {"": lambda v: v, "relu": lambda v: np.maximum(v, 0), "tanh": np.tanh, "sigmoid": sigmoid}
 
 # ---- fused elementwise -------------------------------------------------------------------------------------------------
@@ -94,6 +96,9 @@ def test_pooled_counters(kind: str, counted: bool) -> None:
         first = np.log(row[0] + 1)
         parts += [[first, np.log(row[1] + 1) - first], row[2:]] if counted else [row[2:]]
     check(out, np.concatenate(parts)[None])
+    attrs = {"pooltype": kind, "pad_value": 0.0, "use_cvm": counted, "cvm_offset": 2}
+    apart = run("fused_seqpool_cvm", operands, attrs, 2, lists=True)
+    check(np.concatenate(apart, 1), out.astype(F))
 
 
 @pytest.mark.parametrize(("shape", "context"), [((5, 3), 2), ((2, 6, 3), 3), ((2, 3), 4)])
@@ -174,6 +179,20 @@ def test_extreme_with_index(name: str, dim: int, keepdim: bool, flatten: bool) -
     axis = None if flatten else dim
     np.testing.assert_array_equal(value, take(x, axis=axis, keepdims=keepdim))
     np.testing.assert_array_equal(index, where(x, axis=axis, keepdims=keepdim))
+
+
+@pytest.mark.parametrize(("dim", "flatten"), [(3, False), (-4, False)])
+def test_extreme_along_an_axis_that_is_not_there(dim: int, flatten: bool) -> None:
+    with pytest.raises(UnsupportedError, match=f"axis {dim} does not exist"):
+        run("max_with_index", {"x": rand(3, 4, 5)}, {"dim": dim, "keepdim": False, "flatten": flatten}, 2)
+
+
+@pytest.mark.parametrize("name", ["fft_r2c", "fft_c2r"])
+def test_a_real_transform_along_no_axis(name: str) -> None:
+    """Paddle ends its process when it makes such a program."""
+    attrs = {"axes": [], "normalization": "backward", "forward": True} | ({"onesided": True} if name == "fft_r2c" else {"last_dim_size": 0})
+    with pytest.raises(UnsupportedError, match="along no axis"):
+        run(name, {"x": rand(3, 4) if name == "fft_r2c" else rand(3, 4).astype("complex64")}, attrs)
 
 
 @pytest.mark.parametrize(("pad", "kernel", "reach", "stride1", "stride2"), [(4, 1, 4, 1, 1), (3, 3, 2, 2, 2), (2, 1, 3, 1, 2)])

@@ -99,6 +99,17 @@ def fusion_seqpool_cvm_concat(
     return b.concat([_with_counters(b, _pooled(b, t, pooltype, "fusion_seqpool_cvm_concat"), use_cvm) for t in x], 1)
 
 
+@operator
+def fused_seqpool_cvm(
+    b: Builder, x: list[Tensor], cvm: Tensor, pooltype: str = "SUM", pad_value: float = 0.0, use_cvm: bool = True, cvm_offset: int = 2
+) -> list[Tensor]:
+    """The pooled row of each sequence, with its first two columns, shows and clicks, in logarithms, or without cvm_offset columns."""
+    rows = [_pooled(b, t, pooltype, "fused_seqpool_cvm", pad_value) for t in x]
+    if use_cvm and cvm_offset != 2:
+        raise UnsupportedError(f"fused_seqpool_cvm with cvm_offset={cvm_offset}")
+    return [_with_counters(b, row, True) if use_cvm else b.slice(row, 1, cvm_offset, row.shape[1]) for row in rows]
+
+
 # ---- along the sequence ----------------------------------------------------------------------------------------------
 
 
