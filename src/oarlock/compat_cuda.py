@@ -51,6 +51,16 @@ def build_vm(mod: tvm.IRModule, target: tvm.target.Target, compile_kernels: Call
     return executable
 
 
+def capture_graphs(mod: tvm.IRModule, weights: int) -> tvm.IRModule:
+    """Have the VM capture runs of kernels on memory that is always the same, and replay them: all but what reads an input or writes an
+    output.  ``weights``: how many of main's last parameters are the same tensors in every run."""
+    main = mod["main"]
+    mod = mod.clone()
+    mod["main"] = main.with_attr("num_input", len(main.params) - weights)
+    with tvm.transform.PassContext(config={"relax.backend.use_cuda_graph": True}):
+        return relax.transform.RewriteCUDAGraph()(mod)
+
+
 @contextmanager
 def _registered(name: str, function: Callable) -> Iterator[None]:
     before = tvm_ffi.get_global_func(name, allow_missing=True)

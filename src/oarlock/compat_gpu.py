@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import s_tir
+from tvm.s_tir.dlight.gpu import matmul
 
 from . import compat
 
@@ -193,3 +195,76 @@ def exact_doubles(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
         return tvm.tirx.call_intrin("float64", "tirx.reinterpret", tvm.tirx.const(bits, "int64"))
 
     return tvm_ffi.structural_map(function, (tvm.tirx.FloatImm, replace))
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What each axis of a sum of products is: S is in both operands and the output, I and J in one operand and the output, K is summed
+    over, T has one element.  ``axes``: (kind, extent) of each; ``of``: which axes the operands "a" and "b" and the output "c" have."""
+
+    axes: tuple[tuple[str, Any], ...]
+    of: dict[str, tuple[int, ...]]
+
+    def index_map(self, what: str, order: str) -> tvm.tirx.IndexMap:
+        """An operand's axes (or "all") → one axis a kind, in this order."""
+        t = tvm.tirx
+        own = [self.axes[n] for n in (range(len(self.axes)) if what == "all" else self.of[what])]
+        variables = [t.Var(f"i{n}", extent.ty) for n, (_, extent) in enumerate(own)]
+        fused: dict[str, Any] = {}
+        for (kind, extent), var in zip(own, variables, strict=True):
+            if kind != "T":
+                fused[kind] = fused[kind] * extent + var if kind in fused else var
+        zero = t.const(0, str(self.axes[0][1].ty))
+        return t.IndexMap(variables, [fused.get(kind, zero) for kind in order], None)
+
+
+def product_traits(block: s_tir.SBlock) -> Traits | None:
+    """The axes of a block that is a sum of products of two tensors' elements; None for any other block."""
+    if len(block.reads) != 2 or len(block.writes) != 1:
+        return None
+    regions = {"a": block.reads[0], "b": block.reads[1], "c": block.writes[0]}
+    if any(compat.static(r.extent) != 1 for region in regions.values() for r in region.region):
+        return None
+    used = {name: {v for r in region.region for v in tvm.tirx.analysis.undefined_vars(r.min)} for name, region in regions.items()}
+    kinds = {("a", "b", "c"): "S", ("a", "c"): "I", ("b", "c"): "J", ("a", "b"): "K"}
+    axes: list[tuple[str, Any]] = []
+    for iv in block.iter_vars:
+        kind = "T" if compat.static(iv.dom.extent) == 1 else kinds.get(tuple(name for name in regions if iv.var in used[name]), "")
+        summed = iv.iter_type == tvm.tirx.IterVar.CommReduce
+        if kind == "" or (kind == "K") != (summed and kind != "T"):
+            return None
+        axes.append((kind, iv.dom.extent))
+    if not {kind for kind, _ in axes} >= set("IJK"):
+        return None
+    return Traits(tuple(axes), {name: tuple(n for n, iv in enumerate(block.iter_vars) if iv.var in used[name]) for name in regions})
+
+
+def inline_producers(sch: s_tir.Schedule, block: Any) -> None:
+    """Compute what a block reads where it reads it."""
+    matmul.auto_inline_producers(sch, block)
+
+
+def inline_consumers(sch: s_tir.Schedule, block: Any) -> None:
+    """Do what follows a block where its elements are written; an error where that cannot be."""
+    matmul.auto_inline_consumer_chain(sch, block)
+
+
+def without_workspaces(function: tvm.tirx.PrimFunc) -> tuple[tvm.tirx.PrimFunc, list[tuple[list[int], str]]]:
+    """A kernel whose work space in global memory is given as more parameters, after all others: (kernel, shape and type of each)."""
+    realize = function.body
+    if not (isinstance(realize, s_tir.SBlockRealize) and not realize.block.iter_vars):
+        return function, []
+    block = realize.block
+    spaces, kept = [], []
+    for buffer in block.alloc_buffers:
+        ty = buffer.ty
+        known = all(isinstance(compat.static(d), int) for d in ty.shape)
+        (spaces if known and str(ty.storage_scope) in ("", "global") else kept).append(buffer)
+    if not spaces:
+        return function, []
+    new = s_tir.SBlock(
+        block.iter_vars, block.reads, block.writes, block.name_hint, block.body, block.init, kept, block.match_buffers, block.annotations
+    )
+    body = s_tir.SBlockRealize(realize.iter_values, realize.predicate, new)
+    lifted = tvm.tirx.PrimFunc([*function.params, *spaces], body, function.ret_type).with_attrs(function.attrs)
+    return lifted, [([int(compat.static(d)) for d in b.ty.shape], str(b.ty.dtype)) for b in spaces]  # type: ignore[arg-type]

@@ -100,7 +100,10 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels,
         _passes("lower-dataflow", t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
         # last look at the module as calls by name: what the runtime libraries lack must not be called
         Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod, called)),
-        _passes("plan-memory", t.StaticPlanBlockMemory(), t.LowerAllocTensor(), t.KillAfterLastUse()),
+        _passes("plan-memory", t.StaticPlanBlockMemory()),
+        # between planning, which says what memory is the same in every run, and lowering, which forgets it
+        *target.memory_stages(weights),
+        _passes("lower-memory", t.LowerAllocTensor(), t.KillAfterLastUse()),
         _passes("lower-vm", t.LowerRuntimeBuiltin(), t.ComputePrimValue(), t.VMShapeLower(), t.AttachGlobalSymbol()),
     ]
 

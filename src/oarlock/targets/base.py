@@ -135,6 +135,10 @@ class Target(ABC):
         """
         return []
 
+    def memory_stages(self, weights: Weights) -> list[Stage]:
+        """Rewrites of the whole program whose tensors have their places, which passes still see: none by default."""
+        return []
+
     @property
     def profiling_options(self) -> Mapping[str, Any]:
         """The options of a build whose kernels are called one by one, so that each can be timed in place."""

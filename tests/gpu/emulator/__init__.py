@@ -60,9 +60,11 @@ def compile_kernels(source: str, folder: Path) -> bytes:
         text = body[found.end() : end if end > 0 else None]
         barriers = "true" if re.search(r"__sync|__shfl", text) else "false"
         arguments = ", ".join(f"*({t}*)p[{i}]" for i, t in enumerate(types))
+        sizes = ", ".join(f"sizeof({t})" for t in types) or "0"
+        kernels.append(f"static const unsigned sizes_of_{name}[] = {{{sizes}}};")
         kernels.append(
             f'extern "C" __attribute__((visibility("default"))) const EmulatedKernel emulated_{name} = '
-            f"{{[](void** p) {{ {name}({arguments}); }}, {barriers}}};"
+            f"{{[](void** p) {{ {name}({arguments}); }}, {barriers}, {len(types)}, sizes_of_{name}}};"
         )
     stem = hashlib.sha256(source.encode()).hexdigest()[:16]
     file, library = folder / f"{stem}.cpp", folder / f"{stem}.so"

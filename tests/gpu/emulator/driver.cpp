@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include <string>
+#include <vector>
 
 namespace {
 constexpr size_t kRegion = size_t(8) << 30;
@@ -25,6 +26,12 @@ struct Open {  // device memory can be touched while one of these lives
   }
 };
 
+struct EmulatedKernel {  // as in emulated.h
+  void (*run)(void** arguments);
+  bool barriers;
+  unsigned parameters;
+  const unsigned* sizes;
+};
 struct Launch {
   unsigned grid[3], block[3], shared_bytes;
 };
@@ -38,11 +45,25 @@ struct Function {
   Module* module;
   const void* kernel;
 };
+struct Launched {  // by a graph: what was captured, its arguments with it
+  unsigned grid[3], block[3];
+  Function* function;
+  std::vector<uint64_t> arguments;
+};
+typedef std::vector<Launched> Graph;
+Graph* captured = nullptr;  // while a stream is being captured
+
+void run(const Launched& l) {
+  std::vector<void*> arguments;
+  for (const uint64_t& a : l.arguments) arguments.push_back((void*)&a);
+  l.function->module->enter(l.grid, l.block, l.function->kernel, arguments.data());
+}
 }  // namespace
 
 #define API extern "C" __attribute__((visibility("default"))) int
 
 API cudaMalloc(void** out, size_t size) {
+  if (captured) return 900;
   if (!region) region = (char*)mmap(nullptr, kRegion, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   size = (size + 4095) / 4096 * 4096;
   if (region == MAP_FAILED || used + size > kRegion) return 2;
@@ -56,6 +77,7 @@ API cudaFree(void*) { return 0; }
 API cudaMallocHost(void** out, size_t size) { return (*out = malloc(size)) ? 0 : 2; }
 API cudaFreeHost(void* p) { return free(p), 0; }
 API cudaMemcpyAsync(void* to, const void* from, size_t size, int, void*) {
+  if (captured) return 900;
   Open open;
   memmove(to, from, size);
   return 0;
@@ -93,13 +115,6 @@ API cudaStreamCreateWithFlags(void** s, unsigned) { return *s = nullptr, 0; }
 API cudaStreamDestroy(void*) { return 0; }
 API cudaStreamSynchronize(void*) { return 0; }
 API cudaStreamWaitEvent(void*, void*, unsigned) { return 0; }
-API cudaStreamBeginCapture(void*, int) { return 801; }
-API cudaStreamEndCapture(void*, void**) { return 801; }
-API cudaGraphInstantiate(void**, void*, unsigned long long) { return 801; }
-API cudaGraphLaunch(void*, void*) { return 801; }
-API cudaGraphDestroy(void*) { return 0; }
-API cudaGraphExecDestroy(void*) { return 0; }
-
 API cuDeviceGetName(char* name, int size, int) { return snprintf(name, size, "emulated GPU"), 0; }
 API cuGetErrorName(int, const char** text) { return *text = "emulated", 0; }
 API cuGetErrorString(int, const char** text) { return *text = "an error of the emulated GPU", 0; }
@@ -124,8 +139,32 @@ API cuLaunchKernelEx(const Launch* launch, void* function, void** arguments, voi
   const unsigned* b = launch->block;
   if (!launch->grid[0] || !launch->grid[1] || !launch->grid[2] || launch->grid[1] > 65535 || launch->grid[2] > 65535) return 1;
   if (!b[0] || !b[1] || !b[2] || b[0] * b[1] * b[2] > 1024 || b[2] > 64) return 1;
-  Open open;
   Function* f = (Function*)function;
-  f->module->enter(launch->grid, b, f->kernel, arguments);
+  Launched l{{launch->grid[0], launch->grid[1], launch->grid[2]}, {b[0], b[1], b[2]}, f};
+  for (unsigned i = 0; i < ((const EmulatedKernel*)f->kernel)->parameters; ++i) {
+    l.arguments.push_back(0);
+    memcpy(&l.arguments.back(), arguments[i], ((const EmulatedKernel*)f->kernel)->sizes[i]);
+  }
+  if (captured) return captured->push_back(l), 0;  // nothing runs while it is captured
+  Open open;
+  run(l);
   return 0;
 }
+API cudaStreamBeginCapture(void*, int) {
+  if (captured) return 901;
+  captured = new Graph;
+  return 0;
+}
+API cudaStreamEndCapture(void*, void** graph) {
+  *graph = captured;
+  captured = nullptr;
+  return *graph ? 0 : 901;
+}
+API cudaGraphInstantiate(void** made, void* graph, unsigned long long) { return *made = new Graph(*(Graph*)graph), 0; }
+API cudaGraphLaunch(void* graph, void*) {
+  Open open;
+  for (const Launched& l : *(Graph*)graph) run(l);
+  return 0;
+}
+API cudaGraphDestroy(void* graph) { return delete (Graph*)graph, 0; }
+API cudaGraphExecDestroy(void* graph) { return delete (Graph*)graph, 0; }

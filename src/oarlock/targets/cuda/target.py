@@ -17,8 +17,10 @@ from ...runtime import cuda_code
 from ..base import Notes, Refusal, Stage, Target
 from ..cpu import CpuTarget
 from ..gpu import rewrite_operators, schedule_module
+from . import products
 from .calls import check_device_calls
 from .nvrtc import nvrtc
+from .workspaces import lift_workspaces
 
 _ARCH = re.compile(r"sm_(\d{2,3})[af]?")
 
@@ -39,12 +41,15 @@ class CudaTarget(Target):
     ``format``: "ptx" runs on GPUs of that capability and every later one, and the driver finishes compiling it when a model is first
     run there; "cubin" is ready at once, and runs on GPUs of the same generation only.
     ``fast_math``: approximate exp, log, pow, … and division, as NVRTC's --use_fast_math has them.
+    ``graphs``: kernels whose tensors have the same sizes and places in every run are launched together, as CUDA graphs.
     ``cxx``: the compiler driver that links the host's part, as for the target cpu.
     """
 
     name = "cuda"
 
-    def __init__(self, *, arch: str = "sm_80", format: str = "ptx", fast_math: bool | str = False, cxx: str = "") -> None:
+    def __init__(
+        self, *, arch: str = "sm_80", format: str = "ptx", fast_math: bool | str = False, graphs: bool | str = True, cxx: str = ""
+    ) -> None:
         found = _ARCH.fullmatch(arch) if isinstance(arch, str) else None
         if found is None or int(found[1]) < 75:
             raise TargetError(
@@ -54,9 +59,8 @@ class CudaTarget(Target):
             )
         if format not in ("ptx", "cubin"):
             raise TargetError(f'format must be "ptx" or "cubin", not {format!r}', where="target cuda, option format")
-        if fast_math not in (True, False, "true", "false"):
-            raise TargetError(f"fast_math must be true or false, not {fast_math!r}", where="target cuda, option fast_math")
-        self.arch, self.format, self.fast_math = arch, format, fast_math in (True, "true")
+        self.arch, self.format = arch, format
+        self.fast_math, self.graphs = _flag("fast_math", fast_math), _flag("graphs", graphs)
         self.capability = int(found[1])
         # the host's part launches kernels and computes shapes: code for any CPU of this kind does
         self._host = CpuTarget(threads=1, mcpu=compat_cuda.baseline_cpu(), executor="vm", cxx=cxx)
@@ -64,7 +68,11 @@ class CudaTarget(Target):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {"arch": self.arch, "format": self.format, "fast_math": self.fast_math}
+        return {"arch": self.arch, "format": self.format, "fast_math": self.fast_math, "graphs": self.graphs}
+
+    @property
+    def profiling_options(self) -> Mapping[str, Any]:
+        return {**self.options, "graphs": False}  # what a graph launches cannot be timed one by one
 
     @property
     def tvm_target(self) -> tvm.target.Target:
@@ -96,16 +104,21 @@ class CudaTarget(Target):
         return []  # what cannot be scheduled is known, and named, only when the kernels are there
 
     def graph_stages(self, choices: Choices) -> list[Stage]:
-        return [Stage("cuda-operators", lambda mod, notes: rewrite_operators(mod))]
+        return [Stage("cuda-operators", lambda mod, notes: rewrite_operators(mod, sums_first=True))]
 
     def kernel_stages(self, choices: Choices) -> list[Stage]:
         def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-            return schedule_module(mod, self._tvm_target, choices, notes, self.name)
+            return schedule_module(mod, self._tvm_target, choices, notes, self.name, own=products.candidates)
 
-        return [Stage("cuda-schedule", schedule)]
+        return [Stage("cuda-schedule", schedule), Stage("cuda-workspaces", lambda mod, notes: lift_workspaces(mod))]
 
     def program_stages(self, weights: Weights) -> list[Stage]:
         return [Stage("cuda-check-calls", lambda mod, notes: check_device_calls(mod))]
+
+    def memory_stages(self, weights: Weights) -> list[Stage]:
+        if not self.graphs:
+            return []
+        return [Stage("cuda-graphs", lambda mod, notes: compat_cuda.capture_graphs(mod, len(weights.arrays)))]
 
     def generate(self, mod: tvm.IRModule) -> Any:
         return compat_cuda.build_vm(mod, self._tvm_target, self.compile_kernels)
@@ -119,3 +132,9 @@ class CudaTarget(Target):
 
     def build(self, executable: Any, directory: Path) -> bytes:
         return self._host.build(executable, directory)
+
+
+def _flag(name: str, value: bool | str) -> bool:
+    if value not in (True, False, "true", "false"):
+        raise TargetError(f"{name} must be true or false, not {value!r}", where=f"target cuda, option {name}")
+    return value in (True, "true")

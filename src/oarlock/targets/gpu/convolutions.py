@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax, te, tirx
 
 from ... import compat, compat_gpu
 
 
-def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
-    """A conv2d of one group, NCHW by OIHW, as a kernel that the rule for products takes; any other as it is."""
+def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call, *, sums_first: bool = False) -> relax.Expr:
+    """A conv2d of one group, NCHW by OIHW, as a kernel that the rule for products takes; any other as it is.
+
+    ``sums_first``: weights and windows are read as (tap, channel) and (tap, place), for a schedule that keeps its tiles so.
+    """
     data, weight = call.args
     a = call.attrs
     layouts = (str(a.data_layout), str(a.kernel_layout), str(a.out_layout))
@@ -30,9 +34,12 @@ def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
     (sh, sw), (dh, dw), (top, left, bottom, right) = ([int(v) for v in values] for values in (a.strides, a.dilation, a.padding))
     dtype = str(data.ty.dtype) if a.out_dtype is None or str(a.out_dtype) in ("", "void") else str(a.out_dtype)
     taps = channels * kh * kw
+    known = [compat.static(d) for d in data.ty.shape][2:]
+    plain = (kh, kw, sh, sw) == (1, 1, 1, 1) and not any((top, left, bottom, right)) and all(isinstance(d, int) for d in known)
 
     def compute(x: te.Tensor, w: te.Tensor) -> te.Tensor:
-        n, _, h, width = x.shape
+        n = x.shape[0]
+        h, width = known if plain else x.shape[2:]
         rows = tirx.floordiv(h + top + bottom - dh * (kh - 1) - 1, sh) + 1
         columns = tirx.floordiv(width + left + right - dw * (kw - 1) - 1, sw) + 1
         padded = any((top, left, bottom, right))
@@ -44,19 +51,29 @@ def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call) -> relax.Expr:
                 return x[b, c, y, z]
             return te.if_then_else(te.all(y >= 0, y < h, z >= 0, z < width), x[b, c, y, z], tirx.const(0, x.dtype))
 
-        windows = te.compute((n, rows * columns, taps), window, name="windows")
         k = te.reduce_axis((0, taps), name="k")
-        product = te.compute(
-            (n, out_channels, rows * columns),
-            lambda b, o, p: te.sum(w[o, k].astype(dtype) * windows[b, p, k].astype(dtype), axis=k),
-            name="product",
-        )
+        if not sums_first:
+            windows = te.compute((n, rows * columns, taps), window, name="windows")
+        elif plain:  # the tensor itself, whose places were made one axis
+            windows = x
+        else:
+            windows = te.compute((n, taps, rows * columns), lambda b, tap, place: window(b, place, tap), name="windows")
+
+        def term(b: Any, o: Any, p: Any) -> Any:
+            first, second = (w[k, o], windows[b, k, p]) if sums_first else (w[o, k], windows[b, p, k])
+            return te.sum(first.astype(dtype) * second.astype(dtype), axis=k)
+
+        product = te.compute((n, out_channels, rows * columns), term, name="product")
         return te.compute((n, out_channels, rows, columns), lambda b, o, y, z: product[b, o, y * columns + z], name="convolution")
 
     flat = (out_channels, taps)
     if isinstance(weight, compat.Constant):
-        weight = compat.constant(compat.constant_array(weight).reshape(flat))
+        array = compat.constant_array(weight).reshape(flat)
+        weight = compat.constant(np.ascontiguousarray(array.T) if sums_first else array)
     else:
         weight = bb.emit(relax.op.reshape(weight, flat))
+        weight = bb.emit(relax.op.permute_dims(weight)) if sums_first else weight
+    if sums_first and plain:
+        data = bb.emit(relax.op.reshape(data, (data.ty.shape[0], channels, known[0] * known[1])))
     attrs = {"op_pattern": compat_gpu.OUT_ELEMENTWISE_FUSABLE}
     return bb.call_te(compute, data, weight, primfunc_name_hint="convolution", primfunc_attrs=attrs)

@@ -6,10 +6,10 @@ as many threads as their outermost parallel loop has turns, and on one thread wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import tvm
-from tvm import tirx
+from tvm import s_tir, tirx
 from tvm.s_tir import dlight
 
 from ... import compat, compat_gpu
@@ -30,6 +30,10 @@ _RULES: list[tuple[str, Callable]] = [
 ]
 
 
+# A target's own schedules of a kernel, the most promising first: candidate → what makes it, which may fail or give None.  SCHEDULE is the
+# first word of a candidate's name.
+Own = Callable[[tirx.PrimFunc], Mapping[str, Callable[[], s_tir.Schedule | None]]]
+
 # A rule that shares a reduction among the threads of a block wastes most of them on a shorter one: a depthwise convolution, a window.
 _SHARED_FROM = 64
 
@@ -43,18 +47,26 @@ def _in_order(function: tirx.PrimFunc, windows: bool) -> list[tuple[str, Callabl
 
 
 def schedule_module(
-    mod: tvm.IRModule, target: tvm.target.Target, choices: Choices, notes: Notes, name: str, *, windows: bool = False
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    choices: Choices,
+    notes: Notes,
+    name: str,
+    *,
+    windows: bool = False,
+    own: Own | None = None,
 ) -> tvm.IRModule:
     """Schedule every kernel of ``mod`` for the target called ``name``; UnsupportedError names all that cannot run on a GPU.
 
     ``windows``: convolutions that are no products get one thread an element by default, however many terms an element has.
+    ``own``: what comes before TVM's rules.
     """
     new: dict[tvm.ir.GlobalVar, tirx.PrimFunc] = {}
     refused: list[str] = []
     for gv, function in mod.functions.items():
         if not isinstance(function, tirx.PrimFunc) or SCHEDULE in (function.attrs or {}) or compat_gpu.is_host_function(function):
             continue
-        scheduled = _schedule(gv.name_hint, function, target, choices, notes, name, windows)
+        scheduled = _schedule(gv.name_hint, function, target, choices, notes, name, windows, own)
         if fault := gpu_fault(scheduled):
             refused.append(f"    {gv.name_hint}: {fault}")
         new[gv] = scheduled
@@ -71,32 +83,50 @@ def schedule_module(
 
 
 def _schedule(
-    kernel: str, function: tirx.PrimFunc, target: tvm.target.Target, choices: Choices, notes: Notes, name: str, windows: bool
+    kernel: str,
+    function: tirx.PrimFunc,
+    target: tvm.target.Target,
+    choices: Choices,
+    notes: Notes,
+    name: str,
+    windows: bool,
+    own: Own | None,
 ) -> tirx.PrimFunc:
     if compat_gpu.is_scheduled(function):
         return function.with_attr(SCHEDULE, "tvm")
     function = compat_gpu.one_root(compat_gpu.exact_doubles(compat_gpu.without_wide_shifts(function)))
     if is_statements(function):
         return _launched(bind_statements(function)).with_attr(SCHEDULE, "statements")
+    workload = f"gpu {compat.structural_name(function)}"
+
+    def made(kind: str, make: Callable[[], s_tir.Schedule | None]) -> tirx.PrimFunc | None:
+        try:
+            schedule = make()
+            if schedule is None:
+                return None
+            compat_gpu.check_reductions(schedule.mod["main"])
+        except Exception as e:  # whatever TVM raises, the next one may do
+            text = next((line.strip() for line in str(e).splitlines() if line.strip()), repr(e))
+            notes.add(f"{name}-schedule", f"{kernel}: rule {kind} does not apply ({type(e).__name__}: {text[:200]})")
+            return None
+        launched = _launched(schedule.mod["main"])
+        return None if gpu_fault(launched) else launched.with_attrs({SCHEDULE: kind.split()[0], WORKLOAD: workload, CANDIDATE: kind})
+
+    makers = dict(own(function)) if own else {}
+    if makers:
+        makers["matmul"] = lambda: dlight.gpu.Matmul().apply(function, target, False)
+    while makers:  # there are many of these: only what is picked is made
+        picked = choices.pick(workload, {kind: kind for kind in makers})
+        if (chosen := made(picked, makers.pop(picked))) is not None:
+            return chosen
     candidates: dict[str, tirx.PrimFunc] = {}
     for kind, rule in _in_order(function, windows):
         if len(candidates) == 2 or candidates and "elements" not in (kind, *candidates):
             continue  # one thread an element, and the first rule that takes the kernel, are the candidates
-        try:
-            schedule = rule().apply(function, target, False)
-            if schedule is not None:
-                compat_gpu.check_reductions(schedule.mod["main"])
-        except Exception as e:  # the rules are TVM's: whatever they raise, the next one may do
-            text = next((line.strip() for line in str(e).splitlines() if line.strip()), repr(e))
-            notes.add(f"{name}-schedule", f"{kernel}: rule {kind} does not apply ({type(e).__name__}: {text[:200]})")
-            continue
-        if schedule is not None and not gpu_fault(scheduled := _launched(schedule.mod["main"])):
-            candidates[kind] = scheduled.with_attr(SCHEDULE, kind)
-    if not candidates:
-        return function
-    workload = f"gpu {compat.structural_name(function)}"
-    chosen = choices.pick(workload, candidates)
-    return chosen.with_attrs({WORKLOAD: workload, CANDIDATE: choices.picked[workload]})
+        scheduled = made(kind, lambda rule=rule: rule().apply(function, target, False))  # type: ignore[misc]
+        if scheduled is not None:
+            candidates[kind] = scheduled
+    return choices.pick(workload, candidates) if candidates else function
 
 
 def _launched(function: tirx.PrimFunc) -> tirx.PrimFunc:

@@ -22,6 +22,8 @@ extern Index threadIdx, blockIdx, blockDim, gridDim;
 struct EmulatedKernel {
   void (*run)(void** arguments);
   bool barriers;
+  unsigned parameters;
+  const unsigned* sizes;  // of the parameters, in bytes
 };
 void emulated_wait_block();
 void emulated_wait_warp();
