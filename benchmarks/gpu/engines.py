@@ -28,6 +28,32 @@ def onnxruntime(job: dict[str, Any], x: np.ndarray) -> Call:
     return lambda: session.run(None, {name: x})
 
 
+def torch(job: dict[str, Any], x: np.ndarray) -> Call:
+    import torch
+
+    from .torch_networks import network
+
+    precision = job["precision"]
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
+    net = network(job["network"])
+    if precision == "float16":
+        net = net.half()
+    if job["mode"] != "eager":
+        net = torch.compile(net, mode=job["mode"])
+    floats = x.dtype.kind == "f"
+
+    def call() -> list[Any]:
+        with torch.inference_mode():
+            given = torch.from_numpy(x).cuda()
+            out = net(given.half() if floats and precision == "float16" else given)
+            return [t.float().cpu().numpy() for t in (out if isinstance(out, tuple) else (out,))]
+
+    for _ in range(5):  # compiles, chooses algorithms, captures
+        call()
+    return call
+
+
 def paddle(job: dict[str, Any], x: np.ndarray) -> Call:
     import paddle.inference
 
@@ -40,4 +66,4 @@ def paddle(job: dict[str, Any], x: np.ndarray) -> Call:
 
 
 if __name__ == "__main__":
-    cpu_engines.serve({"oarlock": cpu_engines.oarlock, "onnxruntime": onnxruntime, "paddle": paddle})
+    cpu_engines.serve({"oarlock": cpu_engines.oarlock, "torch": torch, "onnxruntime": onnxruntime, "paddle": paddle})

@@ -31,7 +31,19 @@ def cuda_target(arch: str, host: tvm.target.Target) -> tvm.target.Target:
 
 
 def build_vm(mod: tvm.IRModule, target: tvm.target.Target, compile_kernels: Callable[[str], str]) -> relax.VMExecutable:
-    """compat.build_vm with the CUDA source of all kernels replaced by what ``compile_kernels`` makes of it.
+    """compat.build_vm with the CUDA source of all kernels replaced by what ``compile_kernels`` makes of it."""
+    return _built(lambda: compat.build_vm(mod, target), compile_kernels)
+
+
+def build_functions(functions: dict[str, tvm.tirx.PrimFunc], target: tvm.target.Target, compile_kernels: Callable[[str], str]) -> Any:
+    """Scheduled kernels alone, as functions of a module that tvm.runtime calls."""
+    mod = tvm.IRModule({name: f.with_attr("global_symbol", name) for name, f in functions.items()})
+    with target:
+        return _built(lambda: tvm.tirx.build(mod, target=target), compile_kernels)
+
+
+def _built(build: Callable[[], Any], compile_kernels: Callable[[str], str]) -> Any:
+    """What ``build`` gives with another compiler of kernels.
 
     TVM catches what a hook raises as text: an exception of ``compile_kernels`` is kept aside and raised here as it was.
     """
@@ -45,10 +57,10 @@ def build_vm(mod: tvm.IRModule, target: tvm.target.Target, compile_kernels: Call
             return ""
 
     with _lock, _registered(_POSTPROCESS, hook), _forced_text():
-        executable = compat.build_vm(mod, target)
+        made = build()
     if raised:
         raise raised[0]
-    return executable
+    return made
 
 
 def capture_graphs(mod: tvm.IRModule, weights: int) -> tvm.IRModule:

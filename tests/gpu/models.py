@@ -113,6 +113,22 @@ def _exact(bb: Any, x: Any) -> Any:
     return [getattr(op, name)(x) for name in ("exp", "sin", "cos", "tanh", "erf", "sqrt", "rsqrt")] + [op.power(x, relax.const(1.7))]
 
 
+def _half(bb: Any, x: Any) -> Any:
+    """Products and convolutions of float16, some of which tensor cores can take."""
+
+    def half(value: Any) -> Any:
+        return op.astype(value, "float16")
+
+    image = op.reshape(half(x), (x.ty.shape[0], 96, 16, 16))
+    y = op.nn.relu(op.nn.conv2d(image, half(const(128, 96, 3, 3)), padding=1))
+    y = op.nn.conv2d(y, half(const(128, 1, 3, 3)), padding=1, groups=128)
+    rows = op.reshape(op.permute_dims(y, [0, 2, 3, 1]), (x.ty.shape[0] * 256, 128))
+    z = op.matmul(rows, half(const(128, 192)))
+    return [op.astype(y, "float32"), op.astype(op.nn.softmax(z, -1), "float32"), op.astype(z, "float32")]
+
+
+HALF = Case(_half, (rand(2, 96 * 256),))  # the emulated GPU has no float16
+
 CASES: dict[str, Case] = {
     "convolutions": Case(_convolutions, (rand(2, 3, 21, 18),)),
     "convolutions of any size": Case(_convolutions, (rand(2, 3, 21, 18),), (("n", 3, "h", "w"),)),

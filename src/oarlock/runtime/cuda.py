@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+import numpy as np
+
 from ..errors import ArtifactError, OarlockError, TargetError
-from . import cuda_code, cuda_libraries, ffi, tvm_runtime
+from . import cuda_code, cuda_libraries, ffi, pinned, tvm_runtime
 from .artifact import Artifact
 
 _EXISTS, _CAPABILITY = 0, 4  # TVM's kinds of device attributes
@@ -35,6 +37,10 @@ class Gpu:
     def upload(self, tensor: ffi.Tensor) -> ffi.Tensor:
         """A copy of a CPU tensor on the GPU."""
         return _copy(tensor, ffi.empty(tensor.shape, tensor.dtype, self.device))
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An uninitialised array of the CPU, from and to which copies are fast."""
+        return pinned.pool.empty(shape, dtype)
 
     def input(self, name: str, tensor: ffi.Tensor) -> ffi.Tensor:
         """The same for an input, in memory that is kept while the shape stays the same."""

@@ -23,7 +23,7 @@ import numpy as np
 from . import dtypes
 from .c_abi import ABI, AnyCell, DLTensor, Library, Span
 
-CPU, CUDA = 1, 2  # DLPack's device types
+CPU, CUDA, CUDA_HOST = 1, 2, 3  # DLPack's device types
 # TVMFFITypeIndex; from _OBJECT on they are objects, which are counted
 _NONE, _INT, _BOOL, _FLOAT, _TYPE, _DEVICE, _RAW_STR, _SMALL_STR = 0, 1, 2, 3, 5, 6, 8, 11
 _OBJECT, _STR, _FUNCTION, _SHAPE, _TENSOR, _ARRAY = 64, 65, 68, 69, 70, 71

@@ -101,13 +101,13 @@ class Session:
         return self.artifact.signature.outputs
 
     def empty(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """An uninitialised array for the input ``name`` that ``run`` uses without a copy."""
+        """An uninitialised array for the input ``name`` that ``run`` uses without a copy; for a GPU, one from which copies are fast."""
         for spec in self.inputs:
             if spec.name == name:
                 if any(d < 0 for d in shape):
                     raise InputError(f"{list(shape)} is no shape", where=str(spec), todo="give sizes of at least 0")
                 check_shape(spec, shape, {})
-                return aligned_empty(shape, dtypes.numpy_dtype(spec.dtype))
+                return self._empty(shape, dtypes.numpy_dtype(spec.dtype))
         raise InputError(f"the model has no input {name!r}", todo=f"its inputs: {', '.join(map(str, self.inputs)) or 'none'}")
 
     def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
@@ -162,7 +162,7 @@ class Session:
         given = main([gpu.input(spec.name, tensor) for spec, tensor in zip(self.inputs, tensors, strict=True)])
         results = [given] if isinstance(given, ffi.Tensor) else list(given)
         out = [
-            gpu.download(result, _tensor(aligned_empty(result.shape, dtypes.numpy_dtype(result.dtype))))
+            gpu.download(result, _tensor(gpu.empty(result.shape, dtypes.numpy_dtype(result.dtype))))
             if isinstance(result, ffi.Tensor)
             else result
             for result in results
@@ -258,10 +258,13 @@ class Session:
         """A copy of ``array`` in the session's own buffer for this input, kept while the shape stays the same."""
         kept = self._staging.get(spec.name)
         if kept is None or kept[0].shape != array.shape:
-            buffer = aligned_empty(array.shape, array.dtype)
+            buffer = self._empty(array.shape, array.dtype)
             kept = self._staging[spec.name] = (buffer, _tensor(buffer))
         np.copyto(kept[0], array)
         return kept[1]
+
+    def _empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        return self._gpu.empty(shape, dtype) if self._gpu else aligned_empty(shape, dtype)
 
     def _outputs(self, results: Any, tensors: list[ffi.Tensor]) -> dict[str, np.ndarray]:
         results = [results] if isinstance(results, ffi.Tensor) else list(results)
