@@ -8,6 +8,7 @@ import models
 import numpy as np
 import pytest
 
+import oarlock
 from oarlock.runtime import cuda
 
 
@@ -44,3 +45,20 @@ def test_a_session_runs_again_with_other_sizes() -> None:
         got, want = (shorter.run(artifact) for artifact in artifacts)
         assert models.difference(got[0], want[0]) < 1e-5
     assert np.isfinite(got[0]).all()
+
+
+def test_float16() -> None:
+    got = models.HALF.run(models.HALF.artifact("cuda", arch=cuda.architecture()))
+    want = models.HALF.run(models.HALF.artifact("cpu", threads=1))
+    for a, b in zip(got, want, strict=True):
+        assert models.difference(a, b) < 4e-3  # sums of a thousand products, rounded to 11 bits in another order
+
+
+def test_other_inputs_after_graphs_were_captured() -> None:
+    case = models.CASES["attention"]
+    with oarlock.Session(case.artifact("cuda", arch=cuda.architecture())) as session:
+        for factor in (1.0, 0.5, -2.0, 0.5):
+            (x,) = case.inputs
+            got = session.run({"x0": x * np.float32(factor)})["y0"]
+            want = models.Case(case.make, (x * np.float32(factor),)).run(case.artifact("cpu", threads=1))[0]
+            assert models.difference(got, want) < 1e-5
