@@ -125,6 +125,21 @@ def reduction_length(function: tvm.tirx.PrimFunc) -> int | None:
     return None if None in longest else max(n for n in longest if n is not None)
 
 
+def summed_elements(function: tvm.tirx.PrimFunc) -> int | None:
+    """How many elements the one sum of a kernel has; None where it has several sums or none, or where only run time knows."""
+    found: list[int | None] = []
+
+    def visit(block: s_tir.SBlock) -> None:
+        kinds = [iv.iter_type == tvm.tirx.IterVar.CommReduce for iv in block.iter_vars]
+        if any(kinds):
+            dims = [compat.static(iv.dom.extent) for iv, summed in zip(block.iter_vars, kinds, strict=True) if not summed]
+            known = [d for d in dims if isinstance(d, int)]
+            found.append(math.prod(known) if len(known) == len(dims) else None)
+
+    tvm_ffi.structural_walk(function.body, (s_tir.SBlock, visit))
+    return found[0] if len(found) == 1 else None
+
+
 def reduction_axes(function: tvm.tirx.PrimFunc) -> int:
     """Over how many axes of more than one term a kernel sums at most: three in a convolution (channels, and a window's two)."""
     most = 0

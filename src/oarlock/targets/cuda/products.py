@@ -56,6 +56,10 @@ _TILES = (
 _PARTS = (1, 2, 4, 8, 16, 32)
 _CANDIDATES = 12
 
+# In a step: a's tile into registers, from there into shared memory, b's the same, and the sums.  The tiles of the next step are on their way
+# from memory while this one's sums are made.
+_STAGES, _ORDER = [0, 1, 0, 1, 1], [2, 0, 3, 1, 4]
+
 # What the order of the candidates goes by: a GPU of today in round numbers.
 _PROCESSORS, _MULTIPLICATIONS = 120, 80  # multiprocessors; products that each adds up in a clock, of 128 that it could
 _STEP, _LAUNCH, _PART = 900, 4000, 0.001  # clocks: of a step that waits for memory, of one more kernel, of a part of an element
@@ -150,6 +154,8 @@ def _tiled(sch: Any, main: Any, tile: Tile, along: list[bool], direct: list[bool
     sch.bind(vj, "vthread.x")
     thread = sch.fuse(ti, tj)
     sch.bind(thread, "threadIdx.x")
+    steps = compat.static(sch.get(ko).extent)
+    ahead = isinstance(steps, int) and steps >= len(set(_STAGES)) + 1
     # the sum of a thread's elements stays in registers
     out = sch.cache_write(main, 0, "local")
     sch.reverse_compute_at(out, thread, preserve_unit_loops=True)
@@ -168,13 +174,19 @@ def _tiled(sch: Any, main: Any, tile: Tile, along: list[bool], direct: list[bool
         extent = tile.depth * (tile.rows, tile.columns)[n]
         while extent % (tile.threads * width):
             width //= 2
+        if ahead:
+            sch.annotate(shared, "tirx.manifest_shared_memory_local_stage", 1)
         turns, lane, vector = sch.split(sch.fuse(kk, xx), [None, tile.threads, width])
         sch.bind(lane, "threadIdx.x")
         sch.vectorize(vector)
-        sch.unroll(turns)
+        if not ahead:  # else TVM takes the loop apart, and wants it plain
+            sch.unroll(turns)
         if along[n]:
             sch.storage_align(shared, 0, axis=-2, factor=32, offset=_VECTOR)  # a column of it in different banks
         compat_gpu.inline_producers(sch, shared)
+    if ahead:
+        sch.annotate(ko, "software_pipeline_stage", _STAGES)
+        sch.annotate(ko, "software_pipeline_order", _ORDER)
     sch.unroll(ii)
     sch.unroll(jj)
     sch.unroll(ki)

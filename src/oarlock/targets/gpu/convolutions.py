@@ -19,7 +19,8 @@ from ... import compat, compat_gpu
 def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call, *, sums_first: bool = False) -> relax.Expr:
     """A conv2d of one group, NCHW by OIHW, as a kernel that the rule for products takes; any other as it is.
 
-    ``sums_first``: weights and windows are read as (tap, channel) and (tap, place), for a schedule that keeps its tiles so.
+    ``sums_first``: weights and windows are read as (tap, channel) and (tap, place), for a schedule that keeps its tiles so;
+    not for a single place, where a sum runs along its weights.
     """
     data, weight = call.args
     a = call.attrs
@@ -35,6 +36,7 @@ def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call, *, sums_first: bool =
     dtype = str(data.ty.dtype) if a.out_dtype is None or str(a.out_dtype) in ("", "void") else str(a.out_dtype)
     taps = channels * kh * kw
     known = [compat.static(d) for d in data.ty.shape][2:]
+    sums_first = sums_first and known != [1, 1]  # of one place there are as many sums as channels: each is shared, along its weights
     plain = (kh, kw, sh, sw) == (1, 1, 1, 1) and not any((top, left, bottom, right)) and all(isinstance(d, int) for d in known)
 
     def compute(x: te.Tensor, w: te.Tensor) -> te.Tensor:
@@ -45,7 +47,11 @@ def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call, *, sums_first: bool =
         padded = any((top, left, bottom, right))
 
         def window(b: Any, place: Any, tap: Any) -> Any:
-            c, ky, kx = tap // (kh * kw), tap // kw % kh, tap % kw
+            if sums_first:  # neighbours in a sum are channels of one place: where it lies in the window is the same for many
+                c, at = tap % channels, tap // channels
+                ky, kx = at // kw, at - at // kw * kw  # at % kw, which TVM would make a rest of the whole tap
+            else:
+                c, ky, kx = tap // (kh * kw), tap // kw % kh, tap % kw
             y, z = place // columns * sh + ky * dh - top, place % columns * sw + kx * dw - left
             if not padded:
                 return x[b, c, y, z]
@@ -66,13 +72,13 @@ def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call, *, sums_first: bool =
         product = te.compute((n, out_channels, rows * columns), term, name="product")
         return te.compute((n, out_channels, rows, columns), lambda b, o, y, z: product[b, o, y * columns + z], name="convolution")
 
-    flat = (out_channels, taps)
     if isinstance(weight, compat.Constant):
-        array = compat.constant_array(weight).reshape(flat)
-        weight = compat.constant(np.ascontiguousarray(array.T) if sums_first else array)
+        array = compat.constant_array(weight)
+        array = array.transpose(2, 3, 1, 0).reshape(taps, out_channels) if sums_first else array.reshape(out_channels, taps)
+        weight = compat.constant(np.ascontiguousarray(array))
     else:
-        weight = bb.emit(relax.op.reshape(weight, flat))
-        weight = bb.emit(relax.op.permute_dims(weight)) if sums_first else weight
+        weight = bb.emit(relax.op.permute_dims(weight, [2, 3, 1, 0])) if sums_first else weight
+        weight = bb.emit(relax.op.reshape(weight, (taps, out_channels) if sums_first else (out_channels, taps)))
     if sums_first and plain:
         data = bb.emit(relax.op.reshape(data, (data.ty.shape[0], channels, known[0] * known[1])))
     attrs = {"op_pattern": compat_gpu.OUT_ELEMENTWISE_FUSABLE}

@@ -38,12 +38,21 @@ Own = Callable[[tirx.PrimFunc], Mapping[str, Callable[[], s_tir.Schedule | None]
 _SHARED_FROM = 64
 
 
-def _in_order(function: tirx.PrimFunc, windows: bool) -> list[tuple[str, Callable]]:
-    """The rules in the order in which they are likely to be best."""
+# A GPU with many multiprocessors is not filled by fewer elements than this: their sums, unless they are short, are then shared.
+_ELEMENTS_FROM, _WORTH_SHARING = 1 << 14, 16
+
+
+def _in_order(function: tirx.PrimFunc, windows: bool, many: bool) -> list[tuple[str, Callable]]:
+    """The rules in the order in which they are likely to be best.  ``many``: the GPU has a hundred multiprocessors, not ten."""
     length = compat_gpu.reduction_length(function)
+    elements_first = [_RULES[0], _RULES[-1], *_RULES[1:-1]]
     if windows and compat_gpu.reduction_axes(function) >= 3:
-        return [_RULES[0], _RULES[-1], *_RULES[1:-1]]
-    return _RULES if length is None or length >= _SHARED_FROM else [_RULES[0], _RULES[-1], *_RULES[1:-1]]
+        return elements_first
+    if many and length is not None:
+        count = compat_gpu.summed_elements(function)
+        enough = count is not None and count >= _ELEMENTS_FROM
+        return elements_first if length < _WORTH_SHARING or enough else _RULES
+    return _RULES if length is None or length >= _SHARED_FROM else elements_first
 
 
 def schedule_module(
@@ -120,7 +129,7 @@ def _schedule(
         if (chosen := made(picked, makers.pop(picked))) is not None:
             return chosen
     candidates: dict[str, tirx.PrimFunc] = {}
-    for kind, rule in _in_order(function, windows):
+    for kind, rule in _in_order(function, windows, own is not None):
         if len(candidates) == 2 or candidates and "elements" not in (kind, *candidates):
             continue  # one thread an element, and the first rule that takes the kernel, are the candidates
         scheduled = made(kind, lambda rule=rule: rule().apply(function, target, False))  # type: ignore[misc]
