@@ -13,6 +13,7 @@ import argparse
 import json
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -102,7 +103,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--tiles", type=int, default=12)
     parser.add_argument("--times", type=Path)
+    parser.add_argument("--seconds", type=float, default=3600, help="what is not done by then is left out")
     asked = parser.parse_args()
+    end = time.monotonic() + asked.seconds
     arch = cuda.architecture()
     key = targets.get("cuda", arch=arch).record_key
     homes = [h for h in sorted(asked.prepared.iterdir()) if (h / "model.json").exists() and re.search(asked.only, h.name)]
@@ -112,12 +115,17 @@ def main() -> None:
         for found in pool.map(_kernels_as_text, homes, [arch] * len(homes)):
             work |= found
         print(f"{len(work)} products", flush=True)
-        jobs = [pool.submit(build, text, asked.tiles, arch, folder) for text in work.values()]
+        texts = [work[name] for name in sorted(work)]  # in an order that says nothing, so that those done in time are of every kind
+        jobs = [pool.submit(build, text, asked.tiles, arch, folder) for text in texts]
         for job in jobs:
-            made = job.result()
+            try:
+                made = job.result(max(0.0, end - time.monotonic()))
+            except TimeoutError:
+                break
             for candidate, seconds in measure(made):
                 records.put(*key, made["workload"], candidate, seconds, _REPEATS)
                 times.append({"sizes": made["sizes"], "candidate": candidate, "us": round(seconds * 1e6, 2)})
+        pool.shutdown(wait=False, cancel_futures=True)
     records.save(asked.output)
     if asked.times:
         asked.times.write_text("\n".join(json.dumps(t) for t in times) + "\n")

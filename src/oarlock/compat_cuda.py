@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
 import os
 import platform
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,6 +75,22 @@ def capture_graphs(mod: tvm.IRModule, weights: int) -> tvm.IRModule:
     mod["main"] = main.with_attr("num_input", len(main.params) - weights)
     with tvm.transform.PassContext(config={"relax.backend.use_cuda_graph": True}):
         return relax.transform.RewriteCUDAGraph()(mod)
+
+
+def load_intrinsics(mod: tvm.IRModule) -> None:
+    """Import what TVM's rule for products needs for ``mod``'s types beforehand.
+
+    TVM parses the text of each tensor core's instruction, and asks for the source of every caller while it does: half a minute.
+    """
+    types = {str(p.ty.dtype) for f in mod.functions.values() if isinstance(f, tvm.tirx.PrimFunc) for p in compat.tensors(f)}
+    if not types & {"float16", "int8"} or "tvm.s_tir.tensor_intrin.cuda" in sys.modules:
+        return
+    stack, module_of = inspect.stack, inspect.getmodule
+    inspect.stack, inspect.getmodule = functools.partial(stack, 0), lambda *_: None  # type: ignore[assignment]
+    try:
+        importlib.import_module("tvm.s_tir.tensor_intrin.cuda")
+    finally:
+        inspect.stack, inspect.getmodule = stack, module_of
 
 
 @contextmanager

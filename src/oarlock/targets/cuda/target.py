@@ -108,6 +108,7 @@ class CudaTarget(Target):
 
     def kernel_stages(self, choices: Choices) -> list[Stage]:
         def schedule(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+            compat_cuda.load_intrinsics(mod)
             return schedule_module(mod, self._tvm_target, choices, notes, self.name, own=products.candidates)
 
         return [Stage("cuda-schedule", schedule), Stage("cuda-workspaces", lambda mod, notes: lift_workspaces(mod))]
