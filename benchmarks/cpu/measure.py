@@ -46,7 +46,11 @@ class Contender:
             [job.get("python", sys.executable), "-m", job.get("module", "benchmarks.cpu.engines"), engine, json.dumps(job)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, cwd=ROOT, env={**os.environ, **limits},
         )  # fmt: skip
-        self.ready: dict[str, float] = self._answer()
+        self.ready: dict[str, float] = {}
+
+    def wait(self) -> None:
+        """Until it has run once; Failed when it cannot."""
+        self.ready = self._answer()
 
     def times(self, count: int) -> list[float]:
         """Milliseconds of ``count`` calls."""
@@ -82,20 +86,23 @@ class Times:
         return float(np.quantile(self.all, q))
 
 
-def alternate(jobs: dict[str, tuple[str, dict[str, Any]]], rounds: int, block_ms: float) -> tuple[dict[str, Times], dict[str, str]]:
+def alternate(
+    jobs: dict[str, tuple[str, dict[str, Any]]], rounds: int, block_ms: float, *, together: bool = False
+) -> tuple[dict[str, Times], dict[str, str]]:
     """Contender → (engine, job) in; contender → times, and contender → why not for those that failed.
 
-    All are started, then take turns: ``rounds`` blocks of about ``block_ms`` each, after a call that does not count: the caches hold
+    All are started (``together``: at once, which saves time and spoils what they tell of it), then take turns: ``rounds`` blocks of about ``block_ms`` each, after a call that does not count: the caches hold
     what the others left.
     """
     running: dict[str, Contender] = {}
     failed: dict[str, str] = {}
     try:
         for name, (engine, job) in jobs.items():
-            try:
-                running[name] = Contender(engine, job)
-            except Failed as e:
-                failed[name] = str(e)
+            running[name] = Contender(engine, job)
+            if not together:
+                _wait(name, running, failed)
+        for name in list(running) if together else ():
+            _wait(name, running, failed)
         counts = {}
         for name, contender in running.items():
             contender.times(2)
@@ -108,3 +115,11 @@ def alternate(jobs: dict[str, tuple[str, dict[str, Any]]], rounds: int, block_ms
         for contender in running.values():
             contender.close()
     return times, failed
+
+
+def _wait(name: str, running: dict[str, Contender], failed: dict[str, str]) -> None:
+    try:
+        running[name].wait()
+    except Failed as e:
+        failed[name] = str(e)
+        running.pop(name).close()

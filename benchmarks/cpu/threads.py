@@ -101,6 +101,7 @@ def compare(job: dict[str, Any], rounds: int, block_ms: float, pools: Iterable[s
     try:
         for pool in pools:
             running[pool] = Contender(pool, {**job, "module": "benchmarks.cpu.threads"})
+            running[pool].wait()
             row.idle[pool] = running[pool].ready["idle"]
         counts = {}
         for pool, contender in running.items():

@@ -1,6 +1,7 @@
 """Time Oarlock on an NVIDIA GPU beside PyTorch, ONNX Runtime (CUDA) and Paddle Inference (GPU), in turns.
 
-    python -m benchmarks.gpu [--only REGEX] [--peers PYTHON] [--rounds N] [--prepared FOLDER] [--results FILE]
+    python -m benchmarks.gpu [--only REGEX] [--peers PYTHON] [--rounds N] [--prepared FOLDER] [--engines REGEX]
+                            [--results FILE]
     python -m benchmarks.gpu --prepare FOLDER
     python -m benchmarks.gpu --compile-only [--archs sm_80,sm_90]
 
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--peers", default=sys.executable, help="the Python that the other engines run in")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--block-ms", type=float, default=200)
+    parser.add_argument("--engines", default="", help="a regular expression that an engine's name must match; oarlock always runs")
     parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="keep models and Paddle's outputs there, and end")
     parser.add_argument("--prepared", type=Path, metavar="FOLDER", help="take the models from there")
     parser.add_argument("--results", type=Path, metavar="FILE", help="what is printed goes there, too")
@@ -69,13 +71,15 @@ def main() -> None:
     def tell(line: str) -> None:
         print(line, flush=True)
         lines.append(line)
+        if asked.results:
+            asked.results.write_text("\n".join(lines) + "\n")
 
     for line in describe():
         tell(line)
-    results = [row for model in _models(names, asked) for row in run(model, asked, tell)]
-    (ROOT / "benchmarks/results/gpu.json").write_text(json.dumps(results, indent=1) + "\n")
-    if asked.results:
-        asked.results.write_text("\n".join(lines) + "\n")
+    results: list[dict[str, Any]] = []
+    for model in _models(names, asked):
+        results += run(model, asked, tell)
+        (ROOT / "benchmarks/results/gpu.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _models(names: list[str], asked: argparse.Namespace) -> Iterator[Prepared]:
@@ -138,7 +142,8 @@ def run(given: Prepared, asked: argparse.Namespace, tell: Any) -> list[dict[str,
     if onnx is not None:
         jobs["onnxruntime"] = "onnxruntime", job
     jobs["paddle"] = "paddle", job
-    times, failed = alternate(jobs, asked.rounds, asked.block_ms)
+    jobs = {engine: job for engine, job in jobs.items() if engine == "oarlock" or re.search(asked.engines, engine)}
+    times, failed = alternate(jobs, asked.rounds, asked.block_ms, together=True)
     cells = [f"{engine} {t.quantile(0.5):.3f} ({t.quantile(0.1):.3f}–{t.quantile(0.9):.3f})" for engine, t in times.items()]
     missing = "".join(f" | {e} failed: {why[:100]}" for e, why in failed.items())
     tell(f"{name}: largest difference from Paddle {error:.1e}; ms: {', '.join(cells)}{missing}")

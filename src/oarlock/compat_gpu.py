@@ -158,6 +158,29 @@ def check_reductions(function: tvm.tirx.PrimFunc) -> None:
     s_tir.transform.LowerCrossThreadReduction()(tvm.IRModule({"main": function}))
 
 
+def fits_shared_memory(function: tvm.tirx.PrimFunc, target: tvm.target.Target) -> bool:
+    """Whether what a block of threads shares fits into the memory that the target gives it."""
+    limit = target.attrs.get("max_shared_memory_per_block")
+    if limit is None:
+        return True
+    t = s_tir.transform
+    passes = [t.LowerInitBlock(), t.PlanAndUpdateBufferAllocationLocation(), t.ConvertBlocksToOpaque(), t.UnifyThreadBinding()]
+    mod = tvm.transform.Sequential([*passes, t.LowerMatchBuffer(), t.CompactBufferAllocation()])(tvm.IRModule({"main": function}))
+    most = 0
+
+    def visit(block: s_tir.SBlock) -> None:
+        nonlocal most
+        size = 0
+        for buffer in block.alloc_buffers:
+            if str(buffer.ty.storage_scope).startswith("shared"):
+                dims = [d for d in map(compat.static, buffer.ty.shape) if isinstance(d, int)]
+                size += math.prod(dims) * tvm.DataType(str(buffer.ty.dtype)).bits // 8
+        most = max(most, size)
+
+    tvm_ffi.structural_walk(mod["main"].body, (s_tir.SBlock, visit))
+    return most <= int(limit)
+
+
 def without_wide_shifts(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
     """Shifts of int64 by 32 and more as divisions and products, which mean the same.
 

@@ -34,6 +34,11 @@ class Gpu:
             )
         _check_capability(str(_attribute(number, _CAPABILITY)), artifact)
 
+    def load_module(self, library: bytes, where: str) -> ffi.Object:
+        """The TVM module in ``library``, its kernels among it."""
+        with cuda_code.unpacking():
+            return tvm_runtime.load_module(library, where)
+
     def upload(self, tensor: ffi.Tensor) -> ffi.Tensor:
         """A copy of a CPU tensor on the GPU."""
         return _copy(tensor, ffi.empty(tensor.shape, tensor.dtype, self.device))
@@ -90,7 +95,6 @@ def _load(where: str) -> None:
     """Load what TVM needs to run on a GPU, once a process."""
     tvm_runtime.load_runtime()
     if ffi.get_function("device_api.cuda") is not None:
-        _unpack_once()
         return
     try:
         ctypes.CDLL("libcuda.so.1", ctypes.RTLD_GLOBAL)
@@ -112,16 +116,6 @@ def _load(where: str) -> None:
         "libtvm_runtime_cuda.so",
         todo="install apache-tvm 0.27.0.post1 for Linux, whose wheel has it (OARLOCK_RUNTIME_DIR must have it beside the others)",
     )
-    _unpack_once()
-
-
-_unpacking: list[bool] = []
-
-
-def _unpack_once() -> None:
-    if not _unpacking:
-        cuda_code.register_unpacking()
-        _unpacking.append(True)
 
 
 def _check_capability(found: str, artifact: Artifact) -> None:

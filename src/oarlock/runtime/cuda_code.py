@@ -8,12 +8,16 @@ PTX or of a cubin, and that function unpacks it.
 from __future__ import annotations
 
 import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import tvm_runtime
 
 _PTX, _CUBIN = "//oarlock ptx\n", "//oarlock cubin\n"
 _CALLBACK = "tvm_callback_cuda_compile"
+_lock = threading.RLock()  # the function is one for the process
 
 
 def pack(code: bytes, kind: str) -> str:
@@ -28,8 +32,12 @@ def unpack(text: str) -> bytes | None:
     return base64.b64decode(text[len(_CUBIN) :]) if text.startswith(_CUBIN) else None
 
 
-def register_unpacking() -> None:
-    """Have TVM unpack what it finds in a library; other sources go where they went before."""
+@contextmanager
+def unpacking() -> Iterator[None]:
+    """While a library is loaded, have TVM unpack what it finds there; other sources go where they went before.
+
+    Not longer: ``import tvm`` fails where its own function of this name is there already.
+    """
     import tvm_ffi  # what calls Python from TVM
 
     before = tvm_ffi.get_global_func(_CALLBACK, allow_missing=True)
@@ -42,4 +50,11 @@ def register_unpacking() -> None:
             raise RuntimeError("the library holds CUDA sources, and nothing is there to compile them")
         return before(source, *rest)
 
-    tvm_runtime.register(_CALLBACK, compiled)
+    with _lock:
+        tvm_runtime.register(_CALLBACK, compiled)
+        try:
+            yield
+        finally:
+            tvm_ffi.registry.remove_global_func(_CALLBACK)
+            if before is not None:
+                tvm_ffi.register_global_func(_CALLBACK, before, override=True)

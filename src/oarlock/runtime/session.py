@@ -61,7 +61,8 @@ class Session:
         self._staging: dict[str, tuple[np.ndarray, ffi.Tensor]] = {}
         self._gpu = _gpu(artifact)
         # From here on self.artifact keeps the weights' memory alive for the VM.
-        module = tvm_runtime.load_module(artifact.library, artifact.path or "the artifact's library")
+        load = self._gpu.load_module if self._gpu else tvm_runtime.load_module
+        module = load(artifact.library, artifact.path or "the artifact's library")
         self._host = _host_calls(artifact, host)
         for name in artifact.runtime.get("libraries", []):
             libraries.open_for(module, name, artifact.path)

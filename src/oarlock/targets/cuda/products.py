@@ -62,9 +62,11 @@ _CANDIDATES = 12
 # from memory while this one's sums are made.
 _STAGES, _ORDER = [0, 1, 0, 1, 1], [2, 0, 3, 1, 4]
 
-# What the order of the candidates goes by: a GPU of today in round numbers.
-_PROCESSORS, _MULTIPLICATIONS = 120, 80  # multiprocessors; products that each adds up in a clock, of 128 that it could
-_STEP, _LAUNCH, _PART = 900, 4000, 0.001  # clocks: of a step that waits for memory, of one more kernel, of a part of an element
+# What the order of the candidates goes by: fitted to a thousand times of 80 products on an NVIDIA H200 (tools/gpu_records.py --times).
+_PROCESSORS, _THREADS = 132, 570  # multiprocessors; threads of each that are at work at once
+_STEP, _SLOWER = 1050, 1.4  # clocks of a step that waits for memory; of one that computes, as a part of what 128 sums a clock would take
+_LOAD, _READ = 1.9, 0.8  # sums that copying an element of a tile costs, and that reading shared memory adds to each
+_LAUNCH, _PART = 4400, 0.00046  # clocks of one more kernel, and of a part of an element
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,14 @@ def tiles(sizes: Sizes) -> list[Tile]:
 
 def _clocks(tile: Tile, sizes: Sizes) -> float:
     """About what a product takes."""
-    batch, rows, columns, depth = (128 if n is None else n for n in (sizes.batch, sizes.rows, sizes.columns, sizes.depth))
-    batch = 1 if sizes.batch is None else batch
+    rows, columns, depth = (128 if n is None else n for n in (sizes.rows, sizes.columns, sizes.depth))
+    batch = 1 if sizes.batch is None else sizes.batch
     blocks = batch * math.ceil(rows / tile.rows) * math.ceil(columns / tile.columns) * tile.parts
-    steps = math.ceil(depth / tile.parts / tile.depth)
-    at_once = max(1, 768 // tile.threads)  # blocks of a multiprocessor
-    resident = min(at_once, math.ceil(blocks / _PROCESSORS))
-    step = max(_STEP, resident * tile.rows * tile.columns * tile.depth / _MULTIPLICATIONS)
-    total = math.ceil(blocks / (_PROCESSORS * at_once)) * steps * step
+    at_once = max(1, _THREADS // tile.threads)  # blocks of a multiprocessor
+    sums = tile.rows * tile.columns * tile.depth * (1 + _READ * (1 / tile.height + 1 / tile.width))
+    computing = (sums + _LOAD * (tile.rows + tile.columns) * tile.depth) / 128 * _SLOWER
+    step = max(_STEP, min(at_once, math.ceil(blocks / _PROCESSORS)) * computing)
+    total = math.ceil(blocks / (_PROCESSORS * at_once)) * math.ceil(depth / tile.parts / tile.depth) * step
     return total + (0 if tile.parts == 1 else _LAUNCH + _PART * batch * rows * columns * tile.parts)
 
 

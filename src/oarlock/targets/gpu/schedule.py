@@ -51,7 +51,8 @@ def _in_order(function: tirx.PrimFunc, windows: bool, many: bool) -> list[tuple[
     if many and length is not None:
         count = compat_gpu.summed_elements(function)
         enough = count is not None and count >= _ELEMENTS_FROM
-        return elements_first if length < _WORTH_SHARING or enough else _RULES
+        # TVM's rule for products by a vector may take the matrix for the vector, and keep it in shared memory
+        return elements_first if length < _WORTH_SHARING or enough else [_RULES[0], _RULES[2], _RULES[1], *_RULES[3:]]
     return _RULES if length is None or length >= _SHARED_FROM else elements_first
 
 
@@ -114,6 +115,8 @@ def _schedule(
             if schedule is None:
                 return None
             compat_gpu.check_reductions(schedule.mod["main"])
+            if not compat_gpu.fits_shared_memory(schedule.mod["main"], target):
+                raise ValueError("its tiles are larger than the shared memory of a block")
         except Exception as e:  # whatever TVM raises, the next one may do
             text = next((line.strip() for line in str(e).splitlines() if line.strip()), repr(e))
             notes.add(f"{name}-schedule", f"{kernel}: rule {kind} does not apply ({type(e).__name__}: {text[:200]})")
