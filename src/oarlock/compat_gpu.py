@@ -125,19 +125,24 @@ def reduction_length(function: tvm.tirx.PrimFunc) -> int | None:
     return None if None in longest else max(n for n in longest if n is not None)
 
 
-def summed_elements(function: tvm.tirx.PrimFunc) -> int | None:
-    """How many elements the one sum of a kernel has; None where it has several sums or none, or where only run time knows."""
+def summed_elements(function: tvm.tirx.PrimFunc) -> tuple[int | None, int]:
+    """(how many elements the one sum of a kernel has: None where it has several sums or none, or where only run time knows; how many
+    the largest tensor has that is computed after it)"""
     found: list[int | None] = []
+    after = 0
 
     def visit(block: s_tir.SBlock) -> None:
+        nonlocal after
         kinds = [iv.iter_type == tvm.tirx.IterVar.CommReduce for iv in block.iter_vars]
+        dims = [compat.static(iv.dom.extent) for iv, summed in zip(block.iter_vars, kinds, strict=True) if not summed]
+        known = [d for d in dims if isinstance(d, int)]
         if any(kinds):
-            dims = [compat.static(iv.dom.extent) for iv, summed in zip(block.iter_vars, kinds, strict=True) if not summed]
-            known = [d for d in dims if isinstance(d, int)]
             found.append(math.prod(known) if len(known) == len(dims) else None)
+        elif found and block.iter_vars:
+            after = max(after, math.prod(known))
 
     tvm_ffi.structural_walk(function.body, (s_tir.SBlock, visit))
-    return found[0] if len(found) == 1 else None
+    return (found[0] if len(found) == 1 else None), after
 
 
 def reduction_axes(function: tvm.tirx.PrimFunc) -> int:

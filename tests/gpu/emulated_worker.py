@@ -2,6 +2,7 @@
 
     {"case": NAME, "dump": FILE, "options": {…}}   runs a case of models.py, saves its outputs
     {"sample": ID, "dynamic": BOOL}                runs a sample of an operator beside Paddle
+    {"check": NAME}                                runs a function of emulated_checks.py
 The answer is {"ok": true} or {"error": TEXT, "refused": BOOL}.
 """
 
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import emulated_checks
 import emulator
 import models
 import numpy as np
@@ -50,7 +52,10 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            run_sample(job) if "sample" in job else run_case(job)
+            if "check" in job:
+                getattr(emulated_checks, job["check"])()
+            else:
+                run_sample(job) if "sample" in job else run_case(job)
             answer: dict[str, Any] = {"ok": True}
         except Exception as error:  # told to the test, which fails with it
             refused = isinstance(error, oarlock.errors.UnsupportedError)

@@ -127,6 +127,23 @@ def _half(bb: Any, x: Any) -> Any:
     return [op.astype(y, "float32"), op.astype(op.nn.softmax(z, -1), "float32"), op.astype(z, "float32")]
 
 
+def half_in_float64() -> list[np.ndarray]:
+    """The images and the products that _half computes, without rounding between its steps."""
+
+    def rounded(array: np.ndarray) -> np.ndarray:
+        return array.astype("float16").astype("float64")
+
+    def window(x: np.ndarray, i: int, j: int) -> np.ndarray:
+        return np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))[:, :, i : i + 16, j : j + 16]
+
+    places = [(i, j) for i in range(3) for j in range(3)]
+    full, deep, last = (rounded(rand(*shape, seed=1) * 0.2) for shape in ((128, 96, 3, 3), (128, 1, 3, 3), (128, 192)))
+    x = rounded(HALF.inputs[0]).reshape(2, 96, 16, 16)
+    y = np.maximum(sum(np.einsum("oc,nchw->nohw", full[:, :, i, j], window(x, i, j)) for i, j in places), 0)
+    y = sum(deep[:, 0, i, j][:, None, None] * window(y, i, j) for i, j in places)
+    return [y, y.transpose(0, 2, 3, 1).reshape(-1, 128) @ last]
+
+
 HALF = Case(_half, (rand(2, 96 * 256),))  # the emulated GPU has no float16
 
 CASES: dict[str, Case] = {

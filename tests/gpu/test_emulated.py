@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import emulated_checks
 import emulator
 import models
 import numpy as np
@@ -69,6 +71,11 @@ def test_as_on_the_cpu(name: str, worker: Worker, tmp_path: Path) -> None:
         assert len(got.files) == len(want)
         for a, b in zip((got[k] for k in got.files), want, strict=True):
             assert models.difference(a, b) < 2e-6
+
+
+@pytest.mark.parametrize("check", [name for name, value in vars(emulated_checks).items() if inspect.isfunction(value) and name[0] != "_"])
+def test_check(check: str, worker: Worker) -> None:
+    assert worker.ask(check=check) == {"ok": True}
 
 
 def test_a_gpu_that_is_too_old(tmp_path: Path) -> None:

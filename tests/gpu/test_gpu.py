@@ -48,10 +48,12 @@ def test_a_session_runs_again_with_other_sizes() -> None:
 
 
 def test_float16() -> None:
-    got = models.HALF.run(models.HALF.artifact("cuda", arch=cuda.architecture()))
-    want = models.HALF.run(models.HALF.artifact("cpu", threads=1))
-    for a, b in zip(got, want, strict=True):
-        assert models.difference(a, b) < 4e-3  # sums of a thousand products, rounded to 11 bits in another order
+    """Beside float64: the CPU target's own sums of float16 are less exact than a tensor core's."""
+    y, weights, z = (a.astype("float64") for a in models.HALF.run(models.HALF.artifact("cuda", arch=cuda.architecture())))
+    right = models.half_in_float64()
+    assert models.difference(y, right[0]) < 4e-3 and models.difference(z, right[1]) < 4e-3
+    exponents = np.exp(z - z.max(-1, keepdims=True))
+    assert models.difference(weights, exponents / exponents.sum(-1, keepdims=True)) < 4e-3
 
 
 def test_other_inputs_after_graphs_were_captured() -> None:

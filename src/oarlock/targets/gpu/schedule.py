@@ -39,7 +39,7 @@ _SHARED_FROM = 64
 
 
 # A GPU with many multiprocessors is not filled by fewer elements than this: their sums, unless they are short, are then shared.
-_ELEMENTS_FROM, _WORTH_SHARING = 1 << 14, 16
+_ELEMENTS_FROM, _WORTH_SHARING = 1 << 14, 32
 
 
 def _in_order(function: tirx.PrimFunc, windows: bool, many: bool) -> list[tuple[str, Callable]]:
@@ -49,8 +49,9 @@ def _in_order(function: tirx.PrimFunc, windows: bool, many: bool) -> list[tuple[
     if windows and compat_gpu.reduction_axes(function) >= 3:
         return elements_first
     if many and length is not None:
-        count = compat_gpu.summed_elements(function)
-        enough = count is not None and count >= _ELEMENTS_FROM
+        summed, after = compat_gpu.summed_elements(function)
+        # or where a sum is spread over many: the threads of a block that shares it would write them all
+        enough = summed is not None and (summed >= _ELEMENTS_FROM or after >= max(_ELEMENTS_FROM, 4 * summed))
         # TVM's rule for products by a vector may take the matrix for the vector, and keep it in shared memory
         return elements_first if length < _WORTH_SHARING or enough else [_RULES[0], _RULES[2], _RULES[1], *_RULES[3:]]
     return _RULES if length is None or length >= _SHARED_FROM else elements_first
