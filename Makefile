@@ -15,7 +15,7 @@
 #   make test-gpu   the tests of the target cuda: compiling and an emulated GPU anywhere, real runs where there is a GPU
 #   make test-onednn  the tests of oneDNN's kernels, with the extra oarlock[onednn]
 #   make gpu-models compile the benchmark's models for sm_80 and sm_90; needs no GPU        (slow)
-#   make bench-gpu  speed on a GPU beside ONNX Runtime and Paddle Inference; skipped without a GPU
+#   make bench-gpu  speed on a GPU beside PyTorch, ONNX Runtime and Paddle Inference; skipped without a GPU
 #   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
 #   make bench-ptq  models that quantize makes: from Paddle's run of them in steps, their time by the floats' (slow; prints)
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
@@ -148,7 +148,7 @@ test-onednn: $(VENV)/.test $(VENV)/.onednn
 gpu-models: $(VENV)/.bench $(VENV)/.demo $(VENV)/.cuda
 	$(PY) -m benchmarks.gpu --compile-only
 
-# ONNX Runtime and Paddle need their GPU builds: python names an environment that has them (make bench-gpu PEERS=/path/to/python).
+# PyTorch, ONNX Runtime and Paddle need their GPU builds: python names an environment that has them (make bench-gpu PEERS=/path/to/python).
 PEERS ?=
 bench-gpu: $(VENV)/.bench $(VENV)/.demo $(VENV)/.cuda
 	$(PY) -m benchmarks.gpu $(if $(PEERS),--peers $(PEERS))

@@ -2,9 +2,9 @@
 
     python tools/gpu_records.py PREPARED -o records.json [--only REGEX] [--processes N] [--tiles N] [--times FILE]
 
-PREPARED is what ``python -m benchmarks.gpu --prepare`` made.  Every product of the models with known sizes is compiled with each of its best
-tiles by the target's own model and by TVM's rule, in several processes, and timed alone on one stream; ``oarlock tune`` measures kernels in
-their places instead, and takes longer.  --times keeps all times with the products' sizes, to fit that model to.
+PREPARED is what ``python -m benchmarks.gpu --prepare`` made.  Every product of the models with known sizes is compiled with each of its
+best tiles by the target's own model and by TVM's rule, in several processes, and timed alone on one stream; ``oarlock tune`` measures
+kernels in their places instead, and takes longer.  --times keeps all times with the products' sizes, to fit that model to.
 """
 
 from __future__ import annotations

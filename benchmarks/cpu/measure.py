@@ -91,8 +91,8 @@ def alternate(
 ) -> tuple[dict[str, Times], dict[str, str]]:
     """Contender → (engine, job) in; contender → times, and contender → why not for those that failed.
 
-    All are started (``together``: at once, which saves time and spoils what they tell of it), then take turns: ``rounds`` blocks of about ``block_ms`` each, after a call that does not count: the caches hold
-    what the others left.
+    All are started (``together``: at once, which saves time and spoils what they tell of it), then take turns: ``rounds`` blocks of about
+    ``block_ms`` each, after a call that does not count: the caches hold what the others left.
     """
     running: dict[str, Contender] = {}
     failed: dict[str, str] = {}

@@ -5,11 +5,11 @@
     python -m benchmarks.gpu --prepare FOLDER
     python -m benchmarks.gpu --compile-only [--archs sm_80,sm_90]
 
-Without a GPU it says so and ends well.  --prepare exports the models, runs them by Paddle on the CPU and keeps all of that in a folder, from
-which a machine without Paddle takes them with --prepared.  Each model's outputs on the GPU are compared with Paddle's before it is timed.
---peers names the Python of an environment with the other engines (default: this one); those that are not there are told and left out.
-PyTorch runs the same network with weights of its own where torchvision has it.  --compile-only compiles every model for each architecture
-instead, which needs no GPU.  Results go to benchmarks/results/gpu.json; --results FILE keeps what was printed, too.
+Without a GPU it says so and ends well.  --prepare exports the models, runs them by Paddle on the CPU and keeps all of that in a folder,
+from which a machine without Paddle takes them with --prepared.  Each model's outputs on the GPU are compared with Paddle's before it is
+timed.  --peers names the Python of an environment with the other engines (default: this one); those that are not there are told and left
+out.  PyTorch runs the same network with weights of its own where torchvision has it.  --compile-only compiles every model for each
+architecture instead, which needs no GPU.  Results go to benchmarks/results/gpu.json; --results FILE keeps what was printed, too.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ def run(given: Prepared, asked: argparse.Namespace, tell: Any) -> list[dict[str,
     missing = "".join(f" | {e} failed: {why[:100]}" for e, why in failed.items())
     tell(f"{name}: largest difference from Paddle {error:.1e}; ms: {', '.join(cells)}{missing}")
     return [
-        {"model": name, "gpu": cuda.architecture(), "precision": "f32", "engine": engine, "difference": error if engine == "oarlock" else None,
+        {"model": name, "gpu": cuda.architecture(), "precision": "f32", "engine": engine,
+         "difference": error if engine == "oarlock" else None,
          **{f"{key}_ms": round(t.quantile(q), 4) for key, q in (("median", 0.5), ("p10", 0.1), ("p90", 0.9))}}
         for engine, t in times.items()
     ]  # fmt: skip

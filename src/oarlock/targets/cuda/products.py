@@ -58,8 +58,8 @@ _TILES = (
 _PARTS = (1, 2, 4, 8, 16, 32)
 _CANDIDATES = 12
 
-# In a step: a's tile into registers, from there into shared memory, b's the same, and the sums.  The tiles of the next step are on their way
-# from memory while this one's sums are made.
+# In a step: a's tile into registers, from there into shared memory, b's the same, and the sums.  The tiles of the next step are on their
+# way from memory while this one's sums are made.
 _STAGES, _ORDER = [0, 1, 0, 1, 1], [2, 0, 3, 1, 4]
 
 # What the order of the candidates goes by: fitted to a thousand times of 80 products on an NVIDIA H200 (tools/gpu_records.py --times).
@@ -152,8 +152,10 @@ def _tiled(sch: Any, main: Any, tile: Tile, along: list[bool], direct: list[bool
     bi, vi, ti, ii = sch.split(i, [None, *_rows_of_a_thread(tile.rows, tile.height)])
     bj, vj, tj, jj = sch.split(j, [None, *_rows_of_a_thread(tile.columns, tile.width)])
     ko, ki = sch.split(k, [None, tile.depth])
-    sch.reorder(s, bi, bj, vi, vj, ti, tj, ko, ki, ii, jj)
-    sch.bind(sch.fuse(s, bi, bj), "blockIdx.x")
+    # where a block stands is found by division: by known numbers alone where what only run time knows is outermost
+    blocks = sorted((s, bi, bj), key=lambda loop: isinstance(compat.static(sch.get(loop).extent), int))
+    sch.reorder(*blocks, vi, vj, ti, tj, ko, ki, ii, jj)
+    sch.bind(sch.fuse(*blocks), "blockIdx.x")
     sch.bind(vi, "vthread.y")
     sch.bind(vj, "vthread.x")
     thread = sch.fuse(ti, tj)

@@ -6,7 +6,7 @@ as many threads as their outermost parallel loop has turns, and on one thread wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import tvm
 from tvm import s_tir, tirx
