@@ -298,16 +298,21 @@ def without_workspaces(function: tvm.tirx.PrimFunc) -> tuple[tvm.tirx.PrimFunc, 
     if not (isinstance(realize, s_tir.SBlockRealize) and not realize.block.iter_vars):
         return function, []
     block = realize.block
-    spaces, kept = [], []
+    spaces: list[Any] = []
+    kept: list[Any] = []
+    shapes: list[tuple[list[int], str]] = []
     for buffer in block.alloc_buffers:
         ty = buffer.ty
-        known = all(isinstance(compat.static(d), int) for d in ty.shape)
-        (spaces if known and str(ty.storage_scope) in ("", "global") else kept).append(buffer)
+        dims = [d for d in map(compat.static, ty.shape) if isinstance(d, int)]
+        if len(dims) == len(ty.shape) and str(ty.storage_scope) in ("", "global"):
+            spaces.append(buffer)
+            shapes.append((dims, str(ty.dtype)))
+        else:
+            kept.append(buffer)
     if not spaces:
         return function, []
     new = s_tir.SBlock(
         block.iter_vars, block.reads, block.writes, block.name_hint, block.body, block.init, kept, block.match_buffers, block.annotations
     )
     body = s_tir.SBlockRealize(realize.iter_values, realize.predicate, new)
-    lifted = tvm.tirx.PrimFunc([*function.params, *spaces], body, function.ret_type).with_attrs(function.attrs)
-    return lifted, [([int(compat.static(d)) for d in b.ty.shape], str(b.ty.dtype)) for b in spaces]  # type: ignore[arg-type]
+    return tvm.tirx.PrimFunc([*function.params, *spaces], body, function.ret_type).with_attrs(function.attrs), shapes

@@ -38,6 +38,11 @@ def windows_of_which_no_tile_is_whole() -> None:
     _same_by(Tile(64, 32, 32, 4, 4), _conv(5, 40, 3, 2, 13, 11))
 
 
+def windows_of_any_number_of_images() -> None:
+    case = _conv(32, 40, 3, 1, 9, 8)
+    _same_by(Tile(32, 64, 32, 4, 4), Case(case.make, case.inputs, (("n", 32, 9, 8),)))
+
+
 def tiles_in_strips() -> None:
     _same_by(Tile(128, 64, 16, 8, 4), _conv(32, 70, 3, 1, 9, 8))
 

@@ -35,7 +35,7 @@ def convolution(bb: relax.BlockBuilder, call: tvm.ir.Call, *, sums_first: bool =
     (sh, sw), (dh, dw), (top, left, bottom, right) = ([int(v) for v in values] for values in (a.strides, a.dilation, a.padding))
     dtype = str(data.ty.dtype) if a.out_dtype is None or str(a.out_dtype) in ("", "void") else str(a.out_dtype)
     taps = channels * kh * kw
-    known = [compat.static(d) for d in data.ty.shape][2:]
+    known: list[Any] = [compat.static(d) for d in data.ty.shape][2:]
     sums_first = sums_first and known != [1, 1]  # of one place there are as many sums as channels: each is shared, along its weights
     plain = (kh, kw, sh, sw) == (1, 1, 1, 1) and not any((top, left, bottom, right)) and all(isinstance(d, int) for d in known)
 

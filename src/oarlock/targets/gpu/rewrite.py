@@ -12,7 +12,8 @@ from ...rules.rewriting import rewrite_functions
 from .convolutions import convolution
 from .scans import argsort, cumulative
 
-_HANDLERS: dict[str, Callable[[relax.BlockBuilder, tvm.ir.Call], relax.Expr]] = {
+Handler = Callable[[relax.BlockBuilder, tvm.ir.Call], relax.Expr]
+_HANDLERS: dict[str, Handler] = {
     "relax.argsort": argsort,
     "relax.cumsum": cumulative,
     "relax.cumprod": cumulative,
@@ -28,7 +29,7 @@ def rewrite_operators(mod: tvm.IRModule, *, sums_first: bool = False) -> tvm.IRM
 class _Rewriter(relax.PyExprMutator):
     def __init__(self, mod: tvm.IRModule, sums_first: bool) -> None:
         super().__init__(mod)
-        self.handlers = {**_HANDLERS, "relax.nn.conv2d": partial(convolution, sums_first=sums_first)}
+        self.handlers: dict[str, Handler] = {**_HANDLERS, "relax.nn.conv2d": partial(convolution, sums_first=sums_first)}
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
