@@ -73,7 +73,14 @@ def test_as_on_the_cpu(name: str, worker: Worker, tmp_path: Path) -> None:
             assert models.difference(a, b) < 2e-6
 
 
-@pytest.mark.parametrize("check", [name for name, value in vars(emulated_checks).items() if inspect.isfunction(value) and name[0] != "_"])
+CHECKS = [
+    name
+    for name, value in vars(emulated_checks).items()
+    if inspect.isfunction(value) and value.__module__ == emulated_checks.__name__ and not name.startswith("_")
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
 def test_check(check: str, worker: Worker) -> None:
     assert worker.ask(check=check) == {"ok": True}
 
