@@ -36,6 +36,7 @@ METHODS, MEASURES = ("absmax", "percentile", "kl", "mse"), ("rms", "max", "winne
 @click.option("--method", type=click.Choice(METHODS), default="absmax", show_default=True, help="How the scales of data are chosen.")
 @click.option("--percentile", type=click.FloatRange(0, 100, min_open=True), default=99.99, show_default=True, help="For that method.")
 @click.option("--per-channel/--per-tensor", default=True, show_default=True, help="Scales of weights.")
+@click.option("--exact/--no-exact", default=False, help="Scales that are powers of two: every engine computes the same integers.")
 @click.option("--keep", multiple=True, metavar="NAME", help="A layer (or its weight, or its result) that stays in float; * is allowed.")
 @click.option("--hold-out", type=click.IntRange(1), help="Examples to judge by, not to calibrate with (default: a fifth, at most 16).")
 @click.option("--sensitivity/--no-sensitivity", default=True, show_default=True, help="Measure what each layer does alone.")
@@ -54,6 +55,7 @@ def quantize(
     method: str,
     percentile: float,
     per_channel: bool,
+    exact: bool,
     keep: tuple[str, ...],
     hold_out: int | None,
     sensitivity: bool,
@@ -92,6 +94,7 @@ def quantize(
             method=method,
             percentile=percentile,
             per_channel=per_channel,
+            exact=exact,
             keep=keep,
             held_out=hold_out,
             sensitivity=sensitivity,
@@ -136,6 +139,7 @@ def _show(report: Report, path: Path, top: int, html: Path | None) -> None:
         out.print(table)
     measure = report.measure
     scales = f"scales by {report.method} of {report.calibrated} examples, weights by {'channel' if report.per_channel else 'tensor'}"
+    scales += ", powers of two" if report.exact else ""
     out.print(f"[bold]{len(report.quantised)}[/] of {len(report.layers)} layers on integers ({scales})")
     if report.chosen is not None and report.every is not None:
         allowed = "" if report.budget is None else f", budget {report.budget:g}"

@@ -10,7 +10,6 @@ import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +56,13 @@ class Built:
 def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels, host_calls: set[str] | None = None) -> list[Stage]:
     """All stages for ``target``; the lifted weights are put into ``weights``, what the kernels are into ``kernels``, what is called
     on the host into ``host_calls``."""
-    t, integers = relax.transform, target.integer_depths
+    t, takes = relax.transform, target.integer_products
     called = set() if host_calls is None else host_calls
     work: dict[str, dict[str, Any]] = {}
     return [
         _passes("canonicalise", t.Normalize(), t.DecomposeOpsForInference()),
         # before folding, which makes floats of quantised weights
-        *([Stage("integer-products", partial(_integer_products, *integers))] if integers else []),
+        *([Stage("integer-products", lambda mod, notes: integer_products(mod, takes))] if takes else []),
         # not inside dataflow blocks, where TVM legalises every operator to see whether it can be folded, and fails on some
         _passes("fold-constants", t.FoldConstant()),
         # dataflow blocks: dead code goes better inside them, and FuseOps works nowhere else
@@ -106,10 +105,6 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels,
         _passes("lower-memory", t.LowerAllocTensor(), t.KillAfterLastUse()),
         _passes("lower-vm", t.LowerRuntimeBuiltin(), t.ComputePrimValue(), t.VMShapeLower(), t.AttachGlobalSymbol()),
     ]
-
-
-def _integer_products(group: int, least: int, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-    return integer_products(mod, group, least)
 
 
 def build(

@@ -64,7 +64,8 @@ def hardsigmoid(b: Builder, x: Tensor, slope: float = 0.2, offset: float = 0.5) 
 @operator
 def hardswish(b: Builder, x: Tensor) -> Tensor:
     """x · relu6(x + 3) / 6."""
-    return elementwise(b, "hardswish", lambda v: v * s.clamp(v + num(v, 3.0), num(v, 0.0), num(v, 6.0)) * num(v, 1 / 6), x)
+    # divided as Paddle does: times 1 / 6 is another number in one of four
+    return elementwise(b, "hardswish", lambda v: v * s.clamp(v + num(v, 3.0), num(v, 0.0), num(v, 6.0)) / num(v, 6.0), x)
 
 
 @operator

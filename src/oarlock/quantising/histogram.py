@@ -93,10 +93,14 @@ class Histogram:
 
     def _mse(self) -> float:
         """The scale with the least mean square of what rounding and clipping take away, of ``_TRIED`` up to the largest magnitude."""
-        middles = (np.arange(BINS) + 0.5) * self.top / BINS
         tried = self.largest * np.arange(_TRIED // 5, _TRIED + 1) / _TRIED
-        rounded = np.minimum(np.rint(middles * QMAX / tried[:, None]), QMAX) * tried[:, None] / QMAX
-        return float(tried[np.argmin(np.square(middles - rounded) @ self.counts)])
+        return float(tried[np.argmin(self.loss(tried))])
+
+    def loss(self, scales: np.ndarray) -> np.ndarray:
+        """The sum of the squares of what rounding and clipping take away with each of ``scales``."""
+        middles = (np.arange(BINS) + 0.5) * self.top / BINS
+        rounded = np.minimum(np.rint(middles * QMAX / scales[:, None]), QMAX) * scales[:, None] / QMAX
+        return np.asarray(np.square(middles - rounded) @ self.counts)
 
 
 def _divergence(seen: np.ndarray, kept: np.ndarray) -> float:

@@ -17,6 +17,7 @@ QMAX = 127
 # operator → the operands that are its data and its weights
 _DATA_AND_WEIGHT = {
     "conv2d": ("input", "filter"),
+    "depthwise_conv2d": ("input", "filter"),
     "matmul": ("x", "y"),
     "matmul_with_flatten": ("x", "y"),
     "fused_gemm_epilogue": ("x", "y"),
@@ -84,7 +85,7 @@ def find_layers(program: Program) -> tuple[list[Layer], list[Skipped]]:
         data = op.operands[names[0]]
         assert data is not None and parameter.data is not None
         turned = op.attrs.get("transpose_y", op.attrs.get("trans_y", False))
-        axis = 0 if op.short_name == "conv2d" or turned else 1
+        axis = 0 if "conv2d" in op.short_name or turned else 1
         layers.append(Layer(name, op, data, parameter.data, parameter.name, axis))
     return layers, skipped
 
@@ -92,20 +93,22 @@ def find_layers(program: Program) -> tuple[list[Layer], list[Skipped]]:
 def _reason(op: Op, data: Value | None, weight: np.ndarray | None, program: Program) -> str:
     """Why an operation stays in float; empty if it need not."""
     if op.short_name not in _DATA_AND_WEIGHT:
-        return "grouped" if op.short_name == "depthwise_conv2d" else "no integer form of this operator"
+        return "no integer form of this operator"
     if all(op is not other for other in program.block.ops):
         return "inside a branch or a loop"
     if weight is None or weight.dtype != np.float32 or not weight.size or not np.isfinite(weight).all():
         return "its weights are not finite float32 numbers"
     if data is None or not isinstance(data.type, TensorType) or data.type.dtype != "float32" or data.name in program.parameters:
         return "its data is no float32 tensor"
-    if op.short_name == "conv2d":
-        if int(op.attrs.get("groups", 1)) > 1:
-            return "grouped"
+    if "conv2d" in op.short_name:
         if str(op.attrs.get("data_format", "NCHW")) not in ("NCHW", "AnyLayout"):
             return "channels last"
-        small, depth = weight.shape[2:] == (1, 1), weight.shape[1]
-        return "a depth that is no multiple of 4" if depth % 4 and (small or depth < 3) else ""
+        small, depth, groups = weight.shape[2:] == (1, 1), weight.shape[1], int(op.attrs.get("groups", 1))
+        if groups > 1 and depth == 1:
+            return "" if weight.shape[0] == groups and groups % 4 == 0 else "depthwise, of channels that no vector divides"
+        if groups > 1 and weight.shape[0] // groups % 4:
+            return "groups of channels that no vector divides"
+        return "a depth that is no multiple of 4" if depth % 4 and (small or depth < 3 or groups > 1) else ""
     if weight.ndim != 2:
         return "its weights are no matrix"
     if len(data.type.shape) < 2:
@@ -139,12 +142,36 @@ def named(layers: Sequence[Layer], patterns: Sequence[str]) -> set[Layer]:
     return found
 
 
-def rounded_weights(layer: Layer, per_channel: bool) -> np.ndarray:
-    """The weights as Paddle's fake_(channel_wise_)quantize_dequantize_abs_max makes them, ties to even."""
+def rounded_weights(layer: Layer, per_channel: bool, exact: bool = False) -> np.ndarray:
+    """The weights of a quantised program: as Paddle's fake_(channel_wise_)quantize_dequantize_abs_max makes them, ties to even, or those
+    of ``exact_weights``."""
     weight = layer.weight
-    axes = tuple(a for a in range(weight.ndim) if a != layer.axis) if per_channel else None
-    scale = np.abs(weight).max(axis=axes, keepdims=True)
     top, tiny = np.float32(QMAX), np.float32(1e-6)
+    if exact:
+        whole, scale = exact_weights(weight, layer.axis, per_channel)
+        return whole * scale / top
+    scale = _largest(weight, layer.axis, per_channel)
     inverse = np.float32(1) / np.where(scale <= tiny, scale + tiny, scale)
     whole = np.clip(np.rint(top * inverse * weight), -top - 1, top)
     return whole * scale / top
+
+
+def exact_weights(weight: np.ndarray, axis: int, per_channel: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(whole numbers, scales of all dims but ``axis`` 1), as float32: scales are powers of two times the largest integer.
+
+    Of the powers above and below a channel's largest magnitude the one that rounds its weights better.
+    """
+    largest = _largest(weight, axis, per_channel).astype(np.float64)
+    above = np.exp2(np.ceil(np.log2(np.where(largest == 0, QMAX, largest) / QMAX)))
+    over = tuple(a for a in range(weight.ndim) if largest.shape[a] == 1)
+    found = [(np.clip(np.rint(weight / step), -QMAX, QMAX), step) for step in (above, above / 2)]
+    losses = [np.square(weight - whole * step).sum(axis=over, keepdims=True) for whole, step in found]
+    (high, step), (low, half) = found
+    better = losses[1] < losses[0]
+    return np.where(better, low, high).astype(np.float32), (np.where(better, half, step) * QMAX).astype(np.float32)
+
+
+def _largest(weight: np.ndarray, axis: int, per_channel: bool) -> np.ndarray:
+    """The largest magnitude of each channel, or of all, with all dims."""
+    axes = tuple(a for a in range(weight.ndim) if a != axis) if per_channel else None
+    return np.asarray(np.abs(weight).max(axis=axes, keepdims=True))

@@ -20,6 +20,7 @@ from ..runtime.host import Host
 from ..runtime.session import Session
 from .calibrate import collect
 from .data import Data, examples, split
+from .exact import fold_norms, scale_of
 from .histogram import METHODS
 from .layers import Layer, Skipped, find_layers, named
 from .rewrite import quantised, switched, tapped
@@ -56,6 +57,7 @@ class Report:
     skipped: tuple[Skipped, ...]
     method: str
     per_channel: bool
+    exact: bool
     measure: str
     budget: float | None
     calibrated: int
@@ -73,6 +75,7 @@ class Report:
             "skipped": [{"name": s.name, "operator": s.operator, "why": s.why} for s in self.skipped],
             "method": self.method,
             "per_channel": self.per_channel,
+            "exact": self.exact,
             "measure": self.measure,
             "budget": self.budget,
             "calibrated": self.calibrated,
@@ -94,6 +97,7 @@ def quantize(
     keep: Sequence[str] = (),
     held_out: int | None = None,
     sensitivity: bool = True,
+    exact: bool = False,
     shapes: Mapping[str, Sequence[int | str | None]] | None = None,
     threads: int | None = None,
     host: Host | str | None = None,
@@ -107,6 +111,7 @@ def quantize(
     budget       the harm that is allowed, by ``measure`` on held-out examples; layers that do most stay in float until it holds
     measure      "rms", "max" or "winner": see ``oarlock.quantising.sensitivity.Harm``
     method       how the scales of data are chosen: "absmax", "percentile" (of magnitudes), "kl" or "mse"
+    exact        scales that are powers of two, batch norms folded: every engine computes the same integers (docs/quantize.md)
     per_channel  a scale for each output channel of the weights, or one for all of them
     keep         names (``*`` for any letters) of layers, of their weights or of their results that stay in float
     held_out     how many examples are not calibrated with but judged by (default: a fifth, at most 16)
@@ -127,6 +132,7 @@ def quantize(
         keep=keep,
         held_out=held_out,
         sensitivity=sensitivity,
+        exact=exact,
         shapes=shapes,
         threads=threads,
         host=host,
@@ -149,6 +155,7 @@ def quantise(
     keep: Sequence[str],
     held_out: int | None,
     sensitivity: bool,
+    exact: bool,
     shapes: Mapping[str, Sequence[int | str | None]] | None,
     threads: int | None,
     host: Host | str | None,
@@ -159,6 +166,7 @@ def quantise(
     _check(budget, measure, method, percentile)
     step = progress or (lambda what, done, total: None)
     program = model if isinstance(model, Program) else load_model(model)
+    program = fold_norms(program) if exact else program
     layers, skipped = find_layers(program)
     if not layers:
         raise UnsupportedError(
@@ -186,19 +194,21 @@ def quantise(
     histograms = collect(opened, len(values), calibrating, path, key, lambda done, total: step("calibrating", done, total))
     of = dict(zip(values, histograms, strict=True))
     scales = {value: h.scale(method, percentile) for value, h in of.items()}
+    if exact:
+        scales = {value: scale_of(of[value], scale) for value, scale in scales.items()}
     able = [i for i, layer in enumerate(layers) if layer not in kept]
     chosen, harms, every, result = able, {}, None, None
     if judged:
-        with built(switched(program, layers, scales, per_channel), "compiling both ways") as session:
+        with built(switched(program, layers, scales, per_channel, exact), "compiling both ways") as session:
             judge = Judge(session, len(layers), holding)
             sets = [[i] for i in range(len(layers))] + [able]
             *alone, every = judge.harms(sets, lambda done, total: step("one layer at a time", done, total))
             harms, result = dict(enumerate(alone)), every
             if budget is not None:
                 chosen, result = choose(judge, able, harms, budget, measure, lambda done, total: step("within the budget", done, total))
-    made = quantised(program, [layers[i] for i in chosen], scales, per_channel)
+    made = quantised(program, [layers[i] for i in chosen], scales, per_channel, exact)
     rows = tuple(_row(layers[i], scales, of[layers[i].data].largest, harms.get(i), i in able, i in chosen) for i in range(len(layers)))
-    report = Report(rows, tuple(skipped), method, per_channel, measure, budget, len(calibrating), len(holding), every, result)
+    report = Report(rows, tuple(skipped), method, per_channel, exact, measure, budget, len(calibrating), len(holding), every, result)
     return made, report
 
 

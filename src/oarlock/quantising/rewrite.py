@@ -15,8 +15,8 @@ import numpy as np
 
 from ..model.defaults import LATEST_VERSION
 from ..model.normalise import captures
-from ..model.program import Block, Op, Parameter, Program, TensorType, Type, Value
-from .layers import BITS, Layer, rounded_weights
+from ..model.program import Block, ListType, Op, Parameter, Program, TensorType, Type, Value
+from .layers import BITS, Layer, exact_weights, rounded_weights
 
 _TIES_TO_EVEN = 0
 _ROUNDS = "pd_op.fake_quantize_dequantize_moving_average_abs_max"
@@ -27,17 +27,24 @@ def tapped(program: Program, values: Sequence[Value]) -> Program:
     return replace(program, outputs={f"tap.{i}": value for i, value in enumerate(values)})
 
 
-def quantised(program: Program, layers: Collection[Layer], scales: Mapping[Value, float], per_channel: bool = True) -> Program:
-    """The program with ``layers`` computed on what integers can say; ``scales``: the largest magnitude of each one's data."""
-    return _Rewriter(program, scales, per_channel).quantised(layers)
+def quantised(
+    program: Program, layers: Collection[Layer], scales: Mapping[Value, float], per_channel: bool = True, exact: bool = False
+) -> Program:
+    """The program with ``layers`` computed on what integers can say; ``scales``: the largest magnitude of each one's data.
+
+    ``exact``: with scales of weights that are powers of two (exact.py).
+    """
+    return _Rewriter(program, scales, per_channel, exact).quantised(layers)
 
 
-def switched(program: Program, layers: Sequence[Layer], scales: Mapping[Value, float], per_channel: bool = True) -> Program:
+def switched(
+    program: Program, layers: Sequence[Layer], scales: Mapping[Value, float], per_channel: bool = True, exact: bool = False
+) -> Program:
     """The program with each of ``layers`` computed both ways, and an input ``quantise.N`` (bool, [1]) that says which one goes on.
 
     For Oarlock alone: ``where`` broadcasts its condition.
     """
-    return _Rewriter(program, scales, per_channel).switched(layers)
+    return _Rewriter(program, scales, per_channel, exact).switched(layers)
 
 
 def rounded_tensors(program: Program) -> list[tuple[Value, float]]:
@@ -67,8 +74,8 @@ def layer_by_layer(program: Program, values: Sequence[Value]) -> Program:
 
 
 class _Rewriter:
-    def __init__(self, program: Program, scales: Mapping[Value, float], per_channel: bool) -> None:
-        self.program, self.scales, self.per_channel = program, scales, per_channel
+    def __init__(self, program: Program, scales: Mapping[Value, float], per_channel: bool, exact: bool) -> None:
+        self.program, self.scales, self.per_channel, self.exact = program, scales, per_channel, exact
         self.parameters = dict(program.parameters)
         self.names = {v.name for op in program.walk() for v in op.results} | set(self.parameters)
         self.ops: list[Op] = []
@@ -92,7 +99,7 @@ class _Rewriter:
                 self.ops.append(op)
                 continue
             layer, switch = layers[numbers[op]], switches[numbers[op]]
-            weights = self._parameter(f"{layer.parameter}.rounded", rounded_weights(layer, self.per_channel))
+            weights = self._parameter(f"{layer.parameter}.rounded", rounded_weights(layer, self.per_channel, self.exact))
             whole, plain = (self._value(f"{op.results[0].name}.{kind}", op.results[0].type) for kind in ("rounded", "float"))
             operands = {**op.operands, layer.data_operand: self._data(layer), layer.weight_operand: weights}
             rest = op.results[1:]
@@ -143,6 +150,9 @@ class _Rewriter:
             return self.weights[key]
         stored, axis = layer.op.operands[layer.weight_operand], layer.axis
         assert stored is not None
+        if self.exact:
+            self.weights[key] = self._exact_weight(layer, bool(turned))
+            return self.weights[key]
         if turned:
             stored, axis = self._parameter(f"{layer.parameter}.turned", np.ascontiguousarray(layer.weight.T)), 1
         shape = self.parameters[stored.name].type.shape
@@ -154,6 +164,20 @@ class _Rewriter:
             name, attrs = "pd_op.fake_channel_wise_quantize_dequantize_abs_max", {**attrs, "quant_axis": axis}
         self.ops.append(Op(name, {"x": stored}, attrs, [out, scales], ["out", "out_scale"], [], out.name))
         self.weights[key] = out
+        return out
+
+    def _exact_weight(self, layer: Layer, turned: bool) -> Value:
+        """Stored whole numbers, times stored scales that are powers of two."""
+        weight, axis = (np.ascontiguousarray(layer.weight.T), 1) if turned else (layer.weight, layer.axis)
+        whole, scale = exact_weights(weight, axis, self.per_channel)
+        stored = self._parameter(f"{layer.parameter}.whole", whole)
+        scales = self._parameter(f"{layer.parameter}.scales", np.broadcast_to(scale.reshape(-1), weight.shape[axis]).copy())
+        listed = self._value(f"{layer.parameter}.listed", ListType((scales.type,)))
+        self.ops.append(Op("builtin.combine", {"operand_0": scales}, {}, [listed], ["out"], [], listed.name))
+        out = self._value(f"{layer.parameter}.quantised", stored.type)
+        attrs = {"quant_bits": [BITS], "quant_axis": axis, "x_num_col_dims": 1}
+        operands: dict[str, Value | None] = {"x": stored, "scales": listed}
+        self.ops.append(Op("pd_op.fake_channel_wise_dequantize_max_abs", operands, attrs, [out], ["out"], [], out.name))
         return out
 
     def _product(self, layer: Layer, data: Value, weight: Value, results: list[Value]) -> Op:

@@ -2,8 +2,8 @@
 
 Before: ``conv2d(q(x) · s / n, w · t / m)`` with whole numbers q(x) (a kernel marked INTEGERS) and w (a constant), s and t constant scales.
 After: ``astype(conv2d(astype(q(x), int8), w as int8) → int32, float32) · (s · t / n / m)``; the same for matmul with constant weights.
-Does not apply to grouped convolutions, to 16-bit numbers, or where the target has no instruction for the depth; t may differ by
-output channel, s may not differ.  The sum of integers is exact; Paddle's own sum of floats is off by its rounding errors.
+Does not apply to 16-bit numbers, or where the target has no kernel for the depth and the groups; t may differ by output channel, s may
+not differ.  The sum of integers is exact; Paddle's own sum of floats is off by its rounding errors.
 
 ``q(max_pool2d(x))`` becomes ``max_pool2d(q(x))``, which is the same number and a quarter of the bytes, where what is pooled is only
 quantised: rounding keeps the order of numbers.
@@ -12,6 +12,7 @@ quantised: rounding keeps the order of numbers.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +27,12 @@ from .rewriting import bodies, readers, rewrite_functions
 LARGEST = 127
 
 
-def integer_products(mod: tvm.IRModule, group: int, least: int) -> tvm.IRModule:
+def integer_products(mod: tvm.IRModule, takes: Callable[[Sequence[int], int], bool]) -> tvm.IRModule:
     """Apply the rule to all functions of ``mod``.
 
-    ``group``: what the depth of a product must be a multiple of, but for convolutions by more than 1×1 of ``least`` channels and more.
+    ``takes``: says of the shape of weights ([O, I/groups, KH, KW], or [K, N]) and the number of groups whether the target has a kernel.
     """
-    return rewrite_functions(_Rewriter(mod, group, least), mod)
+    return rewrite_functions(_Rewriter(mod, takes), mod)
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class _Quantised:
 
 @relax.expr_functor.mutator
 class _Rewriter(relax.PyExprMutator):
-    def __init__(self, mod: tvm.IRModule, group: int, least: int) -> None:
+    def __init__(self, mod: tvm.IRModule, takes: Callable[[Sequence[int], int], bool]) -> None:
         super().__init__(mod)
-        self.group, self.least = group, least
+        self.takes = takes
         self.marked = {gv for gv, f in mod.functions.items() if 0 < int((f.attrs or {}).get(INTEGERS, 0)) <= LARGEST}
         self.kernels = dict(mod.functions.items())
         self.values: dict[relax.Var, relax.Expr] = {}
@@ -70,17 +71,19 @@ class _Rewriter(relax.PyExprMutator):
         w = self._constant(weight.integers)
         if w is None or not np.array_equal(w, np.round(w)) or w.min(initial=0) < -LARGEST - 1 or w.max(initial=0) > LARGEST:
             return None
+        groups = 1
         if name == "relax.nn.conv2d":
-            if int(call.attrs.groups) != 1 or (str(call.attrs.data_layout), str(call.attrs.kernel_layout)) != ("NCHW", "OIHW"):
+            groups = int(call.attrs.groups)
+            if w.ndim != 4 or (str(call.attrs.data_layout), str(call.attrs.kernel_layout)) != ("NCHW", "OIHW"):
                 return None
-            depth, channels = w.shape[1], w.shape[0]
+            channels = w.shape[0]
             spread: tuple[int, ...] = (-1, 1, 1, 1)
         else:
             if w.ndim != 2:
                 return None
-            depth, channels = w.shape
+            channels = w.shape[1]
             spread = (1, -1)
-        if depth % self.group and (w.ndim != 4 or w.shape[2:] == (1, 1) or depth < self.least) or not w.size:
+        if not w.size or not self.takes(w.shape, groups):
             return None
         if w.size // channels * (LARGEST + 1) * LARGEST >= 2**31:
             return None  # the sum might not fit
@@ -97,7 +100,7 @@ class _Rewriter(relax.PyExprMutator):
         if name == "relax.nn.conv2d":
             a = call.attrs
             strides, padding, dilation = ([int(v) for v in x] for x in (a.strides, a.padding, a.dilation))
-            sums = relax.op.nn.conv2d(integers, narrow, strides, padding, dilation, out_dtype="int32")
+            sums = relax.op.nn.conv2d(integers, narrow, strides, padding, dilation, groups, out_dtype="int32")
             factor = (data.scale.reshape(()) * by_channel).reshape(1, -1, 1, 1)
         else:
             sums = relax.op.matmul(integers, narrow, out_dtype="int32")

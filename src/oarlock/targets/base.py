@@ -7,7 +7,7 @@ A target is one folder here, or a package of its own that names a ``Target`` sub
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tvm import s_tir, tirx
 
     from ..rules.weights import Weights
+
+
+TakesIntegers = Callable[[Sequence[int], int], bool]  # (shape of weights, groups) → whether there is a kernel
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,9 @@ class Target(ABC):
         """What records of measurements go by: a key that equal machines and options share, and a family of those that are alike."""
 
     @property
-    def integer_depths(self) -> tuple[int, int] | None:
-        """(group, least): quantised products whose depth is a multiple of group come as products of int8 with int32 sums, and so do
-        convolutions by more than 1×1 of least channels or more; None (the default): none do."""
+    def integer_products(self) -> TakesIntegers | None:
+        """Which quantised products and convolutions come as those of int8 with int32 sums: says so of the shape of their weights and the
+        number of groups; None (the default): none do."""
         return None
 
     @abstractmethod

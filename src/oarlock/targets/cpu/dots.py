@@ -22,6 +22,7 @@ EXTENDED = 3  # channels of an image: from here on a depth that fills no group i
 TILE_REGISTERS = {"bfloat16": "amx-bf16", "uint8": "amx-int8"}  # operand → the LLVM feature that multiplies it in tile registers (amx.py)
 LANES = (16, 8, 4)  # sums that one instruction adds to
 BITS = compat.vector_op("oarlock.bfloat16_bits")  # float32 → the bits of the nearest bfloat16 (uint16)
+WORD = compat.vector_op("oarlock.dot_uint8")  # (sum, four bytes without a sign, four with one), all int32 → sum and products
 BIAS = 128  # int8 operands are held as uint8, this much larger: the instruction wants one operand without a sign
 
 

@@ -19,7 +19,7 @@ from ...kernels import Choices
 from ...rules.pointwise import recognise
 from ...rules.rewriting import rewrite_functions
 from ...runtime.dtypes import numpy_dtype
-from . import amx, dots, kernels, onednn, winograd, workloads
+from . import amx, dots, kernels, onednn, winograd, words, workloads
 from .forms import TO_NHWC, Forms, Handler, alike, dims, known_dims
 from .kernels import Window
 from .machine import Machine
@@ -79,7 +79,9 @@ class _Rules:
     def conv_operand(self, dtype: str, shape: Sequence[int], groups: int) -> str:
         """What a convolution with weights of ``shape`` (O, I/groups, KH, KW) takes its data as."""
         channels, depth, *kernel = shape
-        if groups > 1 and (dtype == "int8" or channels // groups % dots.LANES[-1]):
+        if dtype == "int8" and groups > 1:
+            return "uint8" if words.takes(shape, groups) else dtype
+        if groups > 1 and channels // groups % dots.LANES[-1]:
             return dtype  # no vectors that divide the channels of a group
         # the copy of the input that larger windows are read from has room for channels of zeros
         return self.operand_type(dtype, depth, extends=groups == 1 and kernel != [1, 1])
@@ -143,11 +145,15 @@ class _Rules:
         w = compat.constant_array(weight)
         o, i, kh, kw = w.shape
         groups = int(a.groups)
-        if not isinstance(x[1], int) or 0 in (o, i, kh, kw) or (groups > 1 and w.dtype == np.int8):
+        if not isinstance(x[1], int) or 0 in (o, i, kh, kw):
+            return None
+        if groups > 1 and w.dtype == np.int8 and not words.takes(w.shape, groups):
             return None
         window = Window((kh, kw), _ints(a.strides), _ints(a.padding), _ints(a.dilation))
         if groups == 1 and window.pointwise:
             return {"rows1": self._product(f, data, "rows1", np.ascontiguousarray(w.reshape(o, i).T))}
+        if w.dtype == np.int8 and words.applies(w.shape, groups):
+            return self._depthwise_words(f, data, w, window, out)
         if groups > 1 and i == 1:
             return self._depthwise(f, data, w, o // x[1], window, out)
         return self._convolution(f, data, w.transpose(2, 3, 1, 0), groups, window, out[3])
@@ -218,6 +224,18 @@ class _Rules:
             return {"nhwc": self._by_onednn(f, x, weights[:, :, None], channels // multiplier, window, tile, workload)}
         packed = compat.constant(weights)
         return {"nhwc": f.te(lambda x_, w_: kernels.depthwise(x_, w_, multiplier, window, tile, workload), x, packed, name="depthwise")}
+
+    def _depthwise_words(self, f: Forms, data: relax.Expr, w: np.ndarray, window: Window, out: list) -> dict[str, relax.Expr]:
+        x = self._operand(f, data, "nhwc", "uint8")
+        width = out[3] if isinstance(out[3], int) else None
+        macs = workloads.work(*out, *window.kernel) // words.TAPS
+        tiles = words.tiles(width, w.shape[0], self.machine, macs)
+        workload = workloads.convolution("depthwise", "uint8", known_dims(x), w.shape[0], window, w.shape[0])
+        tile = self.choices.pick(workload, by_name(tiles))
+        weights = np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))
+        packed = compat.constant(words.packed(weights))
+        made = f.te(lambda x_, w_: words.depthwise(x_, w_, window, tile, workload), x, packed, name="depthwise")
+        return {"nhwc": self._unbiased(f, made, weights, "uint8")}
 
     def _by_onednn(
         self, f: Forms, x: relax.Expr, weights: np.ndarray, groups: int, window: Window, call: onednn.Call, workload: str

@@ -26,6 +26,7 @@ class Machine:
     ``libraries``: the kernel libraries that may be candidates.
     ``spreads``: whether an element that multiplies several vectors is held in a register of its own, those of all rows at once
     (engines of WebAssembly load them before they multiply).
+    ``fuses``: whether it has an instruction for x · y + z with one rounding.
     ``early``: products are shared by threads from that many times less work on than where vectors are a server's.
     """
 
@@ -39,6 +40,7 @@ class Machine:
     libraries: tuple[str, ...] = ()
     spreads: bool = False
     early: int = 1
+    fuses: bool = False
 
     @staticmethod
     def of(target: tvm.target.Target, threads: int, precision: str, without: frozenset[str] = frozenset()) -> Machine:
@@ -49,7 +51,8 @@ class Machine:
             return Machine(128 if "simd128" in features else 32, 15, threads, precision, spreads=True, early=EARLY)
         found = Machine._vectors(features, threads, precision)
         tiles = frozenset(t for t, f in dots.TILE_REGISTERS.items() if {"amx-tile", f} <= features)
-        return replace(found, tile_registers=tiles, flushes="sse2" in features, halves=str(target.attrs.get("mcpu", "")) in _HALVES)
+        halves, fuses = str(target.attrs.get("mcpu", "")) in _HALVES, bool(features & {"fma", "avx512f", "neon"})
+        return replace(found, tile_registers=tiles, flushes="sse2" in features, halves=halves, fuses=fuses)
 
     @staticmethod
     def _vectors(features: frozenset[str], threads: int, precision: str) -> Machine:

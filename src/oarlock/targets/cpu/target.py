@@ -18,8 +18,8 @@ from ...kernels import Choices
 from ...rules.weights import Weights
 from ...runtime.libraries import KNOWN
 from ...runtime.machine import cpu_features, default_threads
-from ..base import Notes, Refusal, Search, Stage, Target
-from . import dots, onednn
+from ..base import Notes, Refusal, Search, Stage, TakesIntegers, Target
+from . import dots, onednn, words
 from .aot import Dynamic, NotStatic, compile_ahead
 from .joining import join_readers
 from .layout import rewrite_layouts
@@ -184,8 +184,8 @@ class CpuTarget(Target):
         return f"{self.name} {self.mcpu}{features} threads={self.threads}", family
 
     @property
-    def integer_depths(self) -> tuple[int, int] | None:
-        return (dots.GROUP["uint8"], dots.EXTENDED) if self.precision == "int8" else None
+    def integer_products(self) -> TakesIntegers | None:
+        return words.takes if self.precision == "int8" else None
 
     def graph_stages(self, choices: Choices) -> list[Stage]:
         def layouts(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

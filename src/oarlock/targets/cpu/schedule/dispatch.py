@@ -12,7 +12,7 @@ from .... import compat
 from ....kernels import Choices
 from ....kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
 from ...base import Notes
-from .. import dots
+from .. import dots, rounding
 from ..elementary import expand
 from ..machine import Machine
 from ..onednn import schedule as onednn
@@ -72,6 +72,10 @@ def finish_searched(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
 
 
 def _finish(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc:
+    if machine.fuses:
+        function = rounding.divide(function)
+    if machine.precision == "int8":
+        function = rounding.separate(function)
     # what the CPU rounds by an instruction is no longer there for expand to round
     return expand(dots.finish(function, machine.narrow.operand) if machine.narrow else function)
 

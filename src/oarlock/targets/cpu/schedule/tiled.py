@@ -7,7 +7,7 @@ from typing import Any
 from tvm import s_tir, tirx
 
 from ....kernels.choice import CANDIDATE, WORKLOAD
-from .. import amx, dots
+from .. import amx, dots, words
 from ..kernels import GEOMETRY, Window
 from ..machine import Machine
 from ..state import flush_denormals
@@ -87,6 +87,8 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         made = borders.split(
             made, taps, *borders.of_window(x.ty.shape, Window.read(geometry)), tile.rows, sch.get(acc).writes[0].source.ty.shape[2]
         )
+    if kind == "depthwise":
+        made = words.summed(made)
     if tile.strip:
         made = amx.lower(made, first, tile, _REDUCES[kind])
     return (flush_denormals(made) if machine.flushes else made).with_attrs(named)
