@@ -55,7 +55,9 @@ def separate(function: tirx.PrimFunc) -> tirx.PrimFunc:
     def store(node: tirx.BufferStore) -> Any:
         if own(node):
             return node
-        value = tvm_ffi.structural_map(node.value, (tirx.Add, total), (tirx.Sub, total))
+        value = node.value
+        for kind in (tirx.Add, tirx.Sub):
+            value = tvm_ffi.structural_map(value, (kind, lambda found: total(found)))
         return tirx.BufferStore(node.buffer, value, node.indices) if not value.same_as(node.value) else node
 
     return tvm_ffi.structural_map(function, (tirx.BufferStore, store))

@@ -1,13 +1,13 @@
 """Depthwise convolutions of bytes: four neighbouring taps of a channel are one word, and a row of a kernel is one or two dot products.
 
-The copy of the input that has its padding is made in words: word ``p`` of a channel holds the bytes at four places, a dilation apart, from
+A copy of the input with its padding is made in words: word ``p`` of a channel holds the bytes at four places, a dilation apart, from
 ``p`` on.  So each instruction takes the word of 16 channels, which no product of matrices would find side by side in memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,12 @@ import tvm_ffi
 from tvm import te, tirx
 
 from . import dots
-from .kernels import Dim, Window, _image, _note, _padded, _tiles
+from .kernels import Dim, Window, _image, _note, _tiles
 from .machine import Machine
 from .tiles import Tile, depthwise_tiles
 
 TAPS = dots.GROUP["uint8"]  # in a word
+_ZEROS = int(np.full(4, dots.BIAS, np.uint8).view(np.int32)[0])
 
 
 def takes(shape: Sequence[int], groups: int) -> bool:
@@ -57,18 +58,31 @@ def depthwise(x: te.Tensor, words: te.Tensor, window: Window, tile: Tile, worklo
     """x [N, H, W, C] of uint8 * ``packed`` weights → [N, OH, OW, C] of int32, each channel by itself."""
     n, h, w, c = x.shape
     oh, ow = window.out(h, w)
-    (kh, _), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilation
+    (kh, kw), (sh, sw), (dh, dw), (top, left, bottom, _) = window.kernel, window.strides, window.dilation, window.padding
     steps = int(words.shape[1])
     hop = TAPS * dw  # from one word of a row of the kernel to the next
     unit = math.gcd(sw, hop) if steps > 1 else sw  # words are read at multiples of it
+    used = min(kw, TAPS)
     count = (_tiles(ow, tile.rows) * tile.rows - 1) * (sw // unit) + ((steps - 1) * (hop // unit) + 1)
-    source = _padded(x, window, width=(count - 1) * unit + ((TAPS - 1) * dw + 1), always=True)
 
     def word(b: Dim, i: Dim, p: Dim, k: Dim) -> Dim:
-        taps = [tirx.Cast("int32", source(b, i, p * unit + t * dw, k)) << (8 * t) for t in range(TAPS)]
-        return (taps[0] | taps[1]) | (taps[2] | taps[3])
+        line, start = i - top, p * unit - left
+        lines = [*([line >= 0] if top else []), *([line < h] if bottom else [])]
 
-    taken = te.compute((n, source.shape[1], count, c), word, name="tile_words")
+        def joined(tap: Callable[[Dim], Dim]) -> Dim:
+            taps = [tirx.Cast("int32", tap(start + t * dw)) << (8 * t) for t in range(used)]
+            while len(taps) > 1:
+                taps = [*(one | two for one, two in zip(taps[::2], taps[1::2], strict=False)), *taps[len(taps) // 2 * 2 :]]
+            return taps[0]
+
+        def tested(place: Dim) -> Dim:
+            return te.if_then_else(te.all(place >= 0, place < w), x(b, line, place, k), dots.zero("uint8"))
+
+        whole = te.all(start >= 0, start + (used - 1) * dw < w)
+        value = te.if_then_else(whole, joined(lambda place: x(b, line, place, k)), joined(tested))
+        return te.if_then_else(te.all(*lines), value, tirx.const(_ZEROS, "int32")) if lines else value
+
+    taken = te.compute((n, h + (top + bottom), count, c), word, name="tile_words")
     r, s = te.reduce_axis((0, kh), name="r"), te.reduce_axis((0, steps), name="s")
 
     def term(b: Dim, i: Dim, wt: Dim, ot: Dim, wi: Dim, oi: Dim) -> Dim:
