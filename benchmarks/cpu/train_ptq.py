@@ -73,6 +73,9 @@ if __name__ == "__main__":
     seen, known, unseen, wanted = digits[:-HELD_OUT], labels[:-HELD_OUT], digits[-HELD_OUT:], labels[-HELD_OUT:]
     encodes = name == "PatchEncoder"
     net, form = (PatchEncoder(), patches) if encodes else (getattr(models, name)(num_classes=10), pictures)
+    for layer in net.sublayers():
+        if isinstance(layer, nn.BatchNorm2D):
+            layer._momentum = 0.9  # Paddle's 0.99 would need more steps to forget what it starts with
     test = form(unseen)
     epochs = EPOCHS[name]
     steps = epochs * (len(seen) // BATCH)

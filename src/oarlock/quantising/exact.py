@@ -30,7 +30,8 @@ def scale_of(histogram: Histogram, scale: float) -> float:
 
 
 def fold_norms(program: Program) -> Program:
-    """The program with each batch norm that alone reads a convolution with stored weights as other weights and an addition."""
+    """The program with each batch norm that alone reads a convolution with stored weights, or that plus a stored bias, as other weights
+    and an addition."""
     reads = Counter(v for op in program.block.ops for v in op.operands.values() if v is not None)
     reads.update(v for op in program.block.ops for region in op.regions for v in captures(region))
     reads.update(program.outputs.values())
@@ -39,8 +40,13 @@ def fold_norms(program: Program) -> Program:
     for op in program.block.ops:
         x = op.operands.get("x") if op.short_name in _NORMS else None
         before = made_by.get(x) if x is not None and reads[x] == 1 else None
-        if before is not None and before.short_name in _CONVOLUTIONS and not any(reads[v] for v in op.results[1:]):
-            folder.fold(before, op)
+        if before is None or any(reads[v] for v in op.results[1:]):
+            continue
+        added = None
+        if before.short_name == "add" and (inner := before.operands["x"]) in made_by and reads[inner] == 1:
+            added, before = before, made_by[inner]
+        if before.short_name in _CONVOLUTIONS:
+            folder.fold(before, op, added)
     return folder.program() if folder.instead else program
 
 
@@ -48,13 +54,14 @@ class _Folder:
     def __init__(self, program: Program) -> None:
         self.source = program
         self.parameters = dict(program.parameters)
+        self.made_by = {v: op for op in program.block.ops for v in op.results}
         self.stored = {op.results[0] for op in program.block.ops if op.name == "builtin.parameter"}
         self.names = {v.name for op in program.walk() for v in op.results} | set(self.parameters)
         self.instead: dict[Op, list[Op]] = {}  # batch norm → what stands in its place
         self.folded: set[Op] = set()
 
-    def fold(self, conv: Op, norm: Op) -> None:
-        """Put other operations in the place of both, if the numbers are there."""
+    def fold(self, conv: Op, norm: Op, added: Op | None) -> None:
+        """Put other operations in the place of the two, and of the addition between them, if the numbers are there."""
         weight = conv.operands["filter"]
         data = {name: self._data(norm.operands.get(name)) for name in ("mean", "variance", "scale", "bias")}
         w = self._data(weight)
@@ -68,16 +75,21 @@ class _Folder:
         factor = 1 / np.sqrt(data["variance"] + float(norm.attrs["epsilon"]))
         factor = factor if data["scale"] is None else factor * data["scale"]
         shift = -data["mean"] * factor + (0.0 if data["bias"] is None else data["bias"])
+        if added is not None:
+            bias = self._bias(added.operands["y"], len(factor))
+            if bias is None:
+                return
+            shift = shift + bias * factor
         with np.errstate(over="ignore"):
-            folded, added = (a.astype(np.float32) for a in (w * factor.reshape(-1, 1, 1, 1), shift.reshape(1, -1, 1, 1)))
-        if not np.isfinite(folded).all() or not np.isfinite(added).all():
+            folded, more = (a.astype(np.float32) for a in (w * factor.reshape(-1, 1, 1, 1), shift.reshape(1, -1, 1, 1)))
+        if not np.isfinite(folded).all() or not np.isfinite(more).all():
             return
         made: list[Op] = []
-        filter_, bias = (self._parameter(f"{weight.name}.{what}", array, made) for what, array in (("folded", folded), ("shift", added)))
+        filter_, place = (self._parameter(f"{weight.name}.{what}", array, made) for what, array in (("folded", folded), ("shift", more)))
         made.append(replace(conv, operands={**conv.operands, "filter": filter_}))
-        made.append(Op("pd_op.add", {"x": conv.results[0], "y": bias}, {}, [norm.results[0]], ["out"], handle=norm.handle))
+        made.append(Op("pd_op.add", {"x": conv.results[0], "y": place}, {}, [norm.results[0]], ["out"], handle=norm.handle))
         self.instead[norm] = made
-        self.folded.add(conv)
+        self.folded |= {conv} if added is None else {conv, added}
 
     def program(self) -> Program:
         ops = [new for op in self.source.block.ops if op not in self.folded for new in self.instead.get(op, [op])]
@@ -92,6 +104,14 @@ class _Folder:
         """Stored float32 numbers as float64; None for anything else."""
         data = self.parameters[value.name].data if value in self.stored and value is not None else None
         return data.astype(np.float64) if data is not None and data.dtype == np.float32 else None
+
+    def _bias(self, value: Value | None, channels: int) -> np.ndarray | None:
+        """A stored bias of ``channels`` numbers, one a channel, perhaps reshaped."""
+        if value is None or not isinstance(value.type, TensorType) or value.type.shape != (1, channels, 1, 1):
+            return None
+        op = self.made_by.get(value)
+        data = self._data(op.operands["x"] if op is not None and op.short_name == "reshape" else value)
+        return data.reshape(-1) if data is not None and data.size == channels else None
 
     def _parameter(self, name: str, data: np.ndarray, made: list[Op]) -> Value:
         own, number = name, 2

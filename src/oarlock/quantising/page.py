@@ -49,7 +49,11 @@ def harm_text(harm: Harm | None, measure: str) -> str:
 
 def _facts(report: Report) -> str:
     parts = [f"{len(report.quantised)} of {len(report.layers)} layers on integers", f"scales by {report.method}"]
-    parts += ["weights by channel" if report.per_channel else "weights by tensor", *["powers of two"] * report.exact, f"{report.calibrated} examples"]
+    parts += [
+        "weights by channel" if report.per_channel else "weights by tensor",
+        *["powers of two"] * report.exact,
+        f"{report.calibrated} examples",
+    ]
     if report.chosen is not None:
         parts += [f"judged on {report.held_out}", f"{report.measure} {harm_text(report.chosen, report.measure)}"]
         parts += [f"(all layers: {harm_text(report.every, report.measure)})"]

@@ -41,7 +41,9 @@ def separate(function: tirx.PrimFunc) -> tirx.PrimFunc:
 
     def own(store: tirx.BufferStore) -> bool:
         value = store.value
-        return isinstance(value, tirx.Add) and any(isinstance(v, compat.Load) and v.source.same_as(store.buffer) for v in (value.a, value.b))
+        return isinstance(value, tirx.Add) and any(
+            isinstance(v, compat.Load) and v.source.same_as(store.buffer) for v in (value.a, value.b)
+        )
 
     def fenced(value: Any) -> Any:
         if not isinstance(value, tirx.Mul) or str(value.ty) != "float32":

@@ -87,7 +87,9 @@ def depthwise(x: te.Tensor, words: te.Tensor, window: Window, tile: Tile, worklo
 
     def term(b: Dim, i: Dim, wt: Dim, ot: Dim, wi: Dim, oi: Dim) -> Dim:
         at, o = (wt * tile.rows + wi) * (sw // unit) + s * (hop // unit), ot * tile.columns + oi
-        return te.sum(tirx.call_intrin("int32", dots.WORD, tirx.const(0, "int32"), taken(b, i * sh + r * dh, at, o), words(r, s, o)), axis=[r, s])
+        return te.sum(
+            tirx.call_intrin("int32", dots.WORD, tirx.const(0, "int32"), taken(b, i * sh + r * dh, at, o), words(r, s, o)), axis=[r, s]
+        )
 
     acc = te.compute(
         (n, oh, _tiles(ow, tile.rows), _tiles(c, tile.columns), tile.rows, tile.columns),
