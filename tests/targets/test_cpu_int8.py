@@ -14,8 +14,9 @@ from tvm import relax, te, tirx
 
 import oarlock
 from oarlock import compat, errors, targets
+from oarlock.kernels import Choices
 from oarlock.runtime.machine import cpu_features
-from oarlock.targets.cpu import dots
+from oarlock.targets.cpu import dots, words
 
 op = relax.op
 
@@ -45,21 +46,81 @@ def registers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @runs
 @pytest.mark.usefixtures("registers")
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
-@pytest.mark.parametrize("case", [c for c, facts in CASES.items() if facts[-1] == 1])
+@pytest.mark.parametrize("case", [c for c, facts in CASES.items() if facts[-1] == 1] + ["groups"])
 def test_convolution(case: str, dynamic: bool) -> None:
-    n, c, h, wd, o, kernel, strides, padding, dilation, _ = CASES[case]
-    x, w = integers(n, c, h, wd), integers(o, c, *kernel)
+    check(CASES[case], dynamic)
+
+
+# c, h, w, kernel, strides, padding (top, left, bottom, right), dilation
+DEPTHWISE = {
+    "a row of taps and one more": (16, 9, 11, (5, 5), (1, 1), (2, 2, 2, 2), (1, 1)),
+    "strides that differ": (24, 9, 11, (5, 5), (2, 1), (2, 2, 2, 2), (1, 1)),
+    "two full words a row, a stride of three": (20, 13, 25, (3, 8), (1, 3), (1, 3, 1, 3), (1, 1)),
+    "a stride that no step of four is a multiple of": (8, 7, 31, (1, 5), (1, 3), (0, 2, 0, 2), (1, 1)),
+    "dilated": (16, 11, 14, (5, 5), (1, 2), (4, 4, 4, 4), (2, 2)),
+    "narrower than the kernel": (32, 6, 2, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    "no padding": (12, 9, 9, (3, 2), (1, 1), (0, 0, 0, 0), (1, 1)),
+    "padding at one end": (4, 8, 9, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1)),
+    "one place": (48, 1, 1, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+}
+
+
+@runs
+@pytest.mark.parametrize("case", DEPTHWISE)
+def test_depthwise(case: str) -> None:
+    c, h, w, kernel, strides, padding, dilation = DEPTHWISE[case]
+    check((2, c, h, w, c, kernel, strides, padding, dilation, c), False)
+    check((2, c, h, w, c, kernel, strides, padding, dilation, c), True)
+
+
+@runs
+@pytest.mark.parametrize("threads", [1, 2])
+def test_depthwise_candidates(threads: int) -> None:
+    """Every candidate gives the same numbers."""
+    n, c, h, w, kernel = 1, 64, 17, 19, (5, 5)
+    machine = targets.get("cpu", precision="int8", threads=threads).machine
+    tiles = words.tiles(w, c, machine, 10_000_000)
+    assert len(tiles) > 3
+    for tile in tiles[1:5]:
+        found = Choices(lambda workload, names, tile=tile: tile.name if workload.startswith("depthwise uint8") else None)
+        check((n, c, h, w, c, kernel, (1, 1), (2, 2, 2, 2), (1, 1), c), False, choices=found, threads=threads)
+        assert tile.name in found.picked.values()
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups", "taken"),
+    [
+        ((16, 1, 3, 3), 16, True),
+        ((18, 1, 3, 3), 18, False),
+        ((32, 1, 3, 3), 16, False),
+        ((16, 8, 3, 3), 2, True),
+        ((12, 8, 3, 3), 2, False),
+        ((16, 6, 3, 3), 2, False),
+        ((5, 3, 3, 3), 1, True),
+        ((5, 3, 1, 1), 1, False),
+        ((8, 5), 1, True),
+        ((6, 5), 1, False),
+    ],
+)
+def test_what_has_a_kernel(shape: tuple, groups: int, taken: bool) -> None:
+    assert words.takes(shape, groups) == taken
+
+
+def check(facts: tuple, dynamic: bool, **options: object) -> None:
+    """A convolution of every value of int8, times a number, is numpy's."""
+    n, c, h, wd, o, kernel, strides, padding, dilation, groups = facts
+    x, w = integers(n, c, h, wd), integers(o, c // groups, *kernel)
 
     def make(bb, a):
-        y = op.nn.conv2d(a, compat.constant(w), strides=strides, padding=padding, dilation=dilation, out_dtype="int32")
+        facts = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+        y = op.nn.conv2d(a, compat.constant(w), **facts, out_dtype="int32")
         return op.multiply(bb.emit(op.astype(bb.emit(y), "float32")), relax.const(0.5, "float32"))
 
     shape = (dim("n"), c, dim("h"), dim("w")) if dynamic else x.shape
-    program = build([var("x", shape, "int8")], make, precision="int8")
+    program = build([var("x", shape, "int8")], make, precision="int8", **options)
     assert program.built.notes == []
-    extends = c >= 3 and kernel != (1, 1)
-    assert operands(program.built.kernels) == ["uint8" if c % 4 == 0 or extends else "int8"]
-    np.testing.assert_array_equal(program(x)[0], convolve(x, w, strides, padding, dilation, 1).astype("float32") * 0.5)
+    assert operands(program.built.kernels) == ["uint8" if words.takes(w.shape, groups) else "int8"]
+    np.testing.assert_array_equal(program(x)[0], convolve(x, w, strides, padding, dilation, groups).astype("float32") * 0.5)
 
 
 @runs
