@@ -166,16 +166,16 @@ def measure(name: str, work: Path, threads: int) -> list[str]:
                 f"{name}: {on_integers} of {len(report['layers'])} layers on integers ({narrow} kernels), "
                 f"{len(report['skipped'])} others in float; absmax of {report['calibrated']} examples"
             )
-        alone, tensors = compared_alone(program, feeds[:JUDGED], path.parent)
-        on_floats = oarlock.Session(oarlock.compile(program, threads=threads))
-        again = [list(on_floats.run(feed).values()) for feed in feeds]
+            alone, tensors = compared_alone(program, feeds[:JUDGED], path.parent)
+            lines.append(f"  from Paddle's own run of it, each layer alone: at most {alone:.2g} steps ({tensors} tensors)")
+            on_floats = oarlock.Session(oarlock.compile(program, threads=threads))
+            again = [list(on_floats.run(feed).values()) for feed in feeds]
         rounding = max(_rms(a, b) for a, b in _pairs(got, before))
         alike = np.mean([(a.argmax(-1) == b.argmax(-1)).mean() for a, b in _pairs(got, wanted)])
+        floats = f"; computed on floats: {_steps(again, wanted)}" if kind == "absmax" else ""
         lines += [
-            f"  {kind}: from Paddle's own run, each layer alone: at most {alone:.2g} steps ({tensors} tensors)",
-            f"    the whole, {len(feeds)} inputs: {_steps(got, wanted)}; same winner in {alike:.1%} of rows",
-            f"    … computed on floats: {_steps(again, wanted)}",
-            f"    from the float model: rms {rounding:.2%} of the output's",
+            f"  {kind}, the whole, {len(feeds)} inputs: {_steps(got, wanted)}{floats}; same winner in {alike:.1%} of rows; "
+            f"from the float model: rms {rounding:.2%} of the output's"
         ]
         right |= {f"{kind} by Paddle": _right(wanted, labels), f"{kind} in int8": _right(got, labels)}
     if labels is not None:
