@@ -14,7 +14,7 @@ from oarlock.rules.integers import integer_products
 op = relax.op
 
 
-def takes(shape: tuple, groups: int) -> bool:
+def takes(shape: tuple, groups: int, width: int | None) -> bool:
     return True
 
 
@@ -149,10 +149,10 @@ def test_a_depth_that_fills_no_group() -> None:
     """The target says so of the shape of the weights."""
     asked = []
 
-    def none(shape: tuple, groups: int) -> bool:
-        asked.append((tuple(shape), groups))
+    def none(shape: tuple, groups: int, width: int | None) -> bool:
+        asked.append((tuple(shape), groups, width))
         return False
 
     mod = convolution(weight_scale=BY_CHANNEL, weights=WHOLE)
     assert products(integer_products(mod, none)) == ["float32"]
-    assert asked == [((4, 8, 3, 3), 1)]
+    assert asked == [((4, 8, 3, 3), 1, 5)]

@@ -101,6 +101,8 @@ def test_depthwise_candidates(threads: int) -> None:
 )
 def test_what_has_a_kernel(shape: tuple, groups: int, taken: bool) -> None:
     assert words.takes(shape, groups) == taken
+    assert words.pays(shape, groups, None) == words.pays(shape, groups, 14) == taken
+    assert words.pays(shape, groups, 7) == (taken and not (groups > 1 and shape[1] == 1))
 
 
 def check(facts: tuple, dynamic: bool, **options: object) -> None:

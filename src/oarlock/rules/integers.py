@@ -27,10 +27,11 @@ from .rewriting import bodies, readers, rewrite_functions
 LARGEST = 127
 
 
-def integer_products(mod: tvm.IRModule, takes: Callable[[Sequence[int], int], bool]) -> tvm.IRModule:
+def integer_products(mod: tvm.IRModule, takes: Callable[[Sequence[int], int, int | None], bool]) -> tvm.IRModule:
     """Apply the rule to all functions of ``mod``.
 
-    ``takes``: says of the shape of weights ([O, I/groups, KH, KW], or [K, N]) and the number of groups whether the target has a kernel.
+    ``takes``: says of the shape of weights ([O, I/groups, KH, KW], or [K, N]), the number of groups and the last
+    dim of the result (None where that is symbolic) whether the target has a kernel that pays.
     """
     return rewrite_functions(_Rewriter(mod, takes), mod)
 
@@ -45,7 +46,7 @@ class _Quantised:
 
 @relax.expr_functor.mutator
 class _Rewriter(relax.PyExprMutator):
-    def __init__(self, mod: tvm.IRModule, takes: Callable[[Sequence[int], int], bool]) -> None:
+    def __init__(self, mod: tvm.IRModule, takes: Callable[[Sequence[int], int, int | None], bool]) -> None:
         super().__init__(mod)
         self.takes = takes
         self.marked = {gv for gv, f in mod.functions.items() if 0 < int((f.attrs or {}).get(INTEGERS, 0)) <= LARGEST}
@@ -83,7 +84,9 @@ class _Rewriter(relax.PyExprMutator):
                 return None
             channels = w.shape[1]
             spread = (1, -1)
-        if not w.size or not self.takes(w.shape, groups):
+        shape = call.ty.shape
+        width = compat.static(shape.values[-1]) if isinstance(shape, relax.ShapeExpr) else None
+        if not w.size or not self.takes(w.shape, groups, width if isinstance(width, int) else None):
             return None
         if w.size // channels * (LARGEST + 1) * LARGEST >= 2**31:
             return None  # the sum might not fit

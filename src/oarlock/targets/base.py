@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ..rules.weights import Weights
 
 
-TakesIntegers = Callable[[Sequence[int], int], bool]  # (shape of weights, groups) → whether there is a kernel
+# (shape of weights, groups, the last dim of the result or None) → whether there is a kernel, and it is the faster one
+TakesIntegers = Callable[[Sequence[int], int, int | None], bool]
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class Target(ABC):
 
     @property
     def integer_products(self) -> TakesIntegers | None:
-        """Which quantised products and convolutions come as those of int8 with int32 sums: says so of the shape of their weights and the
-        number of groups; None (the default): none do."""
+        """Which quantised products and convolutions come as those of int8 with int32 sums: says so of the shape of their weights, the
+        number of groups and the width of the result; None (the default): none do."""
         return None
 
     @abstractmethod

@@ -185,7 +185,7 @@ class CpuTarget(Target):
 
     @property
     def integer_products(self) -> TakesIntegers | None:
-        return words.takes if self.precision == "int8" else None
+        return words.pays if self.precision == "int8" else None
 
     def graph_stages(self, choices: Choices) -> list[Stage]:
         def layouts(mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

@@ -20,6 +20,7 @@ from .machine import Machine
 from .tiles import Tile, depthwise_tiles
 
 TAPS = dots.GROUP["uint8"]  # in a word
+NARROW = 8  # places: depthwise convolutions of fewer stay in float
 _ZEROS = int(np.full(4, dots.BIAS, np.uint8).view(np.int32)[0])
 
 
@@ -32,6 +33,12 @@ def takes(shape: Sequence[int], groups: int) -> bool:
         return applies(shape, groups) or (depth % TAPS == 0 and channels // groups % dots.LANES[-1] == 0)
     # the copy of the input that larger windows are read from has room for channels of zeros
     return depth % TAPS == 0 or (kernel != [1, 1] and depth >= dots.EXTENDED)
+
+
+def pays(shape: Sequence[int], groups: int, width: int | None) -> bool:
+    """Whether that kernel is the faster one for results of ``width`` places: where most words lie at borders, making them takes longer
+    than their products save (docs/quantize.md)."""
+    return takes(shape, groups) and not (applies(shape, groups) and width is not None and width < NARROW)
 
 
 def applies(shape: Sequence[int], groups: int) -> bool:
