@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,21 @@ def export_call(
     dynamic: bool,
     static: Collection[int] = (),
     sequences: Collection[str] = (),
+    declared: Mapping[str, Sequence[int]] | None = None,
 ) -> list[np.ndarray]:
     """Save ``call(paddle, *inputs, *constants)`` as ``stem``.json (+ .pdiparams) and give what Paddle itself computes.
 
     ``dynamic``: every dim of every input is declared unknown (−1), but the axes in ``static``.
     ``sequences``: inputs whose rows Paddle is told to be one sequence (LoD).
+    ``declared``: dims of inputs (−1: unknown) that are declared in place of what ``dynamic`` says.
     """
     import paddle
 
     paddle.enable_static()
     main, startup = paddle.static.Program(), paddle.static.Program()
     with paddle.static.program_guard(main, startup), paddle.static.scope_guard(paddle.static.Scope()):
-        feeds = [paddle.static.data(k, _declared(v, static) if dynamic else list(v.shape), str(v.dtype)) for k, v in inputs.items()]
+        dims = {k: _declared(v, static) if dynamic else list(v.shape) for k, v in inputs.items()} | dict(declared or {})
+        feeds = [paddle.static.data(k, list(dims[k]), str(v.dtype)) for k, v in inputs.items()]
         held = [
             paddle.static.create_parameter(list(v.shape), str(v.dtype), name=k, default_initializer=paddle.nn.initializer.Assign(v))
             for k, v in constants.items()
