@@ -3,9 +3,10 @@
     python tools/drawn.py [--examples 60] [--seed N] [--only REGEX] [--again] [--work build/drawn]
 
 The strategies stand in tests/ops/drawn/.  The seed is printed: the same seed draws the same calls.  Results are kept in
-WORK/results.json after each operator, so a stopped run goes on where it was; --again forgets the operators selected, and those that
-failed are always run again.  A child process draws: a call that ends it, as Paddle's kernels can, costs its operator alone.
-Exit status 1 when a result differs from Paddle's; the call, shrunk, is printed as a sample to paste, and kept in WORK/OPERATOR.txt.
+WORK/results.json after each operator, so a stopped run goes on where it was; operators that failed are run again, --again runs all that
+are selected.  A child process draws: a call that ends it, as Paddle's kernels can, costs its operator alone.  Calls of one operator
+count over all runs, until it fails.  Exit status 1 when a result differs from Paddle's; the call, shrunk, is printed as a sample to
+paste, and kept in WORK/OPERATOR.txt.
 """
 
 from __future__ import annotations
@@ -16,30 +17,30 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests/ops/drawn"))
-TIMEOUT_S = 1800
+TIMEOUT_S = 1800  # of one operator
 
 
 def draw_all(operator: str, examples: int, number: int, trace: Path) -> dict[str, Any]:
-    """Draw ``examples`` calls of an operator; what Paddle refuses counts apart."""
+    """Draw ``examples`` calls of an operator that Paddle takes; those that it refuses count apart."""
     import hypothesis
     from drawing import Call, calls
-    from families import STRATEGIES
     from trial import Refused, Tally, try_call
 
-    assert operator in STRATEGIES, f"{operator} has no strategy"
     tally = Tally()
 
     @hypothesis.seed(number)
     @hypothesis.settings(
         max_examples=examples, deadline=None, database=None, print_blob=False, report_multiple_bugs=False,
         suppress_health_check=list(hypothesis.HealthCheck), phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
-    )
+    )  # fmt: skip
     @hypothesis.given(calls(operator))
     def test(call: Call) -> None:
         trace.write_text(repr(call))  # what a crash leaves behind
@@ -48,36 +49,89 @@ def draw_all(operator: str, examples: int, number: int, trace: Path) -> dict[str
         except Refused:
             hypothesis.reject()
 
-    failure = ""
+    start, failure = time.monotonic(), ""
     try:
         test()
     except AssertionError as error:
         failure = str(error)
-    return {"run": tally.run, "refused": dict(tally.refused), "failure": failure}
+    except hypothesis.errors.Unsatisfiable:
+        failure = "no call that Paddle takes: " + "; ".join(tally.refused)
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}, at\n{trace.read_text()}"
+    seconds = round(time.monotonic() - start, 1)
+    return {"run": tally.run, "refused": dict(tally.refused), "failure": failure, "seconds": seconds}
 
 
-def child(operator: str, examples: int, number: int, trace: Path) -> None:
-    print("RESULT " + json.dumps(draw_all(operator, examples, number, trace)), flush=True)
+def child(operators: list[str], examples: int, number: int, work: Path) -> None:
+    import families
+
+    assert set(operators) <= set(families.STRATEGIES), sorted(set(operators) - set(families.STRATEGIES))
+    for name in operators:
+        print(json.dumps({"result": draw_all(name, examples, number, work / f"{name}.txt")}), flush=True)
 
 
-def run_child(operator: str, examples: int, number: int, work: Path) -> dict[str, Any]:
-    trace = work / f"{operator}.txt"
-    options = ["--examples", str(examples), "--seed", str(number), "--work", str(work)]
-    command = [sys.executable, __file__, "--child", operator, *options]
-    environment = os.environ | {"GLOG_minloglevel": "3", "OMP_NUM_THREADS": "1", "TVM_NUM_THREADS": "1"}
-    start = time.monotonic()
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, env=environment, check=False)
-    except subprocess.TimeoutExpired:
-        return {"run": 0, "refused": {}, "failure": f"no end within {TIMEOUT_S} s, at\n{trace.read_text()}", "seconds": TIMEOUT_S}
-    line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), "")
-    if not line:
-        at = trace.read_text() if trace.exists() else ""
-        last = "\n".join(done.stderr.strip().splitlines()[-6:])
-        return {"run": 0, "refused": {}, "failure": f"the process ended ({done.returncode}), at\n{at}\n{last}", "seconds": 0}
-    result = json.loads(line.removeprefix("RESULT "))
-    trace.write_text(result["failure"] + "\n") if result["failure"] else trace.unlink(missing_ok=True)
-    return result | {"seconds": round(time.monotonic() - start, 1)}
+class Run:
+    """One run over operators, with what earlier ones left in its folder."""
+
+    def __init__(self, work: Path, examples: int, number: int) -> None:
+        self.work, self.examples, self.number = work, examples, number
+        work.mkdir(parents=True, exist_ok=True)
+        self.record = work / "results.json"
+        self.results: dict[str, dict[str, Any]] = json.loads(self.record.read_text()) if self.record.exists() else {}
+
+    def all(self, operators: list[str]) -> None:
+        done = 0
+        while done < len(operators):
+            for name, result in self._child(operators[done:]):
+                done += 1
+                self._keep(name, result)
+                refused = sum(result["refused"].values())
+                state = "FAILED" if result["failure"] else "ok"
+                told = f"{result['run']} run, {refused} refused, {result['seconds']:.0f} s"
+                print(f"[{done}/{len(operators)}] {name}: {state}, {told}", flush=True)
+                if result["failure"]:
+                    print(result["failure"], flush=True)
+
+    def _child(self, operators: list[str]) -> Any:
+        """Yield (operator, result) of each in turn, to the one that ends the process."""
+        command = [sys.executable, __file__, "--child", ",".join(operators), "--examples", str(self.examples), "--seed", str(self.number)]
+        environment = os.environ | {"GLOG_minloglevel": "3"}
+        process = subprocess.Popen(
+            [*command, "--work", str(self.work)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        )
+        assert process.stdout is not None
+        finished, timer = 0, self._timer(process)
+        for line in process.stdout:
+            if line.startswith('{"result"'):
+                timer.cancel()
+                yield operators[finished], json.loads(line)["result"]
+                finished, timer = finished + 1, self._timer(process)
+        timer.cancel()
+        process.wait()
+        if finished < len(operators):
+            name = operators[finished]
+            trace = self.work / f"{name}.txt"
+            at = trace.read_text() if trace.exists() else "its first call"
+            yield name, {"run": 0, "refused": {}, "failure": f"the process ended ({process.returncode}), at\n{at}", "seconds": 0}
+
+    def _timer(self, process: subprocess.Popen[str]) -> threading.Timer:
+        timer = threading.Timer(TIMEOUT_S, process.kill)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _keep(self, name: str, result: dict[str, Any]) -> None:
+        before = self.results.get(name)
+        trace = self.work / f"{name}.txt"
+        if result["failure"]:
+            trace.write_text(result["failure"] + "\n")
+        else:
+            trace.unlink(missing_ok=True)
+            if before and not before["failure"]:
+                result["run"] += before["run"]
+                result["refused"] = dict(Counter(before["refused"]) + Counter(result["refused"]))
+        self.results[name] = result | {"seed": self.number}
+        self.record.write_text(json.dumps(self.results, indent=1))
 
 
 def main() -> None:
@@ -93,24 +147,14 @@ def main() -> None:
     options = parser.parse_args()
     number = int.from_bytes(os.urandom(3)) if options.seed is None else options.seed
     if options.child:
-        child(options.child, options.examples, number, options.work / f"{options.child}.txt")
+        child(options.child.split(","), options.examples, number, options.work)
         return
-    options.work.mkdir(parents=True, exist_ok=True)
-    record = options.work / "results.json"
-    results: dict[str, dict[str, Any]] = json.loads(record.read_text()) if record.exists() else {}
+    run = Run(options.work, options.examples, number)
     chosen = [name for name in most_used() if not options.only or re.fullmatch(options.only, name)]
-    todo = [name for name in chosen if options.again or name not in results or results[name]["failure"]]
+    todo = [name for name in chosen if options.again or name not in run.results or run.results[name]["failure"]]
     print(f"{len(todo)} operators, {options.examples} calls each, seed {number}", flush=True)
-    for place, name in enumerate(todo, 1):
-        result = run_child(name, options.examples, number, options.work)
-        results[name] = result | {"examples": options.examples, "seed": number}
-        record.write_text(json.dumps(results, indent=1))
-        refused = sum(result["refused"].values())
-        state = "FAILED" if result["failure"] else "ok"
-        print(f"[{place}/{len(todo)}] {name}: {state}, {result['run']} run, {refused} refused, {result['seconds']} s", flush=True)
-        if result["failure"]:
-            print(result["failure"], flush=True)
-    sys.exit(any(results[name]["failure"] for name in chosen if name in results))
+    run.all(todo)
+    sys.exit(any(run.results[name]["failure"] for name in chosen if name in run.results))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from oarlock.ops.samples import base
+from oarlock.ops.samples.detection import boxes
 from oarlock.runtime.dtypes import numpy_dtype
 
 MOST_USED = Path(__file__).with_name("most_used.tsv")
@@ -26,7 +27,7 @@ NUMBERS = ("float32", "int64", "float64", "int32", "float16", "bfloat16", "uint8
 
 @dataclass(frozen=True)
 class Values:
-    """An array of seeded random values; ``grain`` rounds them to its multiples, so that there are ties; ``literal`` overrides them all."""
+    """An array of seeded random values; ``grain`` rounds them to its multiples, so that there are ties; ``text`` makes another one."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -34,16 +35,16 @@ class Values:
     high: float = 2.0
     seed: int = 0
     grain: float = 0.0
-    literal: Any = None
+    text: str = ""
 
     def array(self) -> np.ndarray:
         names = {name: getattr(base, name) for name in ("f32", "f64", "i64", "boolean")}
-        return eval(str(self), {"np": np, **names, "numpy_dtype": numpy_dtype})
+        return eval(str(self), {"np": np, **names, "boxes": boxes, "numpy_dtype": numpy_dtype})
 
     def __str__(self) -> str:
         """The Python that makes it, by the helpers of the samples."""
-        if self.literal is not None:
-            return f"np.array({self.literal!r}, {self.dtype!r}).reshape({list(self.shape)})"
+        if self.text:
+            return self.text
         place = "".join(f"{d}, " for d in self.shape)
         if self.dtype == "bool":
             return f"np.asarray(boolean({place}seed={self.seed}))"
@@ -169,6 +170,12 @@ def axes(draw: Any, rank: int, least: int = 1) -> list[int]:
 
 def values(draw: Any, dtype: str, dims: Sequence[int], low: float = -2.0, high: float = 2.0, grain: float = 0.0) -> Values:
     return Values(dtype, tuple(dims), *limits(dtype, low, high), draw(st.integers(0, 3)), grain)
+
+
+def listed(dtype: str, data: Any) -> Values:
+    """These very elements (nested lists)."""
+    array = np.array(data, dtype)
+    return Values(dtype, array.shape, text=f"np.array({array.reshape(-1).tolist()}, {dtype!r}).reshape({list(array.shape)})")
 
 
 def limits(dtype: str, low: float, high: float) -> tuple[float, float]:

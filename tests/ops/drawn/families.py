@@ -1,8 +1,13 @@
 """Every strategy: importing this registers them."""
 
-import drawn_binary
-import drawn_reduce
-import drawn_unary
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
 from drawing import STRATEGIES
 
-__all__ = ["STRATEGIES", "drawn_binary", "drawn_reduce", "drawn_unary"]
+for _file in sorted(Path(__file__).parent.glob("drawn_*.py")):
+    importlib.import_module(_file.stem)
+
+__all__ = ["STRATEGIES"]
