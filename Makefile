@@ -10,6 +10,7 @@
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
 #   make cases-web  those with control flow, built for the web and run in Node
 #   make operators  every sample of every operator in every type beside Paddle (slow; writes docs/operators.md)
+#   make drawn    drawn calls of the most used operators beside Paddle; EXAMPLES=60, DRAWN='--only conv2d' (slow; writes docs/drawn.md)
 #   make fuzz     mutated model files through the readers   (slow)
 #   make bench      measure start-up and memory             (slow; writes docs/footprint.md)
 #   make test-gpu   the tests of the target cuda: compiling and an emulated GPU anywhere, real runs where there is a GPU
@@ -45,7 +46,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
@@ -104,6 +105,11 @@ cases-web: $(VENV)/.test
 
 operators: $(VENV)/.test
 	$(ONE_THREAD) $(PY) tools/operators_table.py
+
+EXAMPLES ?= 60
+DRAWN ?=
+drawn: $(VENV)/.test
+	$(ONE_THREAD) $(PY) tools/drawn.py --examples $(EXAMPLES) $(DRAWN)
 
 fuzz: $(VENV)/.test
 	$(PY) tools/fuzz_readers.py

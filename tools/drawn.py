@@ -134,6 +134,36 @@ class Run:
         self.record.write_text(json.dumps(self.results, indent=1))
 
 
+def write_page(results: dict[str, dict[str, Any]], models: dict[str, int]) -> None:
+    """docs/drawn.md."""
+    from oarlock.ops.samples import load_all
+
+    found = [case for case in load_all() if case.call.__module__.endswith("samples.drawn")]
+    shown = {name: results[name] for name in models}
+    run, refused = (sum(count) for count in zip(*((r["run"], sum(r["refused"].values())) for r in shown.values()), strict=True))
+    failed = [name for name, r in shown.items() if r["failure"]]
+    rows = [
+        f"| {name} | {models[name]} | {r['run']} | {sum(r['refused'].values())} | {'differs' if r['failure'] else ''} |"
+        for name, r in shown.items()
+    ]
+    lines = [
+        "# Drawn calls",
+        "",
+        "hypothesis draws calls of the most used operators — ranks, sizes (1, 0 and odd ones among them), types, attributes, which",
+        "dims are unknown — and Oarlock's results are compared with Paddle's in shape, type and numbers. What Paddle refuses, or saves",
+        "as another operator, counts apart. `make drawn` draws anew and writes this page. tests/ops/drawn/ has the strategies and, in",
+        "most_used.tsv, the operators with the number of models that have them; `make test` draws a few calls of each, always the same.",
+        "",
+        f"{len(shown)} operators, {run} calls compared, {refused} refused by Paddle, {len(failed)} operators that differ. Of what these",
+        f"draws found before, {len(found)} calls stand as samples in src/oarlock/ops/samples/drawn.py.",
+        "",
+        "| operator | models | compared | refused by Paddle | |",
+        "|---|---|---|---|---|",
+        *rows,
+    ]
+    (ROOT / "docs/drawn.md").write_text("\n".join(lines) + "\n")
+
+
 def main() -> None:
     from drawing import most_used
 
@@ -154,6 +184,8 @@ def main() -> None:
     todo = [name for name in chosen if options.again or name not in run.results or run.results[name]["failure"]]
     print(f"{len(todo)} operators, {options.examples} calls each, seed {number}", flush=True)
     run.all(todo)
+    if set(run.results) >= set(most_used()) and not options.only:
+        write_page(run.results, most_used())
     sys.exit(any(run.results[name]["failure"] for name in chosen if name in run.results))
 
 

@@ -37,6 +37,8 @@ class Axis:
         i = index.astype(_FLOAT)
         if self.half:
             return _float(self.step) * (i + _float(0.5)) - _float(0.5)
+        if isinstance(self.step, tirx.Cast):  # of whole numbers the product is exact: TVM's analysis of bounds trips over that of two casts
+            return tirx.Cast(_FLOAT, self.step.value * index)
         return _float(self.step) * i
 
 
@@ -57,13 +59,20 @@ def distance(size: Dim, out: Dim, align_corners: bool, scale: float) -> Any:
     if align_corners:
         if isinstance(size, int) and isinstance(out, int):
             return np.float32(size - 1) / np.float32(out - 1) if out > 1 else np.float32(0)
-        last, count = tirx.Cast(_FLOAT, _expr(size) - 1), tirx.Cast(_FLOAT, tirx.max(_expr(out) - 1, tirx.const(1, "int64")))
-        return tirx.Select(_expr(out) > 1, last / count, _float(0.0))
+        if isinstance(out, int):
+            return _as_float(size - 1) / _as_float(out - 1) if out > 1 else np.float32(0)
+        count = tirx.Cast(_FLOAT, tirx.max(out - 1, tirx.const(1, "int64")))
+        return tirx.Select(out > 1, _as_float(size - 1) / count, _float(0.0))
     if scale:
         return np.float32(1.0 / np.float32(scale))
     if isinstance(size, int) and isinstance(out, int):
         return np.float32(size) / np.float32(max(out, 1))
-    return tirx.Cast(_FLOAT, _expr(size)) / tirx.Cast(_FLOAT, _expr(out))
+    return _as_float(size) / _as_float(out)
+
+
+def _as_float(d: Dim) -> PrimExpr:
+    """A number as one of float32: TVM's simplifier trips over the cast of an integer that it knows."""
+    return tirx.Cast(_FLOAT, d) if isinstance(d, PrimExpr) else _float(d)
 
 
 def _expr(d: Dim) -> PrimExpr:

@@ -69,6 +69,8 @@ def tile(b: Builder, x: Tensor, repeat_times: Ints | None = None) -> Tensor:
         return b.reshape(x, shape)
     if all((isinstance(d, int) and d == 1) or (isinstance(t, int) and t == 1) for d, t in zip(dims, times, strict=True)):
         return b.broadcast_to(x, shape)
+    if any(isinstance(d, int) and d == 0 for d in shape):  # of nothing: TVM divides by the 0 while it compiles
+        return b.full(shape, 0, x.dtype)
     lead = rank - x.ndim
 
     def element(t: Any, *index: Any) -> PrimExpr:

@@ -80,10 +80,15 @@ def _reduced(
     return b.te(body, x, name="pool")
 
 
+def _least(dtype: str) -> PrimExpr:
+    """What Paddle compares the elements of a window with first, and gives for one that has none: of float64, too, the least float32."""
+    return tirx.const(float(np.finfo("float32").min), dtype) if dtype == "float64" else float_min(dtype)
+
+
 def pool_windows(b: Builder, x: Tensor, windows: list[Window], kind: str, exclusive: bool) -> Tensor:
     """max or avg over windows of a channels-first tensor; exclusive: padding is not counted."""
     if kind == "max":
-        return _reduced(b, x, windows, te.max, float_min(x.dtype), lambda v: v)
+        return _reduced(b, x, windows, te.max, _least(x.dtype), lambda v: v)
     total = _reduced(b, x, windows, te.sum, tirx.const(0, x.dtype), lambda v: v)
 
     def mean(t: te.Tensor, n: Any, c: Any, *index: Any) -> PrimExpr:
@@ -191,7 +196,7 @@ def _first_max(dtype: str) -> Callable[..., Any]:
         keep = tirx.any(left[1] > right[1], tirx.all(left[1] == right[1], left[0] <= right[0]))
         return tirx.Select(keep, left[0], right[0]), tirx.Select(keep, left[1], right[1])
 
-    return te.comm_reducer(combine, lambda a, v: (tirx.const(2**31 - 1, a), float_min(v)), name="first_max")
+    return te.comm_reducer(combine, lambda a, v: (tirx.const(-1, a), _least(v)), name="first_max")
 
 
 def max_with_index(b: Builder, x: Tensor, windows: list[Window]) -> tuple[Tensor, Tensor]:
@@ -207,9 +212,9 @@ def max_with_index(b: Builder, x: Tensor, windows: list[Window]) -> tuple[Tensor
             flat: PrimExpr = tirx.const(0, "int64")
             for (p, _), w in zip(places, windows, strict=True):
                 flat = flat * w.length + p
-            last = tirx.const(2**31 - 1, "int32")
-            value = tirx.if_then_else(inside, t(n, c, *[p for p, _ in places]), float_min(x.dtype))
-            return reducer((tirx.if_then_else(inside, flat.astype("int32"), last), value), axis=axes)
+            none = tirx.const(-1, "int32")
+            value = tirx.if_then_else(inside, t(n, c, *[p for p, _ in places]), _least(x.dtype))
+            return reducer((tirx.if_then_else(inside, flat.astype("int32"), none), value), axis=axes)
 
         place, value = te.compute([*x.shape[:2], *[w.size for w in windows]], element, name="pool_index")
         return [value, place]

@@ -145,6 +145,9 @@ def mean(b: Builder, x: Tensor, axis: Ints = (), keepdim: bool = False) -> Tenso
     axes = resolve_axes(x, axis)
     if not x.is_float:
         return mean(b, x.astype("float64"), axes, keepdim).astype(x.dtype)
+    if any(isinstance(x.shape[a], int) and x.shape[a] == 0 for a in axes):  # TVM divides by the 0 while it compiles
+        left = [1 if a in axes else d for a, d in enumerate(x.shape)] if keepdim else [d for a, d in enumerate(x.shape) if a not in axes]
+        return b.full(left, float("nan"), x.dtype)
     return reduced(b, relax.op.mean, x, axes, keepdim)
 
 

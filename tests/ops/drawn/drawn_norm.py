@@ -36,7 +36,8 @@ def batch_norm(draw: Any, operator: str) -> Call:
     given: dict[str, Any] = {"epsilon": pick(draw, 1e-5, 1e-3, 1e-2)}
     # of a batch's own statistics a single element has no deviation: what it is divided by is epsilon's root
     if flag(draw) and math.prod(dims) // c > 1:
-        given |= {"training": True, "momentum": pick(draw, 0.9, 0.5)}
+        # saving a program makes is_test true: the statistics stay the batch's only where that was said
+        given |= {"training": True, "use_global_stats": False, "momentum": pick(draw, 0.9, 0.5)}
     given["data_format"] = (
         ("NHWC" if last else "NCHW")
         if len(dims) == 4
