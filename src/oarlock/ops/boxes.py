@@ -209,15 +209,9 @@ def yolo_box(
     """Boxes [N, anchors·H·W, 4] in pixels and scores [N, anchors·H·W, classes]; 0 where the confidence is below the threshold."""
     sizes = list(anchors or [])
     number, t, (height, width) = len(sizes) // 2, x.dtype, x.shape[2:]
-    cells = b.simplify(height * width)
     first = number if iou_aware else 0
 
-    def place(i: PrimExpr) -> tuple[PrimExpr, PrimExpr, PrimExpr]:
-        inner = tirx.floormod(i, i64(cells))
-        return tirx.floordiv(i, i64(cells)), tirx.floordiv(inner, i64(width)), tirx.floormod(inner, i64(width))
-
-    def confidence(v: te.Tensor, n: PrimExpr, i: PrimExpr) -> PrimExpr:
-        a, y, z = place(i)
+    def confidence(v: te.Tensor, n: PrimExpr, a: PrimExpr, y: PrimExpr, z: PrimExpr) -> PrimExpr:
         own = sigmoid(v(n, first + a * (5 + class_num) + 4, y, z))
         if not iou_aware:
             return own
@@ -225,10 +219,11 @@ def yolo_box(
         return tirx.power(own, _const(1.0 - iou_aware_factor, t)) * tirx.power(overlap, _const(iou_aware_factor, t))
 
     # a confidence of its own: it decides, and the two results must decide alike
-    sure = b.compute([x.shape[0], b.simplify(number * cells)], confidence, x, name="yolo_confidence")
+    cells = [x.shape[0], number, height, width]
+    sure = b.compute(cells, confidence, x, name="yolo_confidence")
 
-    def box(v: te.Tensor, size: te.Tensor, anchor: te.Tensor, conf: te.Tensor, n: PrimExpr, i: PrimExpr, c: PrimExpr) -> PrimExpr:
-        a, y, z = place(i)
+    def box(v: te.Tensor, size: te.Tensor, anchor: te.Tensor, conf: te.Tensor, *index: PrimExpr) -> PrimExpr:
+        n, a, y, z, c = index
         channel = first + a * (5 + class_num)
         scale, bias = _const(scale_x_y, t), _const(-0.5 * (scale_x_y - 1.0), t)
 
@@ -243,16 +238,17 @@ def yolo_box(
 
         (x0, x1), (y0, y1) = corner(0, z, width), corner(1, y, height)
         value = select(c == 0, x0, select(c == 1, y0, select(c == 2, x1, y1)))
-        return select(conf(n, i) < _const(conf_thresh, t), _const(0.0, t), value)
+        return select(conf(n, a, y, z) < _const(conf_thresh, t), _const(0.0, t), value)
 
-    def score(v: te.Tensor, conf: te.Tensor, n: PrimExpr, i: PrimExpr, c: PrimExpr) -> PrimExpr:
-        a, y, z = place(i)
-        value = conf(n, i) * sigmoid(v(n, first + a * (5 + class_num) + 5 + c, y, z))
-        return select(conf(n, i) < _const(conf_thresh, t), _const(0.0, t), value)
+    def score(v: te.Tensor, conf: te.Tensor, n: PrimExpr, a: PrimExpr, y: PrimExpr, z: PrimExpr, c: PrimExpr) -> PrimExpr:
+        value = conf(n, a, y, z) * sigmoid(v(n, first + a * (5 + class_num) + 5 + c, y, z))
+        return select(conf(n, a, y, z) < _const(conf_thresh, t), _const(0.0, t), value)
 
-    rows = [x.shape[0], sure.shape[1]]
-    boxes = b.compute([*rows, 4], box, x, img_size, b.const(np.asarray(sizes), t), sure, name="yolo_boxes")
-    return boxes, b.compute([*rows, class_num], score, x, sure, name="yolo_scores")
+    # anchors, rows and columns are told apart by axes: of one axis, divided by unknown sizes, TVM takes minutes to simplify the places
+    rows = [x.shape[0], b.simplify(number * height * width)]
+    boxes = b.compute([*cells, 4], box, x, img_size, b.const(np.asarray(sizes), t), sure, name="yolo_boxes")
+    scores = b.compute([*cells, class_num], score, x, sure, name="yolo_scores")
+    return boxes.reshape([*rows, 4]), scores.reshape([*rows, class_num])
 
 
 @operator

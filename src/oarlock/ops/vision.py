@@ -69,7 +69,7 @@ def _padded(place: PrimExpr, size: Dim, mode: str, align_corners: bool, dtype: s
     last = (tirx.Cast(dtype, size) if isinstance(size, PrimExpr) else tirx.const(float(size), dtype)) - one
     if mode == "reflection":
         if align_corners:
-            turn, distance = last * tirx.const(2.0, dtype), tirx.abs(place)
+            turn, distance = tirx.max(last * tirx.const(2.0, dtype), one), tirx.abs(place)  # of a size of 1 the place is 0
         else:
             turn, distance = (last + one) * tirx.const(2.0, dtype), tirx.abs(place + half)
         rest = distance - tirx.floor(distance / turn) * turn

@@ -19,6 +19,11 @@ BINARY = {
     "logical_and": ("paddle.logical_and", ("bool", *NUMBERS)), "bitwise_and": ("paddle.bitwise_and", ("bool", *INTEGERS)),
 }  # fmt: skip
 
+# Where NaN and infinities are drawn as well.
+ODD = (
+    "add", "subtract", "multiply", "maximum", "minimum", "equal", "not_equal", "less_than", "greater_than", "greater_equal", "logical_and",
+)  # fmt: skip
+
 
 def _operands(draw: Any, operator: str, dtype: str, dims: tuple[int, ...]) -> tuple[Values, Values]:
     left, right = (dims, fits(draw, dims)) if flag(draw) else (fits(draw, dims), dims)
@@ -33,7 +38,8 @@ def _operands(draw: Any, operator: str, dtype: str, dims: tuple[int, ...]) -> tu
         x, y, grain = ((0.1, 3.0), (-3.0, 3.0), 0.0) if dtype in FLOATS else ((-3, 4), (0, 4), 0.0)
     if operator in ("logical_and", "equal", "not_equal", "less_than", "greater_than", "greater_equal"):
         x = y = (-2.0, 3.0)
-    return values(draw, dtype, left, *x, grain), values(draw, dtype, right, *y, grain)
+    odd = operator in ODD
+    return values(draw, dtype, left, *x, grain, odd), values(draw, dtype, right, *y, grain, odd)
 
 
 @drawn(*BINARY)
@@ -51,5 +57,5 @@ def where(draw: Any, operator: str) -> Call:
     dtype = pick(draw, "float32", "float64", "int32", "int64", "float16", "bfloat16", "bool")
     dims = shape(draw, largest=17)
     c = values(draw, "bool", dims if flag(draw) else fits(draw, dims))
-    x, y = values(draw, dtype, fits(draw, dims)), values(draw, dtype, dims)
+    x, y = values(draw, dtype, fits(draw, dims), odd=True), values(draw, dtype, dims, odd=True)
     return Call(operator, "paddle.where(c, x, y)", {"c": c, "x": x, "y": y}, unknown=unknown(draw, everywhere(c=c, x=x, y=y)))

@@ -106,3 +106,11 @@ def i32(*shape: int, low: int = 0, high: int = 10, seed: int = 0) -> np.ndarray:
 def boolean(*shape: int, seed: int = 0) -> np.ndarray:
     """Fair coin."""
     return _rng(shape, seed).rand(*shape) > 0.5
+
+
+def oddities(array: np.ndarray) -> np.ndarray:
+    """The same floats, of which every third is NaN, ∞, −∞, 0 or −0."""
+    out = array.reshape(-1).copy()
+    odd = np.array([np.nan, np.inf, 0.0, -np.inf, -0.0], out.dtype)
+    out[1::3] = np.resize(odd, out[1::3].size)
+    return out.reshape(array.shape)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .base import f32, f64, i64, sample
 
 sample("mean", lambda paddle, x: [paddle.mean(x), paddle.mean(x, 0, keepdim=True), paddle.mean(x, 1)], x=f32(0, 3))
 sample("mean", lambda paddle, x: [paddle.mean(x, 0), paddle.mean(x, 1)], x=i64(0, 3))
+sample("cumsum", lambda paddle, x: [paddle.cumsum(x, 1), paddle.cumsum(x, -1), paddle.cumsum(x)], x=f32(2, 2, 0))
 sample("tile", lambda paddle, x: [paddle.tile(x, [2]), paddle.tile(x, [2, 3, 2])], x=f32(0, 3))
 
 
@@ -27,3 +30,21 @@ def _sparse(masked: bool) -> Any:
 for _make in (f32, f64):
     sample("pool2d", _sparse(False), x=_make(2, 2, 2, 2))  # the last windows of rows have no element
     sample("max_pool2d_with_index", _sparse(True), x=_make(2, 2, 2, 2))
+
+
+sample(
+    "grid_sample",
+    lambda paddle, x, grid: paddle.nn.functional.grid_sample(x, grid, padding_mode="reflection"),
+    x=f32(2, 2, 2, 1), grid=f32(2, 2, 2, 2), static=(-1,),
+)  # fmt: skip
+sample(
+    "grid_sample",
+    lambda paddle, x, grid: paddle.nn.functional.grid_sample(x, grid, padding_mode="reflection"),
+    x=f32(1, 2, 1, 3), grid=f32(1, 2, 2, 2), static=(-1,),
+)  # fmt: skip
+# With rows or columns unknown this took minutes to compile.
+sample(
+    "yolo_box",
+    lambda paddle, x, s: paddle.vision.ops.yolo_box(x, s, [30, 30, 13, 13], 4, 0.3, 8, iou_aware=True),
+    x=f32(1, 20, 8, 5), s=np.array([[61, 90]], "int32"), static=(1,),
+)  # fmt: skip
