@@ -9,7 +9,7 @@ from tvm import relax, te, tirx
 from ..errors import UnsupportedError
 from .builder import Builder
 from .kernels import clamped
-from .nn import softmax_of
+from .nn import log_softmax, softmax_of
 from .registry import operator
 from .serial import bind, both, cell, i64, kernel, loop, parallel, when
 from .tensor import Dim, PrimExpr, Tensor
@@ -48,7 +48,7 @@ def cross_entropy_with_softmax(
     """(softmax of the logits, −log of the probability of the label): label holds classes, or probabilities (soft_label)."""
     axis += input.ndim if axis < 0 else 0
     probability = softmax_of(b, input, axis) if use_softmax else input
-    logs = softmax_of(b, input, axis, log=True) if use_softmax else _log(b, input)
+    logs = log_softmax(b, input, axis) if use_softmax else _log(b, input)
     if soft_label:
         return probability, -b.emit(relax.op.sum((label * logs).expr, [axis], keepdims=True))
     shape = [*input.shape[:axis], 1, *input.shape[axis + 1 :]]

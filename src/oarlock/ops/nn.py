@@ -16,6 +16,7 @@ from .index import embedding
 from .kernels import clamped
 from .linalg import matmul_with_flatten, product
 from .norm import normalise_layer
+from .reduce import reduced
 from .registry import Scalar, operator
 from .serial import i64
 from .tensor import PrimExpr, Tensor
@@ -66,7 +67,9 @@ def softmax(b: Builder, x: Tensor, axis: int = -1) -> Tensor:
 
 @operator
 def log_softmax(b: Builder, x: Tensor, axis: int = -1) -> Tensor:
-    """x − log Σ exp(x) along one axis."""
+    """x − log Σ exp(x) along one axis; Paddle takes x for no less than the greatest − 64."""
+    if x.ndim:
+        x = b.binary("maximum", x, reduced(b, relax.op.max, x, [_axis(axis, x.ndim)], True) - 64.0)
     return softmax_of(b, x, axis, log=True)
 
 

@@ -48,3 +48,11 @@ sample(
     lambda paddle, x, s: paddle.vision.ops.yolo_box(x, s, [30, 30, 13, 13], 4, 0.3, 8, iou_aware=True),
     x=f32(1, 20, 8, 5), s=np.array([[61, 90]], "int32"), static=(1,),
 )  # fmt: skip
+_WIDE = {"x": f32(3, 5, low=-300, high=60)}  # Paddle's probabilities are no less than exp(−64) of the greatest
+sample("log_softmax", lambda paddle, x: [paddle.nn.functional.log_softmax(x, axis=a) for a in (0, 1)], **_WIDE)
+for _soft in (False, True):
+    sample(
+        "cross_entropy_with_softmax",
+        lambda paddle, x, y, soft=_soft: paddle.nn.functional.cross_entropy(x, y, soft_label=soft, reduction="none"),
+        **_WIDE, y=f32(3, 5, low=0) if _soft else i64(3, 1, high=5), static=(1,),
+    )  # fmt: skip
