@@ -382,7 +382,8 @@ class Builder:
             return x
         check_dtype(dtype)
         if x.known is not None and (x.known.dtype != object or (not is_float(dtype) and dtype != "bool")):
-            known = x.known if x.known.dtype == object else x.known.astype(numpy_dtype(dtype))
+            with np.errstate(invalid="ignore"):  # NaN as an integer
+                known = x.known if x.known.dtype == object else x.known.astype(numpy_dtype(dtype))
             return Tensor(self, known=known, dtype=dtype)
         if dtype == "bool":
             return self.binary("not_equal", x, 0)
@@ -396,6 +397,8 @@ class Builder:
             return self.known(np.full(shape, value, dtype=object), dtype)
         if isinstance(value, float) and not math.isfinite(value):  # TVM's own full trips over infinities
             return self.compute(shape, lambda *_: tirx.const(value, dtype), name="full")
+        if dtype == "bfloat16" and not isinstance(value, Tensor):  # TVM trips over storing a vector of one bfloat16 that it knows
+            return self.compute(shape, lambda t, *_: t(0), self.const([value], dtype), name="full")
         scalar = self.as_tensor(value, dtype).astype(dtype).reshape([])
         return self.emit(relax.op.full(relax.ShapeExpr(shape), scalar.expr, dtype))
 

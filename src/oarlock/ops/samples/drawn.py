@@ -56,3 +56,4 @@ for _soft in (False, True):
         lambda paddle, x, y, soft=_soft: paddle.nn.functional.cross_entropy(x, y, soft_label=soft, reduction="none"),
         **_WIDE, y=f32(3, 5, low=0) if _soft else i64(3, 1, high=5), static=(1,),
     )  # fmt: skip
+sample("full", lambda paddle: [paddle.full([2, 2, 17, 16], v, "bfloat16") for v in (1.5, float("-inf"))])
