@@ -109,6 +109,8 @@ def normalise_layer(b: Builder, x: Tensor, scale: Tensor | None, bias: Tensor | 
     if begin == x.ndim - 1 and known is not None:
         x = b.match(x, [*x.shape[:-1], known.size]) if isinstance(known.size, int) else x
     over = x.shape[begin:]
+    if any(isinstance(d, int) and d == 0 for d in over):
+        return x
     wide = _wide(x.dtype)
     gamma, beta = (b.full(over, default, wide) if t is None else t.astype(wide).reshape(over) for t, default in ((scale, 1.0), (bias, 0.0)))
     axes = list(range(begin - x.ndim, 0))

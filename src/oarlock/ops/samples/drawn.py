@@ -10,6 +10,7 @@ from .base import f32, f64, i64, sample
 
 sample("mean", lambda paddle, x: [paddle.mean(x), paddle.mean(x, 0, keepdim=True), paddle.mean(x, 1)], x=f32(0, 3))
 sample("mean", lambda paddle, x: [paddle.mean(x, 0), paddle.mean(x, 1)], x=i64(0, 3))
+sample("layer_norm", lambda paddle, x: paddle.nn.functional.layer_norm(x, [2, 0]), x=f32(3, 2, 0), static=(1, 2))
 sample("cumsum", lambda paddle, x: [paddle.cumsum(x, 1), paddle.cumsum(x, -1), paddle.cumsum(x)], x=f32(2, 2, 0))
 sample("tile", lambda paddle, x: [paddle.tile(x, [2]), paddle.tile(x, [2, 3, 2])], x=f32(0, 3))
 
