@@ -7,17 +7,27 @@ from typing import Any
 from drawing import FLOATS, INTEGERS, NUMBERS, Call, Values, drawn, everywhere, fits, flag, pick, shape, unknown, values
 
 ARITHMETIC = (*FLOATS, *INTEGERS)
+EVERY = (*NUMBERS, "bool")
+LARGE = (*FLOATS, "int64", "int32")
 # operator → (Paddle's function, dtypes)
 BINARY = {
-    "add": ("paddle.add", ARITHMETIC), "subtract": ("paddle.subtract", ARITHMETIC), "multiply": ("paddle.multiply", ARITHMETIC),
-    "divide": ("paddle.divide", ARITHMETIC), "maximum": ("paddle.maximum", ARITHMETIC), "minimum": ("paddle.minimum", ARITHMETIC),
-    "floor_divide": ("paddle.floor_divide", ARITHMETIC), "remainder": ("paddle.remainder", ARITHMETIC),
+    "add": ("paddle.add", ARITHMETIC),
+    "subtract": ("paddle.subtract", ARITHMETIC),
+    "multiply": ("paddle.multiply", ARITHMETIC),
+    "divide": ("paddle.divide", ARITHMETIC),
+    "maximum": ("paddle.maximum", LARGE),
+    "minimum": ("paddle.minimum", LARGE),
+    "floor_divide": ("paddle.floor_divide", ARITHMETIC),
+    "remainder": ("paddle.remainder", LARGE),
     "elementwise_pow": ("paddle.pow", ("float32", "float64", "int32", "int64")),
-    "equal": ("paddle.equal", (*NUMBERS, "bool")), "not_equal": ("paddle.not_equal", (*NUMBERS, "bool")),
-    "less_than": ("paddle.less_than", (*NUMBERS, "bool")), "greater_than": ("paddle.greater_than", (*NUMBERS, "bool")),
-    "greater_equal": ("paddle.greater_equal", (*NUMBERS, "bool")),
-    "logical_and": ("paddle.logical_and", ("bool", *NUMBERS)), "bitwise_and": ("paddle.bitwise_and", ("bool", *INTEGERS)),
-}  # fmt: skip
+    "equal": ("paddle.equal", EVERY),
+    "not_equal": ("paddle.not_equal", EVERY),
+    "less_than": ("paddle.less_than", EVERY),
+    "greater_than": ("paddle.greater_than", EVERY),
+    "greater_equal": ("paddle.greater_equal", EVERY),
+    "logical_and": ("paddle.logical_and", ("bool", "float32", "float64", *INTEGERS)),
+    "bitwise_and": ("paddle.bitwise_and", ("bool", *INTEGERS)),
+}
 
 # Where NaN and infinities are drawn as well.
 ODD = (
@@ -47,14 +57,15 @@ def binary(draw: Any, operator: str) -> Call:
     function, dtypes = BINARY[operator]
     x, y = _operands(draw, operator, pick(draw, *dtypes), shape(draw, largest=17))
     free = unknown(draw, everywhere(x=x, y=y))
-    if flag(draw):
+    # Paddle has parameters of few types
+    if flag(draw) or y.dtype not in ("float32", "float64", "int32"):
         return Call(operator, f"{function}(x, y)", {"x": x, "y": y}, unknown=free)
     return Call(operator, f"{function}(x, y)", {"x": x}, {"y": y}, unknown={k: v for k, v in free.items() if k == "x"})
 
 
 @drawn("where")
 def where(draw: Any, operator: str) -> Call:
-    dtype = pick(draw, "float32", "float64", "int32", "int64", "float16", "bfloat16", "bool")
+    dtype = pick(draw, "float32", "float64", "int32", "int64", "bool")
     dims = shape(draw, largest=17)
     c = values(draw, "bool", dims if flag(draw) else fits(draw, dims))
     x, y = values(draw, dtype, fits(draw, dims), odd=True), values(draw, dtype, dims, odd=True)

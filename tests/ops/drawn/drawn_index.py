@@ -112,7 +112,14 @@ def send_u_recv(draw: Any, operator: str) -> Call:
     x, s, d, edges = _graph(draw)
     how, out = pick(draw, "sum", "mean", "max", "min"), pick(draw, None, 5, 40)
     code = f"paddle.geometric.send_u_recv(x, s, d, {how!r}, out_size={out})"
-    return Call(operator, code, {"x": x, "s": s, "d": d}, unknown=unknown(draw, {"x": range(len(x.shape)), "s": (0,), "d": (0,)}))
+    return Call(
+        operator, code, {"x": x, "s": s, "d": d}, unknown=_together(unknown(draw, {"x": range(len(x.shape)), "s": (0,), "d": (0,)}))
+    )
+
+
+def _together(told: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The two ends of edges are as many: Paddle takes an unknown number for another one than a known."""
+    return told if ("s" in told and told["s"] == told["d"]) else {name: axes for name, axes in told.items() if name not in "sd"}
 
 
 def _graph(draw: Any) -> tuple[Values, Values, Values, int]:
@@ -135,7 +142,7 @@ def send_edges(draw: Any, operator: str) -> Call:
     else:
         how, out = pick(draw, "sum", "mean", "max", "min"), pick(draw, None, 5, 40)
         code = f"paddle.geometric.send_ue_recv(x, y, s, d, {what!r}, {how!r}, out_size={out})"
-    return Call(operator, code, inputs, unknown=unknown(draw, {"x": (0,), "y": (0,), "s": (0,), "d": (0,)}))
+    return Call(operator, code, inputs, unknown=_together(unknown(draw, {"x": (0,), "y": (0,), "s": (0,), "d": (0,)})))
 
 
 @drawn("segment_pool")

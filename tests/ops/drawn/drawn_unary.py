@@ -6,31 +6,32 @@ from typing import Any
 
 from drawing import FLOATS, INTEGERS, NUMBERS, Call, axis, drawn, everywhere, expression, flag, pick, shape, unknown, values
 
+WIDE = ("float32", "float64")
 # operator → (Paddle's function, dtypes, lowest, highest value, attributes that are drawn)
 PLAIN: dict[str, tuple[str, tuple[str, ...], float, float, dict[str, tuple[Any, ...]]]] = {
-    "relu": ("paddle.nn.functional.relu", (*FLOATS, "int32", "int64"), -2, 2, {}),
+    "relu": ("paddle.nn.functional.relu", FLOATS, -2, 2, {}),
     "sigmoid": ("paddle.nn.functional.sigmoid", FLOATS, -9, 9, {}),
     "gelu": ("paddle.nn.functional.gelu", FLOATS, -6, 6, {"approximate": (False, True)}),
     "tanh": ("paddle.tanh", FLOATS, -9, 9, {}),
     "exp": ("paddle.exp", (*FLOATS, "int32", "int64"), -6, 6, {}),
-    "hardsigmoid": ("paddle.nn.functional.hardsigmoid", FLOATS, -6, 6, {"slope": (0.1666667, 0.3, -0.2), "offset": (0.5, 0.0, -0.3)}),
+    "hardsigmoid": ("paddle.nn.functional.hardsigmoid", WIDE, -6, 6, {"slope": (0.1666667, 0.3, -0.2), "offset": (0.5, 0.0, -0.3)}),
     "hardswish": ("paddle.nn.functional.hardswish", FLOATS, -6, 6, {}),
     "leaky_relu": ("paddle.nn.functional.leaky_relu", FLOATS, -6, 6, {"negative_slope": (0.01, 0.3, 0.0, -0.5, 2.0)}),
     "relu6": ("paddle.nn.functional.relu6", FLOATS, -9, 9, {}),
     "sqrt": ("paddle.sqrt", FLOATS, 0, 99, {}),
-    "rsqrt": ("paddle.rsqrt", FLOATS, 0.1, 99, {}),
+    "rsqrt": ("paddle.rsqrt", WIDE, 0.1, 99, {}),
     "swish": ("paddle.nn.functional.swish", FLOATS, -9, 9, {}),
-    "silu": ("paddle.nn.functional.silu", FLOATS, -9, 9, {}),
+    "silu": ("paddle.nn.functional.silu", WIDE, -9, 9, {}),
     "floor": ("paddle.floor", (*FLOATS, "int32", "int64"), -9, 9, {}),
-    "cos": ("paddle.cos", (*FLOATS, "int32", "int64"), -9, 9, {}),
-    "sin": ("paddle.sin", (*FLOATS, "int32", "int64"), -9, 9, {}),
+    "cos": ("paddle.cos", (*WIDE, "int32", "int64"), -9, 9, {}),
+    "sin": ("paddle.sin", (*WIDE, "int32", "int64"), -9, 9, {}),
     "log": ("paddle.log", (*FLOATS, "int32", "int64"), 0.01, 99, {}),
-    "abs": ("paddle.abs", NUMBERS, -9, 9, {}),
-    "square": ("paddle.square", (*FLOATS, "int32", "int64"), -9, 9, {}),
+    "abs": ("paddle.abs", (*FLOATS, "int32", "int64"), -9, 9, {}),
+    "square": ("paddle.square", (*WIDE, "int32", "int64"), -9, 9, {}),
     "elu": ("paddle.nn.functional.elu", FLOATS, -6, 6, {"alpha": (1.0, 0.3, 2.5)}),
     "assign": ("paddle.assign", (*NUMBERS, "bool"), -9, 9, {}),
     "share_data_": ("paddle._C_ops.share_data_", (*NUMBERS, "bool"), -9, 9, {}),
-    "logical_not": ("paddle.logical_not", ("bool", *NUMBERS), -2, 2, {}),
+    "logical_not": ("paddle.logical_not", ("bool", *WIDE, *INTEGERS), -2, 2, {}),
     "numel": ("paddle.numel", (*NUMBERS, "bool"), -2, 2, {}),
     "pow": ("paddle.pow", ("float32", "float64", "int32", "int64"), 0.1, 4, {"y": (2, 3, 0.5, 2.0, -1, -0.5, 1.7, 0, 1)}),
     "scale": (
