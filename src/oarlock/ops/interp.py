@@ -89,6 +89,13 @@ def _scaled(size: Dim, scale: float) -> Dim:
     return tirx.Cast("int64", tirx.Cast(_FLOAT, size) * tirx.const(float(np.float32(scale)), _FLOAT))
 
 
+def _settled(b: Builder, size: Dim) -> Dim:
+    """A size that floats decide as a variable that the run gives a value: TVM's kernels do not find it where elements depend on it."""
+    if not isinstance(size, tirx.Cast):
+        return size
+    return b.dims(b.compute([1], lambda _: size, name="resized"))[0]
+
+
 def _linear_taps(axis: Axis, index: PrimExpr) -> list[tuple[PrimExpr, PrimExpr]]:
     source = axis.source(index)
     source = tirx.max(source, _float(0.0)) if axis.half else source
@@ -264,7 +271,8 @@ def interp(
     r = resizing(b, op.short_name, x, out_size, size_tensor, scale_tensor, data_format, scale, given)
     kind = op.short_name.split("_")[0]
     half = not align_corners and (kind == "bicubic" or align_mode == 0)
-    axes = [Axis(d, o, _step(d, o, align_corners, s, rank == 2), half) for d, o, s in zip(r.sizes, r.outs, r.scales, strict=True)]
+    outs = [_settled(b, o) if align_corners else o for o in r.outs]
+    axes = [Axis(d, o, _step(d, o, align_corners, s, rank == 2), half) for d, o, s in zip(r.sizes, outs, r.scales, strict=True)]
     if kind == "nearest":
         return nearest(b, x, axes, r.first, align_corners)
     return resample(b, x, axes, r.first, _cubic_taps if kind == "bicubic" else _linear_taps)

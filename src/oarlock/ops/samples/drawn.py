@@ -22,6 +22,12 @@ def _corners(mode: str, size: list[int]) -> Any:
 for _mode in ("bilinear", "bicubic"):
     sample(f"{_mode}_interp", _corners(_mode, [3, 2]), x=f32(2, 2, 3, 4))
     sample(f"{_mode}_interp", _corners(_mode, [2, 1]), x=f32(2, 2, 3, 4), static=(1, 3))
+    for _scale in ([2.0, 0.7], [0.7, 1.3]):
+        sample(
+            f"{_mode}_interp",
+            lambda paddle, x, m=_mode, s=_scale: paddle.nn.functional.interpolate(x, scale_factor=s, mode=m, align_corners=True),
+            x=f32(2, 2, 3, 5),
+        )
 
 
 def _sparse(masked: bool) -> Any:
