@@ -395,10 +395,10 @@ class Builder:
         check_dtype(dtype)
         if not isinstance(value, Tensor) and all(isinstance(d, int) for d in shape) and math.prod(shape) <= 64:
             return self.known(np.full(shape, value, dtype=object), dtype)
-        if isinstance(value, float) and not math.isfinite(value):  # TVM's own full trips over infinities
-            return self.compute(shape, lambda *_: tirx.const(value, dtype), name="full")
         if dtype == "bfloat16" and not isinstance(value, Tensor):  # TVM trips over storing a vector of one bfloat16 that it knows
             return self.compute(shape, lambda t, *_: t(0), self.const([value], dtype), name="full")
+        if isinstance(value, float) and not math.isfinite(value):  # TVM's own full trips over infinities
+            return self.compute(shape, lambda *_: tirx.const(value, dtype), name="full")
         scalar = self.as_tensor(value, dtype).astype(dtype).reshape([])
         return self.emit(relax.op.full(relax.ShapeExpr(shape), scalar.expr, dtype))
 
