@@ -1,0 +1,179 @@
+// Convolutions on the matrix units, as products of filters and windows that are laid out as lines of the input come in.
+#include "numbers.h"
+#include "windows.h"
+
+namespace baidu {
+namespace xpu {
+namespace api {
+namespace {
+
+constexpr int kF = 128, kP = 256, kK = 256;  // filters, pixels of the result, and taps of a tile
+constexpr int kInput = 8192;                 // floats of an input line
+
+struct Conv {
+  int64_t n, c, h, w, f, oh, ow, groups;
+  int kh, kw, sh, sw, top, left, dh, dw, max_ptr, tile_f, act;
+  float act_alpha;
+};
+
+// The windows of pixels [p0, p0 + p) and taps [k0, k0 + k), which are whole rows of windows, of one group's channels.
+template <typename G>
+__device__ void load_windows(const Conv& a, const float* x, int64_t p0, int64_t p, int64_t k0, int64_t k, float factor,
+                             typename Number<G>::Element* tile, float* line) {
+  if (a.kh == 1 && a.kw == 1 && a.sh == 1 && a.sw == 1 && !a.top && !a.left && a.oh == a.h && a.ow == a.w) {
+    if constexpr (Number<G>::kType == SDNN_FLOAT) {
+      SDNN_LOAD(tile, x + k0 * a.h * a.w + p0, k, p * sizeof(float), a.h * a.w * sizeof(float), p * sizeof(float));
+      return;
+    }
+  }
+  for (int64_t r = 0; r < k; r += a.kw) {
+    const int64_t channel = (k0 + r) / (a.kh * a.kw), row = (k0 + r) / a.kw % a.kh;
+    for (int64_t at = p0; at < p0 + p;) {
+      const int64_t oy = at / a.ow, ox = at % a.ow, n = std::min(a.ow - ox, p0 + p - at), iy = oy * a.sh - a.top + row * a.dh;
+      const int64_t first = ox * a.sw - a.left, end = first + (n - 1) * a.sw + static_cast<int64_t>(a.kw - 1) * a.dw + 1;
+      const int64_t from = std::max<int64_t>(first, 0), to = std::min<int64_t>(end, a.w);
+      const bool empty = iy < 0 || iy >= a.h || from >= to;
+      if (!empty) SDNN_LOAD(line, x + (channel * a.h + iy) * a.w + from, 1, (to - from) * sizeof(float), 0, (to - from) * sizeof(float));
+      for (int c = 0; c < a.kw; ++c) {
+        typename Number<G>::Element* out = tile + (r + c) * p + (at - p0);
+        const int64_t start = first + static_cast<int64_t>(c) * a.dw;
+        int64_t lo = 0, hi = 0;  // windows whose tap lies in the line
+        if (!empty) {
+          lo = start >= from ? 0 : (from - start + a.sw - 1) / a.sw;
+          hi = start >= to ? 0 : std::min(n, (to - 1 - start) / a.sw + 1);
+          lo = std::min(lo, n);
+          hi = std::max(lo, hi);
+        }
+        for (int64_t i = 0; i < lo; ++i) out[i] = 0;
+        for (int64_t i = lo; i < hi; ++i) out[i] = rounded<G>(line[start + i * a.sw - from], factor);
+        for (int64_t i = hi; i < n; ++i) out[i] = 0;
+      }
+      at += n;
+    }
+  }
+}
+
+template <typename TW>
+__device__ void load_filters(int16_t* tile, const TW* from, int64_t rows, int64_t k, int64_t stride, TW* stage) {
+  SDNN_LOAD(stage, from, rows, k * sizeof(TW), stride * sizeof(TW), k * sizeof(TW));
+  for (int64_t i = 0; i < rows * k; ++i) tile[i] = stage[i];
+}
+__device__ void load_filters(float* tile, const float* from, int64_t rows, int64_t k, int64_t stride, float*) {
+  SDNN_LOAD(tile, from, rows, k * sizeof(float), stride * sizeof(float), k * sizeof(float));
+}
+
+template <typename TW, typename G>
+__device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float* y, const float* bias, const float* branch, const float* x_max,
+                          const float* filter_max) {
+  using Element = typename Number<G>::Element;
+  using Sum = typename Number<G>::Sum;
+  SDNN_BUFFER(Element, filters, kF * kK);
+  SDNN_BUFFER(TW, stage, Number<G>::kType == SDNN_FLOAT ? 1 : kF * kK);
+  SDNN_BUFFER(Element, windows, kK * kP);
+  SDNN_BUFFER(Sum, sums, kF * kP);
+  SDNN_BUFFER(float, out, kF * kP);
+  SDNN_BUFFER(float, line, kInput);
+  float factor = 1, unscale = 1;
+  if constexpr (Number<G>::kType != SDNN_FLOAT) {
+    const float of_x = largest(x_max, a.max_ptr, line), of_w = largest(filter_max, a.max_ptr, line);
+    factor = of_x > 0 ? Number<G>::kMax / of_x : 0;
+    unscale = of_x / Number<G>::kMax * (of_w / Number<G>::kMax);
+  }
+  const int64_t channels = a.c / a.groups, taps = channels * a.kh * a.kw, of_group = a.f / a.groups, pixels = a.oh * a.ow;
+  const int64_t f_tiles = (of_group + a.tile_f - 1) / a.tile_f, p_tiles = (pixels + kP - 1) / kP, step = kK / a.kw * a.kw;
+  for (int64_t task = sdnn_id(); task < a.n * a.groups * f_tiles * p_tiles; task += sdnn_num()) {
+    const int64_t p0 = task % p_tiles * kP, f0 = task / p_tiles % f_tiles * a.tile_f;
+    const int64_t group = task / (p_tiles * f_tiles) % a.groups, image = task / (p_tiles * f_tiles * a.groups);
+    const int64_t p = std::min<int64_t>(kP, pixels - p0), f = std::min<int64_t>(a.tile_f, of_group - f0), first = group * of_group + f0;
+    const float* plane = x + (image * a.c + group * channels) * a.h * a.w;
+    memset(sums, 0, f * p * sizeof(Sum));
+    for (int64_t k0 = 0; k0 < taps; k0 += step) {
+      const int64_t k = std::min(step, taps - k0);
+      load_filters(filters, filter + first * taps + k0, f, k, taps, stage);
+      load_windows<G>(a, plane, p0, p, k0, k, factor, windows, line);
+      multiply<G>(filters, windows, sums, f, p, k, k, p, p);
+    }
+    const int64_t at = (image * a.f + first) * pixels + p0;
+    if (branch) SDNN_LOAD(out, branch + at, f, p * sizeof(float), pixels * sizeof(float), p * sizeof(float));
+    if (bias) SDNN_LOAD(line, bias + first, 1, f * sizeof(float), 0, f * sizeof(float));
+    for (int64_t i = 0; i < f; ++i) {
+      const float b = bias ? line[i] : 0;
+      for (int64_t j = i * p; j < (i + 1) * p; ++j) {
+        const float v = static_cast<float>(sums[j]) * unscale + b;
+        out[j] = branch ? v + out[j] : v;
+      }
+    }
+    activate(static_cast<Activation_t::act_enum>(a.act), a.act_alpha, out, f * p);
+    SDNN_STORE(out, y + at, f, p * sizeof(float), pixels * sizeof(float), p * sizeof(float));
+  }
+}
+
+#define XPU_CONV(name, TW, G)                                                                                                                   \
+  __global__ void name(Conv a, _global_ptr_ const float* x, _global_ptr_ const TW* filter, _global_ptr_ float* y, _global_ptr_ const float* bias, \
+                       _global_ptr_ const float* branch, _global_ptr_ const float* x_max, _global_ptr_ const float* filter_max) {              \
+    conv_unit<TW, G>(a, x, filter, y, bias, branch, x_max, filter_max);                                                                         \
+  }                                                                                                                                             \
+  XPU_SDNN_KERNEL(name)
+XPU_CONV(conv_float, float, float)
+XPU_CONV(conv_int16, int16_t, int16_t)
+XPU_CONV(conv_int8, int8_t, int8_t)
+
+template <typename TW>
+int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const float* x_max, const float* filter_max, float* y_max,
+        const float* bias, const float* branch, const Activation_t& act) {
+  auto wrong = [&](const char* why) { return ctx->set_error(INVALID_PARAM, std::string("conv2d_fusion: ") + why); };
+  if (a.n < 0 || a.c < 1 || a.h < 1 || a.w < 1 || a.f < 1 || a.groups < 1 || a.c % a.groups || a.f % a.groups) return wrong("a size, or groups");
+  if (a.kh < 1 || a.kw < 1 || a.sh < 1 || a.sw < 1 || a.dh < 1 || a.dw < 1 || a.top < 0 || a.left < 0) return wrong("a size of the window");
+  if (a.kw > kK || static_cast<int64_t>(kP) * a.sw + static_cast<int64_t>(a.kw) * a.dw > kInput) return wrong("the window is too wide");
+  if (!a.n || a.oh < 1 || a.ow < 1) return SUCCESS;
+  if (!x || !filter || !y) return wrong("no data");
+  int status = SUCCESS;
+  if (a.groups == a.c && a.kw <= 64 && std::is_same<TW, float>::value) {
+    const Window v{a.n * a.c, a.c, a.h, a.w, a.oh, a.ow, a.kh, a.kw, a.sh, a.sw, a.top, a.left, a.dh, a.dw};
+    if (!good_window(v)) return wrong("the window is too wide");
+    status = depthwise(ctx, v, x, reinterpret_cast<const float*>(filter), static_cast<int>(a.f / a.c), bias, branch, act, y);
+  } else {
+    a.max_ptr = ctx->max_ptr_size();
+    if (a.max_ptr > kMaxPtr) return wrong("the device's max pointers have too many floats");
+    if constexpr (!std::is_same<TW, float>::value) {
+      if (!filter_max) return wrong("integer filters need filter_max");
+      x_max = max_of(ctx, x, x_max, a.n * a.c * a.h * a.w);
+      if (!x_max) return RUNTIME_ERROR;
+    }
+    const int64_t tasks = a.n * a.groups * ((a.oh * a.ow + kP - 1) / kP), wanted = (ctx->nsdnn() + tasks - 1) / tasks, f = a.f / a.groups;
+    a.tile_f = static_cast<int>(std::clamp<int64_t>(((f + wanted - 1) / wanted + 7) / 8 * 8, 8, kF));
+    if constexpr (std::is_same<TW, float>::value) {
+      status = XPU_LAUNCH(conv_float, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max);
+    } else if constexpr (std::is_same<TW, int16_t>::value) {
+      status = XPU_LAUNCH(conv_int16, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max);
+    } else {
+      status = XPU_LAUNCH(conv_int8, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max);
+    }
+    status = launched(ctx, "conv2d_fusion", status);
+  }
+  return status == SUCCESS && y_max ? findmax(ctx, y, y_max, a.n * a.f * a.oh * a.ow) : status;
+}
+}  // namespace
+
+#define XPU_DEFINE_CONV(TW)                                                                                                                    \
+  template <>                                                                                                                                  \
+  XPU_API int conv2d_fusion<float, TW, float, TW>(                                                                                             \
+      Context * ctx, const float* x, const TW* filter, float* y, int64_t n, int64_t c, int64_t h, int64_t w, int64_t f,                         \
+      const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings, const std::vector<int>& dilations,     \
+      int64_t groups, const float* x_max, const float* filter_max, float* y_max, bool is_nchw, const float* bias, const float* branch,         \
+      const Activation_t& act, const float*, const float* scale_max) {                                                                         \
+    XPU_CHECK_PARAM(ksize.size() == 2 && strides.size() == 2 && paddings.size() == 4 && dilations.size() == 2);                                \
+    XPU_CHECK_PARAM(is_nchw && !scale_max && strides[0] > 0 && strides[1] > 0);                                                                \
+    const int64_t oh = (h + paddings[0] + paddings[1] - dilations[0] * (ksize[0] - 1) - 1) / strides[0] + 1;                                   \
+    const int64_t ow = (w + paddings[2] + paddings[3] - dilations[1] * (ksize[1] - 1) - 1) / strides[1] + 1;                                   \
+    const Conv a{n, c, h, w, f, oh, ow, groups, ksize[0], ksize[1], strides[0], strides[1], paddings[0], paddings[2], dilations[0],             \
+                 dilations[1], 0, 0, act.type, act.alpha};                                                                                     \
+    return run<TW>(ctx, a, x, filter, y, x_max, filter_max, y_max, bias, branch, act);                                                         \
+  }
+XPU_DEFINE_CONV(float)
+XPU_DEFINE_CONV(int16_t)
+XPU_DEFINE_CONV(int8_t)
+
+}  // namespace api
+}  // namespace xpu
+}  // namespace baidu

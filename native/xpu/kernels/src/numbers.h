@@ -1,0 +1,70 @@
+// What the matrix units multiply: floats, or floats rounded to integers by a max pointer.
+#ifndef XPU_KERNELS_NUMBERS_H_
+#define XPU_KERNELS_NUMBERS_H_
+
+#include "device.h"
+
+namespace baidu {
+namespace xpu {
+namespace api {
+
+constexpr int kMaxPtr = 16;  // floats behind a max pointer, at most
+
+// Element: of an operand in a unit's buffer; Sum: of a product; kMax: what max / scale is.
+template <typename T>
+struct Number;
+template <>
+struct Number<float> {
+  using Element = float;
+  using Sum = float;
+  static constexpr int kType = SDNN_FLOAT;
+  static constexpr float kMax = 1;
+};
+template <>
+struct Number<int16_t> {
+  using Element = int16_t;
+  using Sum = int64_t;
+  static constexpr int kType = SDNN_INT16;
+  static constexpr float kMax = 32767;
+};
+template <>
+struct Number<int8_t> {
+  using Element = int16_t;
+  using Sum = int64_t;
+  static constexpr int kType = SDNN_INT8;
+  static constexpr float kMax = 127;
+};
+
+// Half to even, saturated; `factor`: RMAX / max.
+template <typename G>
+__device__ typename Number<G>::Element rounded(float v, float factor) {
+  if constexpr (Number<G>::kType == SDNN_FLOAT) return v;
+  const float scaled = nearbyintf(v * factor), most = Number<G>::kMax;
+  return static_cast<typename Number<G>::Element>(scaled > most ? most : scaled < -most ? -most : scaled == scaled ? scaled : 0);
+}
+
+// RMAX / max of a max pointer; 0 for a max of 0, which makes all numbers 0.
+__device__ float largest(_global_ptr_ const float* max, int count, float* buffer) {
+  SDNN_LOAD(buffer, max, 1, count * sizeof(float), 0, count * sizeof(float));
+  float found = 0;
+  for (int i = 0; i < count; ++i) found = found > buffer[i] ? found : buffer[i];
+  return found;
+}
+
+template <typename G>
+__device__ void multiply(const typename Number<G>::Element* a, const typename Number<G>::Element* b, typename Number<G>::Sum* c, int64_t m, int64_t n,
+                         int64_t k, int64_t lda, int64_t ldb, int64_t ldc) {
+  if constexpr (Number<G>::kType == SDNN_FLOAT) {
+    SDNN_PRODUCT(a, b, c, m, n, k, lda, ldb, ldc);
+  } else {
+    SDNN_PRODUCT_INT(Number<G>::kType, a, b, c, m, n, k, lda, ldb, ldc);
+  }
+}
+
+// The max pointer of x, which is found into work space where it is not given; nullptr: there is none, and ctx->error says why.
+const float* max_of(Context* ctx, const float* x, const float* x_max, int64_t len);
+
+}  // namespace api
+}  // namespace xpu
+}  // namespace baidu
+#endif  // XPU_KERNELS_NUMBERS_H_

@@ -1,0 +1,124 @@
+// Pooling, and convolutions of one channel each: a core makes rows of results from the rows under them.
+#include "windows.h"
+
+namespace baidu {
+namespace xpu {
+namespace api {
+namespace {
+
+__global__ void pool(Window v, int takes_max, int with_padding, _global_ptr_ const float* x, _global_ptr_ float* y) {
+  XPU_LOCAL(float, lm, kLine);
+  XPU_LOCAL(float, out, kOut);
+  const int most = windows_of_line(v);
+  for (int64_t piece = unit(); piece < v.planes * v.oh; piece += units()) {
+    const int64_t plane = piece / v.oh, oy = piece % v.oh;
+    const int64_t y0 = oy * v.sh - v.top, rows = std::min<int64_t>(y0 + v.kh, v.h) - std::max<int64_t>(y0, 0);
+    for (int64_t at = 0; at < v.ow; at += most) {
+      const int n = static_cast<int>(v.ow - at < most ? v.ow - at : most);
+      for (int i = 0; i < n; ++i) out[i] = takes_max ? -INFINITY : 0;
+      for_lines(v, x + plane * v.h * v.w, oy, at, n, lm, [&](int, int64_t from, int64_t first, int size) {
+        for (int c = 0; c < v.kw; ++c) {
+          int lo, hi;
+          inside(v, first, from, size, c, n, &lo, &hi);
+          const float* column = lm + (first + c - from);
+          if (takes_max) {
+            for (int i = lo; i < hi; ++i) out[i] = out[i] > column[i * v.sw] || out[i] != out[i] ? out[i] : column[i * v.sw];
+          } else {
+            for (int i = lo; i < hi; ++i) out[i] += column[i * v.sw];
+          }
+        }
+      });
+      if (!takes_max) {
+        for (int i = 0; i < n; ++i) {
+          const int64_t x0 = (at + i) * v.sw - v.left;
+          const int64_t columns = std::min<int64_t>(x0 + v.kw, v.w) - std::max<int64_t>(x0, 0);
+          out[i] /= with_padding ? static_cast<float>(v.kh * v.kw) : static_cast<float>(rows * columns);
+        }
+      }
+      XPU_OPS(static_cast<int64_t>(n) * v.kh * v.kw);
+      LM2GM(out, y + piece * v.ow + at, n * sizeof(float));
+    }
+  }
+}
+XPU_KERNEL(pool)
+
+__global__ void depthwise_rows(Window v, int multiplier, _global_ptr_ const float* x, _global_ptr_ const float* filter,
+                               _global_ptr_ const float* bias, _global_ptr_ const float* branch, int act, float alpha, _global_ptr_ float* y) {
+  XPU_LOCAL(float, lm, kLine);
+  XPU_LOCAL(float, out, kOut);
+  XPU_LOCAL(float, taps, 64);  // of one row of the filter at a time
+  XPU_LOCAL(float, one, 1);
+  const int most = windows_of_line(v);
+  const int64_t outputs = v.channels * multiplier;
+  for (int64_t piece = unit(); piece < v.planes * multiplier * v.oh; piece += units()) {
+    const int64_t output = piece / v.oh, oy = piece % v.oh, f = output % outputs;
+    const int64_t plane = output / outputs * v.channels + f / multiplier;
+    float start = 0;
+    if (bias) {
+      GM2LM(bias + f, one, sizeof(float));
+      start = one[0];
+    }
+    for (int64_t at = 0; at < v.ow; at += most) {
+      const int n = static_cast<int>(v.ow - at < most ? v.ow - at : most);
+      for (int i = 0; i < n; ++i) out[i] = 0;
+      for_lines(v, x + plane * v.h * v.w, oy, at, n, lm, [&](int r, int64_t from, int64_t first, int size) {
+        GM2LM(filter + (f * v.kh + r) * v.kw, taps, v.kw * sizeof(float));
+        for (int c = 0; c < v.kw; ++c) {
+          int lo, hi;
+          inside(v, first, from, size, c, n, &lo, &hi);
+          const float* column = lm + (first + static_cast<int64_t>(c) * v.dw - from);
+          const float tap = taps[c];
+          for (int i = lo; i < hi; ++i) out[i] += tap * column[i * v.sw];
+        }
+      });
+      for (int i = 0; i < n; ++i) out[i] += start;
+      if (branch) {
+        GM2LM(branch + piece * v.ow + at, lm, n * sizeof(float));
+        for (int i = 0; i < n; ++i) out[i] += lm[i];
+      }
+      activate(static_cast<Activation_t::act_enum>(act), alpha, out, n);
+      XPU_OPS(static_cast<int64_t>(n) * (2 * v.kh * v.kw + 1 + kActCost[act]));
+      LM2GM(out, y + piece * v.ow + at, n * sizeof(float));
+    }
+  }
+}
+XPU_KERNEL(depthwise_rows)
+
+int pooled(Context* ctx, const char* name, bool takes_max, const float* x, float* y, const int* index, int64_t n, int64_t c, int64_t h, int64_t w,
+           int64_t oh, int64_t ow, const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings,
+           bool with_padding, bool is_nchw) {
+  if (index || !is_nchw) return ctx->set_error(NOT_IMPLEMENT, std::string(name) + ": indices, and NHWC");
+  if (ksize.size() != 2 || strides.size() != 2 || paddings.size() != 4)
+    return ctx->set_error(INVALID_PARAM, std::string(name) + ": two sizes of a window, two strides and four paddings are needed");
+  const Window v{n * c, c, h, w, oh, ow, ksize[0], ksize[1], strides[0], strides[1], paddings[0], paddings[2], 1, 1};
+  if (!good_window(v)) return ctx->set_error(INVALID_PARAM, std::string(name) + ": a size is negative, or the window too wide");
+  if (!pieces_of(v) || !ow) return SUCCESS;
+  if (!x || !y) return ctx->set_error(INVALID_PARAM, std::string(name) + ": no data");
+  return launched(ctx, name, XPU_LAUNCH(pool, clusters_for(ctx, pieces_of(v)), ctx->ncore(), ctx->xpu_stream, v, static_cast<int>(takes_max),
+                                        static_cast<int>(with_padding), x, y));
+}
+}  // namespace
+
+template <>
+XPU_API int max_pool2d<float>(Context* ctx, const float* x, float* y, int* index, int64_t n, int64_t c, int64_t h, int64_t w, int64_t oh, int64_t ow,
+                              const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings, bool is_nchw) {
+  return pooled(ctx, __func__, true, x, y, index, n, c, h, w, oh, ow, ksize, strides, paddings, false, is_nchw);
+}
+
+template <>
+XPU_API int avg_pool2d<float>(Context* ctx, const float* x, float* y, int64_t n, int64_t c, int64_t h, int64_t w, int64_t oh, int64_t ow,
+                              const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings,
+                              bool count_include_pad, bool is_nchw) {
+  return pooled(ctx, __func__, false, x, y, nullptr, n, c, h, w, oh, ow, ksize, strides, paddings, count_include_pad, is_nchw);
+}
+
+int depthwise(Context* ctx, const Window& v, const float* x, const float* filter, int multiplier, const float* bias, const float* branch,
+              const Activation_t& act, float* y) {
+  return launched(ctx, __func__,
+                  XPU_LAUNCH(depthwise_rows, clusters_for(ctx, pieces_of(v) * multiplier), ctx->ncore(), ctx->xpu_stream, v, multiplier, x, filter,
+                             bias, branch, static_cast<int>(act.type), act.alpha, y));
+}
+
+}  // namespace api
+}  // namespace xpu
+}  // namespace baidu

@@ -1,0 +1,37 @@
+// Streams: work is done in order, as late as possible — when somebody waits for it.  A host that forgets to wait sees old data, always.
+#include "sim.h"
+
+namespace xpu_sim {
+
+void submit(XPUStreamObj* stream, std::function<void()> job) {
+  stream->jobs.push_back(std::move(job));
+  ++stream->given;
+}
+
+void drain(XPUStreamObj* stream, uint64_t until) {
+  while (stream->done < until && !stream->jobs.empty()) {
+    std::function<void()> job = std::move(stream->jobs.front());
+    stream->jobs.pop_front();
+    ++stream->done;
+    try {
+      job();
+    } catch (const Error& error) {
+      // what was queued behind a failure would compute on garbage
+      stream->done = stream->given;
+      stream->jobs.clear();
+      stream->failed = error;
+    }
+  }
+  if (stream->failed.code) {
+    Error error = stream->failed;
+    stream->failed = {XPU_SUCCESS, ""};
+    throw error;
+  }
+}
+
+void drain_device(Device& device) {
+  drain(&device.default_stream);
+  for (XPUStreamObj* stream : std::vector<XPUStreamObj*>(device.streams)) drain(stream);
+}
+
+}  // namespace xpu_sim

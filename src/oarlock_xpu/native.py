@@ -1,0 +1,198 @@
+"""The native part: three libraries over each other, built by the host's C++ compiler at their first use.
+
+    libxpurt.so       the runtime: the chip's API (xpu/runtime.h), here an emulator
+    libxpuapi.so      the kernel library: functions under xdnn names (xpu/xdnn.h), over the runtime
+    liboarlock_xpu.so the plug-in: TVM's device, memory and modules, over both
+
+They are kept in ~/.cache/oarlock/xpu/HASH, by what they are made of: sources, compiler, CPU and TVM.  ``OARLOCK_XPU_LIBRARIES`` names a folder
+that has them already: there each can be exchanged for another one, the vendor's for the emulator.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from oarlock.errors import TargetError
+
+ENV_LIBRARIES, ENV_CACHE = "OARLOCK_XPU_LIBRARIES", "XDG_CACHE_HOME"
+_COMPILERS = ("g++", "c++", "clang++")
+_WHERE = "the native part of oarlock_xpu"
+# no -ffast-math: numbers are to be Paddle's
+_FLAGS = ("-std=c++17", "-O3", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-march=native", "-Wall", "-Wextra")
+
+
+@dataclass(frozen=True)
+class Library:
+    """``folder``: of its sources under native/xpu; ``needs``: libraries of ours it is linked with; ``tvm``: whether it uses TVM's headers."""
+
+    file: str
+    folder: str
+    needs: tuple[str, ...] = ()
+    tvm: bool = False
+
+
+RUNTIME = Library("libxpurt.so", "runtime")
+KERNELS = Library("libxpuapi.so", "kernels", ("libxpurt.so",))
+PLUGIN = Library("liboarlock_xpu.so", "plugin", ("libxpurt.so", "libxpuapi.so"), tvm=True)
+LIBRARIES = (RUNTIME, KERNELS, PLUGIN)  # in the order in which they are loaded
+
+
+def sources() -> Path:
+    """The folder native/xpu: in the package where a wheel carries it, else in the repository."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "_native", here.parents[1] / "native" / "xpu"):
+        if folder.is_dir():
+            return folder
+    raise TargetError("the C++ sources are missing", where=str(here), todo="install oarlock again")
+
+
+def include_folders() -> list[Path]:
+    """Where kernels, and programs that use the runtime, find xpu/….h."""
+    return [sources() / library.folder / "include" for library in (RUNTIME, KERNELS)]
+
+
+def compiler(wanted: str = "") -> str:
+    """The C++ compiler: ``wanted``, else $CXX, else the first found.  TargetError when there is none."""
+    wanted = wanted or os.environ.get("CXX", "")
+    for name in (wanted,) if wanted else _COMPILERS:
+        if found := shutil.which(name):
+            return found
+    raise TargetError(
+        f"the C++ compiler {wanted!r} is not there" if wanted else f"no C++ compiler found (looked for {', '.join(_COMPILERS)})",
+        where=_WHERE,
+        todo="install one (apt install g++), or name it by the environment variable CXX",
+    )
+
+
+def run(command: Sequence[str], what: str) -> None:
+    """Run a compiler; TargetError with its messages when it fails."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    except OSError as error:
+        raise TargetError(f"{command[0]} does not run: {error.strerror}", where=what) from error
+    if done.returncode:
+        text = done.stdout.decode(errors="replace").strip()
+        raise TargetError(f"{command[0]} failed:\n{text[-4000:]}", where=what, todo=f"the command was: {' '.join(command)[:2000]}")
+
+
+@functools.cache
+def libraries() -> Path:
+    """The folder with the three libraries, built if they are not there yet.  TargetError when that fails."""
+    if given := os.environ.get(ENV_LIBRARIES):
+        folder = Path(given)
+        if missing := [library.file for library in LIBRARIES if not (folder / library.file).is_file()]:
+            raise TargetError(f"{', '.join(missing)} not found", where=f"{ENV_LIBRARIES}={given}", todo="put them there, or unset the variable")
+        return folder
+    cxx = compiler()
+    folder = cache_folder() / f"lib-{_fingerprint(cxx)}"
+    with _locked(folder):
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+                made = Path(scratch) / "lib"
+                made.mkdir()
+                _build(cxx, made, Path(scratch))
+                made.rename(folder)
+    return folder
+
+
+def cache_folder() -> Path:
+    """Where built libraries and compiled kernels are kept."""
+    folder = Path(os.environ.get(ENV_CACHE) or Path.home() / ".cache") / "oarlock" / "xpu"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(f"the folder for built libraries cannot be made: {error.strerror}", where=str(folder)) from error
+    return folder
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process builds, others wait for it."""
+    with (folder.parent / f"{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(cxx: str, into: Path, scratch: Path) -> None:
+    jobs: list[tuple[Library, Path, Path]] = []
+    for library in LIBRARIES:
+        for source in sorted((sources() / library.folder / "src").glob("*.cc")):
+            jobs.append((library, source, scratch / f"{library.folder}-{source.stem}.o"))
+
+    def compile_one(job: tuple[Library, Path, Path]) -> None:
+        library, source, output = job
+        run([cxx, *_FLAGS, *_includes(library), "-c", str(source), "-o", str(output)], f"{_WHERE}: {source.name}")
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(compile_one, jobs))
+    for library in LIBRARIES:
+        objects = [str(output) for owner, _, output in jobs if owner is library]
+        links = [f"-l:{name}" for name in library.needs]
+        if library.tvm:
+            links += [f"-L{_tvm('tvm') / 'lib'}", f"-L{_tvm('tvm_ffi') / 'lib'}", "-ltvm_runtime", "-ltvm_ffi"]
+        # found beside this one, or, TVM's, in the process already
+        run(
+            [cxx, "-shared", "-o", str(into / library.file), *objects, f"-L{into}", *links, "-Wl,-rpath,$ORIGIN", f"-Wl,-soname,{library.file}", "-ldl"],
+            f"{_WHERE}: {library.file}",
+        )
+
+
+def _includes(library: Library) -> list[str]:
+    folders = [*include_folders(), sources() / library.folder / "src"]
+    flags = [f"-I{folder}" for folder in folders]
+    if library.tvm:  # as system headers: their warnings are not ours
+        shim = sources() / library.folder / "shim"
+        flags += [f for folder in (shim, _tvm("tvm") / "include", _tvm("tvm_ffi") / "include") for f in ("-isystem", str(folder))]
+    return flags
+
+
+def _tvm(package: str) -> Path:
+    """The folder of a package, which is not imported."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise TargetError(f"the package {package} is not installed, whose headers the plug-in needs", where=_WHERE, todo="install apache-tvm")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+@functools.cache
+def _fingerprint(cxx: str) -> str:
+    digest = hashlib.sha256()
+    root = sources()
+    for path in sorted(p for p in root.rglob("*") if p.suffix in (".cc", ".h", ".def")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    digest.update(toolchain(cxx).encode())
+    for package in ("tvm", "tvm_ffi"):
+        folder = _tvm(package)
+        digest.update(f"{folder}{[p.stat().st_size for p in sorted((folder / 'lib').glob('*.so'))]}".encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def toolchain(cxx: str) -> str:
+    """What makes the code of equal sources differ: the compiler, its flags, and the CPU that -march=native means."""
+    try:
+        version = subprocess.run([cxx, "--version"], capture_output=True, check=False, text=True).stdout.splitlines()[:1]
+    except OSError as error:
+        raise TargetError(f"{cxx} does not run: {error.strerror}", where=_WHERE) from error
+    return "\n".join([cxx, *version, *_FLAGS, platform.machine(), _cpu_flags()])
+
+
+def _cpu_flags() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
