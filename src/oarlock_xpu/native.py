@@ -10,6 +10,7 @@ that has them already: there each can be exchanged for another one, the vendor's
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import functools
 import hashlib
@@ -196,3 +197,26 @@ def _cpu_flags() -> str:
     except OSError:
         return ""
     return next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+
+
+_loaded: list[ctypes.CDLL] = []
+
+
+def load() -> None:
+    """Load the libraries once a process, behind TVM's runtime library, which must be loaded already: the XPU is TVM's device ext_dev then."""
+    if _loaded:
+        return
+    folder = libraries()
+    for library in LIBRARIES:
+        try:
+            # global, since modules of kernels find what they call by name
+            _loaded.append(ctypes.CDLL(str(folder / library.file), ctypes.RTLD_GLOBAL))
+        except OSError as error:
+            _loaded.clear()
+            raise TargetError(f"{library.file} does not load: {error}", where=str(folder), todo="remove the folder, so that it is built again") from error
+
+
+def runtime() -> ctypes.CDLL:
+    """The runtime library, loaded."""
+    load()
+    return _loaded[0]

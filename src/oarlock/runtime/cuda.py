@@ -1,4 +1,4 @@
-"""The GPU side of a session: TVM's CUDA runtime library, and tensors that go to the GPU and come back.
+"""The GPU side of a session: TVM's CUDA runtime library (devices.py has the tensors that go to the GPU and come back).
 
 What running takes besides TVM's runtime libraries: a GPU, NVIDIA's driver (libcuda.so.1), and CUDA's runtime library
 (libcudart.so.13, from the package nvidia-cuda-runtime or a toolkit).
@@ -14,66 +14,42 @@ import numpy as np
 from ..errors import ArtifactError, OarlockError, TargetError
 from . import cuda_code, cuda_libraries, ffi, pinned, tvm_runtime
 from .artifact import Artifact
+from .devices import Device
 
 _EXISTS, _CAPABILITY = 0, 4  # TVM's kinds of device attributes
 _ELSEWHERE = "or compile the model with target='cpu'"
 
 
-class Gpu:
-    """One GPU with the tensors that a session keeps there.  TargetError when the machine cannot run the artifact, and why."""
+class Gpu(Device):
+    """One GPU with the tensors that a session keeps there."""
 
-    def __init__(self, artifact: Artifact, number: int = 0) -> None:
+    kind = ffi.CUDA
+
+    @classmethod
+    def open(cls, artifact: Artifact) -> Gpu:
+        """The first GPU.  TargetError when the machine cannot run the artifact, and why."""
         _load(artifact.path)
-        self.device = ffi.Device(ffi.CUDA, number)
-        self._inputs: dict[str, ffi.Tensor] = {}
-        if not _attribute(number, _EXISTS):
+        if not _attribute(0, _EXISTS):
             raise TargetError(
-                f"CUDA finds no GPU number {number}",
+                "CUDA finds no GPU number 0",
                 where=artifact.path,
                 todo=f"run it on a machine with an NVIDIA GPU (CUDA_VISIBLE_DEVICES hides some), {_ELSEWHERE}",
             )
-        _check_capability(str(_attribute(number, _CAPABILITY)), artifact)
+        _check_capability(str(_attribute(0, _CAPABILITY)), artifact)
+        return cls()
 
     def load_module(self, library: bytes, where: str) -> ffi.Object:
         """The TVM module in ``library``, its kernels among it."""
         with cuda_code.unpacking():
             return tvm_runtime.load_module(library, where)
 
-    def upload(self, tensor: ffi.Tensor) -> ffi.Tensor:
-        """A copy of a CPU tensor on the GPU."""
-        return _copy(tensor, ffi.empty(tensor.shape, tensor.dtype, self.device))
-
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An uninitialised array of the CPU, from and to which copies are fast."""
         return pinned.pool.empty(shape, dtype)
 
-    def input(self, name: str, tensor: ffi.Tensor) -> ffi.Tensor:
-        """The same for an input, in memory that is kept while the shape stays the same."""
-        kept = self._inputs.get(name)
-        if kept is None or kept.shape != tensor.shape:
-            kept = self._inputs[name] = ffi.empty(tensor.shape, tensor.dtype, self.device)
-        return _copy(tensor, kept)
-
-    def download(self, tensor: ffi.Tensor, into: ffi.Tensor) -> ffi.Tensor:
-        """Copy a tensor of the GPU into one of the CPU; finished after ``synchronise``."""
-        return _copy(tensor, into)
-
-    def synchronise(self) -> None:
-        """Wait until the GPU has done all that it was given."""
-        ffi.call("runtime.Device_StreamSync", self.device, 0)
-
-    def close(self) -> None:
-        self._inputs.clear()
-
 
 def _attribute(number: int, kind: int) -> Any:
     return ffi.call("runtime.GetDeviceAttr", ffi.CUDA, number, kind)
-
-
-def _copy(tensor: ffi.Tensor, into: ffi.Tensor) -> ffi.Tensor:
-    if tensor.nbytes:
-        ffi.call("runtime.TVMTensorCopyFromTo", tensor, into)
-    return into
 
 
 def missing() -> str:

@@ -31,7 +31,7 @@ from .machine import allow_tile_registers, cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
 
 if TYPE_CHECKING:
-    from .cuda import Gpu
+    from .devices import Device
     from .host import Host, HostCalls, HostTime
 
 _POOLED_ALLOCATOR = 2
@@ -42,7 +42,7 @@ _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 class Session:
-    """Runs one artifact on what it was compiled for: the CPU, or a GPU, to which inputs are copied and from which outputs come back.
+    """Runs one artifact on what it was compiled for: the CPU, or a device (devices.py), to which inputs are copied and from which outputs come back.
 
     ``threads`` is the number of threads that kernels use; by default what the model was compiled for, else the physical
     cores that this process may use.  ``run`` may be called from several threads; calls of one session run one after another.
@@ -59,17 +59,17 @@ class Session:
         self._ended = ""  # why it runs no more
         _sessions.add(self)
         self._staging: dict[str, tuple[np.ndarray, ffi.Tensor]] = {}
-        self._gpu = _gpu(artifact)
+        self._device = _open_device(artifact)
         # From here on self.artifact keeps the weights' memory alive for the VM.
-        load = self._gpu.load_module if self._gpu else tvm_runtime.load_module
+        load = self._device.load_module if self._device else tvm_runtime.load_module
         module = load(artifact.library, artifact.path or "the artifact's library")
         self._host = _host_calls(artifact, host)
         for name in artifact.runtime.get("libraries", []):
             libraries.open_for(module, name, artifact.path)
         try:
             self._vm: ffi.Object | None = ffi.module_function(module, "vm_load_executable")()
-            on_gpu = (ffi.CUDA, self._gpu.device.number, _POOLED_ALLOCATOR) if self._gpu else ()
-            ffi.module_function(self._vm, "vm_initialization")(*on_gpu, ffi.CPU, 0, _POOLED_ALLOCATOR)
+            there = (self._device.kind, self._device.device.number, _POOLED_ALLOCATOR) if self._device else ()
+            ffi.module_function(self._vm, "vm_initialization")(*there, ffi.CPU, 0, _POOLED_ALLOCATOR)
             main = ffi.module_function(self._vm, "main")
             arity = ffi.module_function(self._vm, "get_function_arity")("main")
         except Exception as error:
@@ -86,8 +86,8 @@ class Session:
                 todo="compile the model again",
             )
         weights = [_weight_tensor(weight) for weight in artifact.weights]
-        if self._gpu:
-            weights = [self._gpu.upload(weight) for weight in weights]
+        if self._device:
+            weights = [self._device.upload(weight) for weight in weights]
         self._main: ffi.Call | None = ffi.Call(main, len(self.inputs), weights)
         self._weight_ranges = _address_ranges(weights)
 
@@ -135,7 +135,7 @@ class Session:
                 if self._host is not None:
                     results = self._run_with(self._host, self._main, tensors)
                 else:
-                    results = self._main(tensors) if self._gpu is None else self._run_on(self._gpu, self._main, tensors)
+                    results = self._main(tensors) if self._device is None else self._run_on(self._device, self._main, tensors)
             except HostCallError:
                 raise
             except Exception as error:
@@ -158,17 +158,17 @@ class Session:
                     raise failed from failed.__cause__
                 raise
 
-    def _run_on(self, gpu: Gpu, main: ffi.Call, tensors: list[ffi.Tensor]) -> list[Any]:
+    def _run_on(self, device: Device, main: ffi.Call, tensors: list[ffi.Tensor]) -> list[Any]:
         """Results as tensors of the CPU; what is no tensor stays, for _outputs to refuse."""
-        given = main([gpu.input(spec.name, tensor) for spec, tensor in zip(self.inputs, tensors, strict=True)])
+        given = main([device.input(spec.name, tensor) for spec, tensor in zip(self.inputs, tensors, strict=True)])
         results = [given] if isinstance(given, ffi.Tensor) else list(given)
         out = [
-            gpu.download(result, _tensor(gpu.empty(result.shape, dtypes.numpy_dtype(result.dtype))))
+            device.download(result, _tensor(device.empty(result.shape, dtypes.numpy_dtype(result.dtype))))
             if isinstance(result, ffi.Tensor)
             else result
             for result in results
         ]
-        gpu.synchronise()
+        device.synchronise()
         return out
 
     def host_times(self) -> tuple[HostTime, ...]:
@@ -176,9 +176,9 @@ class Session:
         return () if self._host is None else self._host.times()
 
     def synchronise(self) -> None:
-        """Wait until a GPU has done what it was given; there is nothing to wait for on the CPU, nor after ``run``."""
-        if self._gpu:
-            self._gpu.synchronise()
+        """Wait until a GPU, or another device, has done what it was given; there is nothing to wait for on the CPU, nor after ``run``."""
+        if self._device:
+            self._device.synchronise()
 
     def instrument(self, hook: Callable[..., int] | None) -> None:
         """Have the VM call ``hook(function, name, before, result, *arguments)`` before and after each function; None ends it.
@@ -199,8 +199,8 @@ class Session:
         with self._lock:
             self._main = self._vm = None
             self._staging.clear()
-            if self._gpu:
-                self._gpu.close()
+            if self._device:
+                self._device.close()
 
     def __enter__(self) -> Session:
         return self
@@ -265,7 +265,7 @@ class Session:
         return kept[1]
 
     def _empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        return self._gpu.empty(shape, dtype) if self._gpu else aligned_empty(shape, dtype)
+        return self._device.empty(shape, dtype) if self._device else aligned_empty(shape, dtype)
 
     def _outputs(self, results: Any, tensors: list[ffi.Tensor]) -> dict[str, np.ndarray]:
         results = [results] if isinstance(results, ffi.Tensor) else list(results)
@@ -303,12 +303,6 @@ os.register_at_fork(after_in_child=_end_running)
 
 def _check_machine(artifact: Artifact) -> None:
     runtime, machine = artifact.runtime, platform.machine()
-    if runtime.get("device", "cpu") not in ("cpu", "cuda"):
-        raise TargetError(
-            f"the artifact was compiled for the target {artifact.target!r}; this session runs the CPU and CUDA's GPUs",
-            where=artifact.path,
-            todo="compile the model with target='cpu'",
-        )
     if runtime.get("machine", machine) != machine:
         raise ArtifactError(
             f"the artifact was compiled for {runtime['machine']}; this machine is {machine}",
@@ -338,12 +332,12 @@ def _host_calls(artifact: Artifact, given: Host | None) -> HostCalls | None:
     return HostCalls(artifact.host_calls, given, artifact.path)
 
 
-def _gpu(artifact: Artifact) -> Gpu | None:
-    if artifact.runtime.get("device") != "cuda":
+def _open_device(artifact: Artifact) -> Device | None:
+    if artifact.runtime.get("device", "cpu") == "cpu":
         return None
-    from .cuda import Gpu  # sessions on the CPU start without it
+    from .devices import open_device  # sessions on the CPU start without it
 
-    return Gpu(artifact)
+    return open_device(artifact)
 
 
 def _thread_count(threads: int | None, artifact: Artifact) -> int:

@@ -1,0 +1,3 @@
+// See io.h.
+#pragma once
+#include "io.h"

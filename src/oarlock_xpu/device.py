@@ -1,0 +1,73 @@
+"""The XPU for a session: loads the native part, and checks that the device is the chip that the artifact was compiled for."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from typing import Any
+
+from oarlock.errors import ArtifactError, TargetError
+from oarlock.runtime import tvm_runtime
+from oarlock.runtime.artifact import Artifact
+from oarlock.runtime.devices import Device
+
+from . import native
+
+EXT_DEV = 12  # DLPack's type for devices that it does not name
+
+
+class Xpu(Device):
+    """The first XPU of this process; in the emulator the artifact's chip."""
+
+    kind = EXT_DEV
+
+    @classmethod
+    def open(cls, artifact: Artifact) -> Xpu:
+        """TargetError when the libraries cannot be built, or the device is another chip."""
+        wanted = artifact.runtime.get("chip")
+        if not isinstance(wanted, str):
+            raise ArtifactError("the manifest is damaged: it does not say for which chip the kernels are", where=artifact.path)
+        tvm_runtime.load_runtime()
+        become(wanted)
+        return cls()
+
+
+def become(chip: str) -> None:
+    """Make the emulator this chip; with the vendor's runtime, check that the device is one.  TargetError when it is another one."""
+    library = native.runtime()
+    if current_chip(library) == chip:
+        return
+    configure = getattr(library, "xpu_sim_configure", None)
+    if configure is None or configure(chip.encode(), 1):
+        why = last_error(library) if configure is not None else "it is no emulator"
+        raise TargetError(
+            f"the artifact was compiled for the chip {chip}, and the device is a {current_chip(library)} ({why})",
+            todo=f"close other sessions first, or compile the model for xpu/{current_chip(library)}",
+        )
+
+
+def current_chip(library: ctypes.CDLL) -> str:
+    """The chip of this process' first device, as targets name it."""
+    name = ctypes.c_char_p()
+    if library.xpu_device_name(ctypes.byref(name), 0):
+        raise TargetError(f"there is no XPU: {last_error(library)}")
+    return (name.value or b"").decode().lower()
+
+
+def last_error(library: ctypes.CDLL) -> str:
+    """What the runtime says of the last error of this thread."""
+    library.xpu_last_error_text.restype = ctypes.c_char_p
+    return library.xpu_last_error_text().decode(errors="replace")
+
+
+def counters(*, reset: bool = False) -> dict[str, Any]:
+    """What the emulator counted since the last reset: launches, bytes and *modelled* times by kernel (xpu/sim.h has the fields)."""
+    library = native.runtime()
+    read = getattr(library, "xpu_sim_counters", None)
+    if read is None:
+        raise TargetError("the runtime library counts nothing: it is no emulator")
+    read.restype = ctypes.c_char_p
+    found = json.loads(read())
+    if reset:
+        library.xpu_sim_reset_counters()
+    return found
