@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import datetime
 import importlib.metadata
 import os
@@ -101,6 +102,8 @@ def compile_program(
         "notes": built.notes,
         "kernels": built.kernels,
     }
+    if built.places:
+        manifest["places"] = [dataclasses.asdict(place) for place in built.places]
     # those of branches that are never taken are gone
     if calls := [entry for name, entry in hosts.entries.items() if name in built.host_calls]:
         manifest["host_calls"] = calls

@@ -31,7 +31,7 @@ from .rules.legalise import LEGALISATIONS
 from .rules.sizes import name_sizes
 from .rules.spelling import simplify_sizes
 from .rules.weights import Weights, lift_weights
-from .targets import Notes, Stage, Target
+from .targets import Notes, Place, Stage, Target
 
 Dump = Callable[[str, tvm.IRModule], None]
 Kernels = dict[str, dict[str, Any]]
@@ -44,6 +44,7 @@ class Built:
     ``weights``: what to pass after the inputs, in order.  ``notes``: what the stages had to tell (schedules that fell back, …).
     ``kernels``: function name → its schedule, its workload and candidate where there was a choice, and its work (profiling/work.py).
     ``host_calls``: names of the functions of the host that the program calls (runtime/host.py).
+    ``places``: what runs where, of a target with several places.
     """
 
     library: bytes
@@ -51,6 +52,7 @@ class Built:
     notes: list[str] = field(default_factory=list)
     kernels: Kernels = field(default_factory=dict)
     host_calls: set[str] = field(default_factory=set)
+    places: list[Place] = field(default_factory=list)
 
 
 def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels, host_calls: set[str] | None = None) -> list[Stage]:
@@ -98,7 +100,7 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels,
         *target.program_stages(weights),
         _passes("lower-dataflow", t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
         # last look at the module as calls by name: what the runtime libraries lack must not be called
-        Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod, called)),
+        Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod, called, target.provides)),
         _passes("plan-memory", t.StaticPlanBlockMemory()),
         # between planning, which says what memory is the same in every run, and lowering, which forgets it
         *target.memory_stages(weights),
@@ -147,7 +149,7 @@ def build(
             raise InternalError(f"TVM failed to build the lowered module: {_last_line(e)}") from e
         with tempfile.TemporaryDirectory(prefix="oarlock-") as scratch:
             library = target.build(executable, Path(scratch))
-    return Built(library, weights.arrays, notes.lines, kernels, host_calls)
+    return Built(library, weights.arrays, notes.lines, kernels, host_calls, notes.places)
 
 
 def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:

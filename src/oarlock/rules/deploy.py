@@ -5,6 +5,8 @@ Host calls (runtime/host.py) are what the session brings itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tvm
 from tvm import relax
 
@@ -13,17 +15,17 @@ from ..errors import UnsupportedError
 from ..runtime.host import PREFIX
 
 
-def check_packed_functions(mod: tvm.IRModule, host_calls: set[str]) -> tvm.IRModule:
+def check_packed_functions(mod: tvm.IRModule, host_calls: set[str], provided: Callable[[str], bool] = lambda name: False) -> tvm.IRModule:
     """Raise UnsupportedError that names every packed function that the module calls and the runtime libraries lack.
 
-    The names of host calls are put into ``host_calls``.
+    ``provided``: what the target's own runtime has.  The names of host calls are put into ``host_calls``.
     """
     missing: dict[str, set[str]] = {}
     for gv, function in mod.functions.items():
         for name in _called(function):
             if name.startswith(PREFIX):
                 host_calls.add(name)
-            elif not compat.runtime_has(name):
+            elif not compat.runtime_has(name) and not provided(name):
                 missing.setdefault(name, set()).add(gv.name_hint)
     if missing:
         lines = [f"    {name} (called in {', '.join(sorted(places))})" for name, places in sorted(missing.items())]

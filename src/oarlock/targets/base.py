@@ -34,11 +34,26 @@ class Refusal:
     why: str
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a part of a model runs, of a target with several places.
+
+    ``what``: operators or a kernel.  ``where``: "library", "generated", "host".  ``how``: the library's function or the schedule; for the
+    host, the reason.  ``crossing``: bytes that a run copies for it between device and host, None where only run time knows.
+    """
+
+    what: str
+    where: str
+    how: str
+    crossing: int | None = 0
+
+
 @dataclass
 class Notes:
-    """What the stages want to tell: facts worth showing that are no errors (a schedule that did not apply, …)."""
+    """What the stages want to tell: facts worth showing that are no errors (a schedule that did not apply, …), and what runs where."""
 
     lines: list[str] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
 
     def add(self, stage: str, text: str) -> None:
         self.lines.append(f"{stage}: {text}")
@@ -151,6 +166,10 @@ class Target(ABC):
     def generate(self, mod: tvm.IRModule) -> Any:
         """The VM executable of the lowered module, its kernels compiled."""
         return compat.build_vm(mod, self.tvm_target)
+
+    def provides(self, name: str) -> bool:
+        """Whether the target's runtime has this packed function, beside those of TVM's: none by default."""
+        return False
 
     @abstractmethod
     def build(self, executable: Any, directory: Path) -> bytes:

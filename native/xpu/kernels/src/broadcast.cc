@@ -27,8 +27,8 @@ __device__ void combine(int op, float* x, const float* y, int n, bool x_repeats,
     case SUB: return combine([](float a, float b) { return a - b; }, x, y, n, x_repeats, y_repeats);
     case MUL: return combine([](float a, float b) { return a * b; }, x, y, n, x_repeats, y_repeats);
     case DIV: return combine([](float a, float b) { return a / b; }, x, y, n, x_repeats, y_repeats);
-    case MAX: return combine([](float a, float b) { return a > b ? a : b; }, x, y, n, x_repeats, y_repeats);
-    case MIN: return combine([](float a, float b) { return a < b ? a : b; }, x, y, n, x_repeats, y_repeats);
+    case MAX: return combine([](float a, float b) { return a > b || a != a ? a : b; }, x, y, n, x_repeats, y_repeats);
+    case MIN: return combine([](float a, float b) { return a < b || a != a ? a : b; }, x, y, n, x_repeats, y_repeats);
   }
 }
 

@@ -1,0 +1,164 @@
+"""The churny TVM calls of this package; see oarlock/compat.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import relax, s_tir
+from tvm.relax.global_info import VDevice
+
+from oarlock import compat
+from oarlock.compat_gpu import is_host_function
+
+_BUILD = "target.build.ext_dev"
+# another name of the same memory of the CPU: TVM 0.27 plans storage by scope, and would give a tensor of the host the place of one of the device
+_HOST_SCOPE = ""
+_lock = threading.Lock()  # the hook is one for the process
+
+
+def xpu_target(model: str, host: tvm.target.Target) -> tvm.target.Target:
+    """TVM has no kind for the chip: ext_dev is free for packages."""
+    return tvm.target.Target({"kind": "ext_dev", "keys": ["xpu"], "device": "xpu", "model": model}, host=host)
+
+
+def build_vm(
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    compile_kernels: Callable[[tvm.IRModule], Any],
+    modules: list[Any],
+) -> relax.VMExecutable:
+    """compat.build_vm with device functions compiled by ``compile_kernels`` (to a module of TVM), and with ``modules`` linked to it.
+
+    TVM catches what a hook raises as text: an exception of ``compile_kernels`` is kept aside and raised here as it was.
+    """
+    raised: list[Exception] = []
+
+    def hook(functions: tvm.IRModule, _: Any) -> Any:
+        try:
+            return compile_kernels(functions)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    if modules:
+        mod = mod.with_attr("external_mods", modules)
+    with _lock, _registered(_BUILD, hook), tvm.transform.PassContext(opt_level=3, config={"tirx.disable_cse_tir": True}):
+        try:
+            return compat.build_vm(mod, target)
+        except Exception:
+            if raised:
+                raise raised[0] from None
+            raise
+
+
+@contextmanager
+def _registered(name: str, function: Callable) -> Iterator[None]:
+    before = tvm_ffi.get_global_func(name, allow_missing=True)
+    tvm_ffi.register_global_func(name, function, override=True)
+    try:
+        yield
+    finally:
+        tvm_ffi.registry.remove_global_func(name)
+        if before is not None:
+            tvm_ffi.register_global_func(name, before, override=True)
+
+
+def plugin_function(name: str) -> Callable[..., Any]:
+    """A function that the plug-in registered."""
+    return tvm_ffi.get_global_func(f"oarlock_xpu.{name}")
+
+
+def inline_all(function: tvm.tirx.PrimFunc) -> s_tir.SBlock | str:
+    """The one block that computes all of a kernel, the others inlined into it; or why that cannot be."""
+    schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
+    try:
+        blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
+    except Exception:  # whatever TVM raises for a kernel without a root
+        return "it is made of plain statements"
+    if not blocks:
+        return "it is made of plain statements"
+    for block in blocks:
+        kinds = {iv.iter_type for iv in schedule.get(block).iter_vars}
+        if kinds - {tvm.tirx.IterVar.DataPar}:
+            return "it has a reduction, which generated kernels do not have yet"
+    for block in blocks[:-1]:
+        try:
+            schedule.compute_inline(block)
+        except Exception:
+            return "it has several results, or steps that cannot be joined"
+    return schedule.get(blocks[-1])
+
+
+def arithmetic(expr: Any) -> int:
+    """The operations of one evaluation, as the chip's time model counts them: a function of floats is 8."""
+    total = 0
+    t = tvm.tirx
+
+    def add(count: int) -> Callable[[Any], None]:
+        def visit(_: Any) -> None:
+            nonlocal total
+            total += count
+
+        return visit
+
+    kinds = [type(k) for k in _samples()]
+    tvm_ffi.structural_walk(expr, [*((kind, add(1)) for kind in kinds), (tvm.ir.Call, add(8)), (t.Cast, add(1)), (t.Select, add(1))])
+    return total
+
+
+def _samples() -> list[Any]:
+    """One expression of each kind of arithmetic."""
+    t = tvm.tirx
+    x = t.Var("x", "float32")
+    return [x + x, x - x, x * x, x / x, t.max(x, x), t.min(x, x), x < x, x <= x]
+
+
+def linear(expr: Any, variables: list[Any]) -> list[Any] | None:
+    """Coefficients of the variables and a constant; None where an expression is not linear in them."""
+    found = list(tvm.sym.detect_linear_equation(expr, variables))
+    return found or None
+
+
+def replace_loads(expr: Any, replace: Callable[[Any], Any]) -> Any:
+    """An expression with its loads of tensors replaced."""
+    return tvm_ffi.structural_map(expr, (compat.Load, replace))
+
+
+def host_device(mod: tvm.IRModule, device: tvm.target.Target, host: tvm.target.Target) -> tuple[tvm.IRModule, Any]:
+    """The module with the device and the host as its two places, in the order in which a session names them; and the host."""
+    here = VDevice(host, 0, _HOST_SCOPE)
+    mod = mod.clone()
+    mod.update_global_info("vdevice", [VDevice(device, 0, "global"), here])
+    return mod, here
+
+
+def class_name(node: Any) -> str:
+    """The name of a node's class: "Add", "BufferStore", …"""
+    return type(node).__name__
+
+
+def operator_name(call: tvm.ir.Call) -> str:
+    """The name of what a call in a kernel calls."""
+    return str(getattr(call.op, "name", None) or getattr(call.op, "name_hint", ""))
+
+
+def dtype_of(expr: Any) -> str:
+    """The element type of an expression in a kernel."""
+    ty = expr.ty
+    return str(getattr(ty, "dtype", ty))
+
+
+def scope_of(buffer: Any) -> str:
+    """Where a buffer lies: "global", "local", "shared"."""
+    return str(buffer.ty.storage_scope) or "global"
+
+
+def pointee(var: Any) -> str | None:
+    """The element type that a pointer parameter of a kernel points to; None for a number."""
+    ty = var.ty
+    return str(ty.element_type.dtype) if isinstance(ty, tvm.ir.PointerType) else None

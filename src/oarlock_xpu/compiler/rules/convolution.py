@@ -1,0 +1,36 @@
+"""conv2d, with what follows it: add(bias), add(branch), activation → conv2d_fusion."""
+
+from __future__ import annotations
+
+from ..engine import Fusion, Rule
+from ..graph import Graph, Node, dtype_of, static_shape
+from .after import grow, is_vector
+
+WIDEST = 256  # columns of a window (native/xpu/kernels/src/conv.cc)
+
+
+def _apply(graph: Graph, node: Node) -> Fusion | str:
+    x, w = node.call.args
+    attrs = node.call.attrs
+    if str(attrs.data_layout) != "NCHW" or str(attrs.kernel_layout) != "OIHW":
+        return f"conv2d_fusion has no layout {attrs.data_layout}, {attrs.kernel_layout}"
+    if not all(d == "float32" for d in (dtype_of(x), dtype_of(w), node.dtype)):
+        return f"conv2d_fusion of {dtype_of(x)} and {dtype_of(w)} is not there yet"
+    filters = static_shape(w)
+    if filters is None:
+        return "the filter's shape is known at run time only"
+    if filters[3] > WIDEST:
+        return f"a window of {filters[3]} columns is wider than {WIDEST}"
+    nodes, inputs, act = grow(graph, node, lambda other: is_vector(other, filters[0], 3), branches=True)
+    top, left, bottom, right = (int(p) for p in attrs.padding)
+    attributes = {
+        "strides": [int(s) for s in attrs.strides],
+        "paddings": [top, bottom, left, right],
+        "dilations": [int(d) for d in attrs.dilation],
+        "groups": int(attrs.groups),
+        **act,
+    }
+    return Fusion("conv2d_fusion", tuple(nodes), {"x": x, "w": w, **inputs}, attributes)
+
+
+CONVOLUTION = Rule("convolution", ("nn.conv2d",), _apply)

@@ -1,0 +1,146 @@
+"""The targets xpu/…: options, stages, and the build."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tvm
+
+from oarlock.errors import TargetError
+from oarlock.kernels import Choices
+from oarlock.kernels.choice import SCHEDULE
+from oarlock.rules.weights import Weights
+from oarlock.runtime import tvm_runtime
+from oarlock.targets import Notes, Place, Refusal, Stage, Target
+from oarlock.targets.cpu import CpuTarget
+
+from . import compat_xpu, native
+from .chips import chip
+from .compiler import codegen, host, toolchain
+from .compiler.elements import elementwise
+from .compiler.engine import Plan, plan
+from .compiler.graph import Graph
+from .compiler.rewrite import PREFIX, apply_plan, calls_of
+from .compiler.rules import RULES
+
+
+class XpuTarget(Target):
+    """A KunlunXin XPU; in this version an emulated one.
+
+    ``checked``: kernels are compiled so that every access of memory is looked at (slow): races, missing fences, accesses past the end.
+    ``xcc``: the compiler of generated kernels with {source} and {output} in it; empty: the host's, for the emulator.
+    ``cxx``: the compiler driver that links the host's part, as for the target cpu.
+    """
+
+    chip_name: ClassVar[str]
+
+    def __init__(self, *, checked: bool | str = False, xcc: str = "", cxx: str = "") -> None:
+        if checked not in (True, False, "true", "false"):
+            raise TargetError(f"checked must be true or false, not {checked!r}", where=f"target {self.name}, option checked")
+        self.chip = chip(self.chip_name)
+        self.checked, self.xcc = checked in (True, "true"), xcc
+        self._host = CpuTarget(threads=1, executor="vm", libraries="none", cxx=cxx)
+        self._tvm_target = compat_xpu.xpu_target(self.chip.name, self._host.tvm_target)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return {"checked": self.checked, "xcc": self.xcc}
+
+    @property
+    def tvm_target(self) -> tvm.target.Target:
+        return self._tvm_target
+
+    @property
+    def runtime(self) -> Mapping[str, Any]:
+        cpu = self._host.runtime
+        return {"device": "xpu", "chip": self.chip.name, "machine": cpu["machine"], "features": cpu["features"]}
+
+    @property
+    def record_key(self) -> tuple[str, str]:
+        return self.name, "xpu"
+
+    def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
+        # what the modules are made with is looked at before the work, not after it
+        tvm_runtime.load_runtime()
+        native.load()
+        return []
+
+    def provides(self, name: str) -> bool:
+        return name.startswith(PREFIX) or name in (host.TO_HOST, host.TO_DEVICE)
+
+    def graph_stages(self, choices: Choices) -> list[Stage]:
+        return [Stage("xpu-library", self._use_library)]
+
+    def _use_library(self, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+        found = plan(Graph(mod), RULES)
+        for fusion in found.fusions.values():
+            notes.places.append(Place(" + ".join(n.name for n in fusion.nodes), "library", fusion.api))
+        _note_refused(found, notes)
+        return apply_plan(mod, found)
+
+    def kernel_stages(self, choices: Choices) -> list[Stage]:
+        return [Stage("xpu-kernels", self._make_kernels)]
+
+    def _make_kernels(self, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+        new: dict[tvm.ir.GlobalVar, tvm.tirx.PrimFunc] = {}
+        refused: dict[str, str] = {}
+        for gv, function in mod.functions.items():
+            if not isinstance(function, tvm.tirx.PrimFunc) or compat_xpu.is_host_function(function):
+                continue
+            made = elementwise(function, self.chip)
+            if isinstance(made, str):
+                refused[gv.name_hint] = made
+            else:
+                new[gv] = made.with_attrs({SCHEDULE: "elements", "tirx.is_scheduled": True})
+                notes.places.append(Place(gv.name_hint, "generated", "elements"))
+        if new:
+            mod = mod.clone()
+            mod.update(tvm.IRModule(new))
+        return host.to_host(mod, refused, self._tvm_target, self._host.tvm_target, notes)
+
+    def generate(self, mod: tvm.IRModule) -> Any:
+        calls = calls_of(mod)
+        modules = [compat_xpu.plugin_function("library_module")(json.dumps(calls))] if calls else []
+        return compat_xpu.build_vm(mod, self._tvm_target, self._compile, modules)
+
+    def _compile(self, mod: tvm.IRModule) -> Any:
+        source, kernels = codegen.generate(mod)
+        code = toolchain.compile_kernels(source, command=self.xcc, checked=self.checked)
+        return compat_xpu.plugin_function("kernel_module")({self.chip.name: code}, json.dumps(kernels), source)
+
+    def program_stages(self, weights: Weights) -> list[Stage]:
+        return []
+
+    def build(self, executable: Any, directory: Path) -> bytes:
+        return self._host.build(executable, directory)
+
+
+def _note_refused(found: Plan, notes: Notes) -> None:
+    """What the library does not do, and why: once for each reason."""
+    reasons: dict[str, int] = {}
+    for why in found.refused.values():
+        for reason in why:
+            reasons[reason] = reasons.get(reason, 0) + 1
+    for reason, count in reasons.items():
+        notes.add("xpu-library", reason if count == 1 else f"{reason} ({count} times)")
+
+
+class K200(XpuTarget):
+    """KunlunXin K200."""
+
+    name, chip_name = "xpu/k200", "k200"
+
+
+class R200(XpuTarget):
+    """KunlunXin R200."""
+
+    name, chip_name = "xpu/r200", "r200"
+
+
+class Kl3(XpuTarget):
+    """The third generation, KL3."""
+
+    name, chip_name = "xpu/kl3", "kl3"
