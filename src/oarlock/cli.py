@@ -24,8 +24,10 @@ from .cli_common import (
     model_argument,
     model_inputs,
     npz_option,
+    option_option,
     out,
     parse_options,
+    places_table,
     progress,
     seed_option,
     shape_option,
@@ -80,8 +82,12 @@ main.add_command(cli_web.web)
 @shape_option
 @host_option
 @click.option("--text", is_flag=True, help="Print the whole program as text.")
+@click.option("--target", default="", help="Compile for this target too, and show what of the model runs where.")
+@option_option
 @json_option
-def inspect(model: Path, shapes: tuple[str, ...], hosts: tuple[str, ...], text: bool, as_json: bool) -> None:
+def inspect(
+    model: Path, shapes: tuple[str, ...], hosts: tuple[str, ...], text: bool, target: str, options: tuple[str, ...], as_json: bool
+) -> None:
     """Show inputs, outputs, operators with counts and support, parameters, and MACs (for --shape)."""
     from .analysis import count_macs, host_calls, inspect
     from .errors import UnsupportedError
@@ -100,10 +106,17 @@ def inspect(model: Path, shapes: tuple[str, ...], hosts: tuple[str, ...], text: 
         facts["host_calls"] = host_calls(who)
     except UnsupportedError as error:  # also for attributes, dtypes, … of operators that are there
         facts |= {"supported": False, "reason": str(error)}
+    if target and facts["supported"]:
+        manifest = _compile(model, target, shapes, None, options, load_hosts(hosts)).manifest
+        facts |= {"target": target, "places": manifest.get("places", []), "notes": manifest["notes"]}
     if as_json:
         echo_json(facts)
     else:
         _show_facts(facts)
+        if "places" in facts:
+            out.print(places_table(facts["places"]))
+            for line in facts["notes"]:
+                out.print(escape(line))
     if not facts["supported"]:
         raise SystemExit(FAILED)
 
@@ -143,6 +156,9 @@ def compile_command(
             out.print(f"  {kind:6} {escape(str(spec))}")
     for line in needs(artifact.host_calls):
         out.print(escape(f"  needs  {line}"))
+    if fallbacks := [place for place in artifact.manifest.get("places", []) if place["where"] == "host"]:
+        out.print(f"  {len(fallbacks)} kernel(s) run on the host, not on the device:")
+        out.print(places_table(fallbacks))
     for name in artifact.runtime.get("libraries", []):
         from .runtime.libraries import KNOWN
 

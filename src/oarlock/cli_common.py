@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from .errors import InputError
 
@@ -120,3 +121,17 @@ def model_inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, im
             )
         return image_inputs(pictures[0], image, given.get(pictures[0].name))
     return random_inputs(session.inputs, given, seed)
+
+
+def places_table(places: Sequence[Mapping[str, Any]]) -> Table:
+    """What runs where (the manifest's ``places``), equal lines joined; what falls back to the host last, with the bytes that cross."""
+    table = Table("what", "count", "where", "how, or why not", "bytes crossing")
+    counted: dict[tuple[str, str, str, int | None], int] = {}
+    for place in places:
+        key = (place["what"], place["where"], place["how"], place["crossing"])
+        counted[key] = counted.get(key, 0) + 1
+    order = ("library", "generated", "host")
+    for (what, where, how, crossing), count in sorted(counted.items(), key=lambda item: (order.index(item[0][1]), -item[1], item[0][0])):
+        price = "" if where != "host" else "known at run time" if crossing is None else f"{crossing:,}"
+        table.add_row(escape(what), str(count), f"[yellow]{where}[/]" if where == "host" else where, escape(how), price)
+    return table

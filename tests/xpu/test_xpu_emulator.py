@@ -85,6 +85,7 @@ CALLS = {
     "no_device": r"^700 xpu_set_device: there is no device 2: there are 2",
     "bad_module": r"^704 xpu_module_load: the module does not load: ",
     "after_a_fault": r"^0 $",
+    "told_after_free": r"^0 $",
 }
 
 

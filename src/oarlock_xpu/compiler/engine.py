@@ -51,7 +51,7 @@ class Plan:
 
 def plan(graph: Graph, rules: Sequence[Rule]) -> Plan:
     """Apply the rules in order; within one rule, nodes in the order of the program."""
-    found, taken = Plan(), set[relax.Var]()
+    found, taken = Plan(), graph.taken
     for rule in rules:
         for var, node in graph.nodes.items():
             if node.name not in rule.starts or var in taken:

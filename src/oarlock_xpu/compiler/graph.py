@@ -44,10 +44,11 @@ class Node:
 
 
 class Graph:
-    """All nodes of a module, in the order of their bindings."""
+    """All nodes of a module, in the order of their bindings; ``taken`` is the engine's to change."""
 
     def __init__(self, mod: tvm.IRModule) -> None:
         self.nodes: dict[relax.Var, Node] = {}
+        self.taken: set[relax.Var] = set()  # of nodes that belong to a fusion already
         for body in bodies(mod):
             relax.analysis.post_order_visit(body, self._add)
         by_call = {node.call: node for node in self.nodes.values()}

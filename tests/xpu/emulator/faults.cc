@@ -142,6 +142,11 @@ int main(int argc, char** argv) {
          if (!RUN(past_end, 1, 1, x)) return 3;
          return on_host(x, 48) == ramp(48) ? RUN(asserts, 1, 1, 1) : 4;
        }},
+      {"told_after_free", [&] {  // memory is given back all the same
+         memory();
+         if (XPU_LAUNCH(past_end, 1, 1, nullptr, x) || xpu_free(y)) return 3;
+         return xpu_wait(nullptr) == XPUERR_KERNEL_FAULT && xpu_wait(nullptr) == 0 && xpu_free(y) == XPUERR_INVALID_ADDRESS ? 0 : 4;
+       }},
   };
   return main_of(argc, argv, cases);
 }

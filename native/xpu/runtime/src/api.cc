@@ -159,7 +159,7 @@ int xpu_free(void* address) {
       Memory* memory = device->of(address);
       if (!memory) continue;
       if (memory->find(address) == memory->none()) fail(XPUERR_INVALID_ADDRESS, format("%p is %s", address, describe(address).c_str()));
-      drain_device(*device);
+      work_device(*device);
       memory->release(memory->find(address));
       return;
     }
@@ -330,7 +330,7 @@ int xpu_module_load(XPUModule* module, const void* code, uint64_t size) {
 int xpu_module_unload(XPUModule module) {
   return guarded(__func__, [&] {
     need(module, "the module is NULL");
-    for (const auto& device : devices()) drain_device(*device);
+    for (const auto& device : devices()) work_device(*device);
     dlclose(module->library);
     close(module->descriptor);
     delete module;

@@ -142,6 +142,9 @@ bool in_kernel();                             // whether this thread is inside a
 std::string place_of_kernel();                // "kernel scale (scale.cc:3), cluster 0, core 1"
 
 void submit(XPUStreamObj* stream, std::function<void()> job);
+// Do what a stream was given; an error stays with it for the next call that tells (drain, which throws it).
+void work(XPUStreamObj* stream, uint64_t until = UINT64_MAX);
+void work_device(Device& device);
 void drain(XPUStreamObj* stream, uint64_t until = UINT64_MAX);
 void drain_device(Device& device);
 

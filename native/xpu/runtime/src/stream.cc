@@ -8,7 +8,7 @@ void submit(XPUStreamObj* stream, std::function<void()> job) {
   ++stream->given;
 }
 
-void drain(XPUStreamObj* stream, uint64_t until) {
+void work(XPUStreamObj* stream, uint64_t until) {
   while (stream->done < until && !stream->jobs.empty()) {
     std::function<void()> job = std::move(stream->jobs.front());
     stream->jobs.pop_front();
@@ -22,6 +22,10 @@ void drain(XPUStreamObj* stream, uint64_t until) {
       stream->failed = error;
     }
   }
+}
+
+void drain(XPUStreamObj* stream, uint64_t until) {
+  work(stream, until);
   if (stream->failed.code) {
     Error error = stream->failed;
     stream->failed = {XPU_SUCCESS, ""};
@@ -32,6 +36,11 @@ void drain(XPUStreamObj* stream, uint64_t until) {
 void drain_device(Device& device) {
   drain(&device.default_stream);
   for (XPUStreamObj* stream : std::vector<XPUStreamObj*>(device.streams)) drain(stream);
+}
+
+void work_device(Device& device) {
+  work(&device.default_stream);
+  for (XPUStreamObj* stream : std::vector<XPUStreamObj*>(device.streams)) work(stream);
 }
 
 }  // namespace xpu_sim

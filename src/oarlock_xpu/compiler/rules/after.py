@@ -37,7 +37,7 @@ def grow(graph: Graph, node: Node, is_bias: Callable[[relax.Expr], bool], branch
     ``is_bias``: whether an operand is one number a channel; ``branches``: whether the call adds a tensor like its result.
     """
     nodes, inputs = [node], {}
-    while (user := nodes[-1].only_user) is not None and user.dtype == node.dtype:
+    while (user := nodes[-1].only_user) is not None and user.dtype == node.dtype and user.var not in graph.taken:
         if found := activation(user):
             return [*nodes, user], inputs, found
         other = _summand(user, nodes[-1])

@@ -41,8 +41,9 @@ def _chained(graph: Graph, node: Node) -> str:
     before = [n for n in map(graph.node, node.call.args) if n and n.only_user is node]
     after = [node.only_user] if node.only_user else []
     for other in (*before, *after):
-        if other.name in _ELEMENTWISE or other.name == "call_tir":
-            return f"one generated kernel does it with {other.name}, its neighbour"
+        if other.var not in graph.taken and (other.name in _ELEMENTWISE or other.name == "call_tir"):
+            neighbour = other.call.args[0].name_hint if other.name == "call_tir" else other.name
+            return f"one generated kernel does it with {neighbour}, its neighbour"
     return ""
 
 

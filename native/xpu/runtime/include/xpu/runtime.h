@@ -4,7 +4,7 @@
  * a device through this header only, so the emulator behind it can be exchanged for the vendor's library.
  *
  * Every function returns XPU_SUCCESS or an error of enum XPUError.  Launches, and copies on a stream, are asynchronous: an error of a
- * kernel is told by the call that waits for it (xpu_wait, xpu_memcpy, xpu_event_wait, xpu_free).
+ * kernel is told by the next call that waits for it (xpu_wait, xpu_memcpy, xpu_event_wait).
  */
 #ifndef XPU_RUNTIME_H_
 #define XPU_RUNTIME_H_
@@ -63,7 +63,7 @@ XPU_API int xpu_device_name(const char** name, int device);
 
 /* ---- memory: addresses that the host must not touch, aligned to 256 bytes */
 XPU_API int xpu_malloc(void** address, uint64_t size, enum XPUMemoryKind kind);
-XPU_API int xpu_free(void* address); /* waits for the device first */
+XPU_API int xpu_free(void* address); /* waits for the device first; tells no error of a kernel */
 XPU_API int xpu_memcpy(void* to, const void* from, uint64_t size, enum XPUMemcpyKind kind); /* waits for the device first */
 XPU_API int xpu_memcpy_async(void* to, const void* from, uint64_t size, enum XPUMemcpyKind kind, XPUStream stream);
 XPU_API int xpu_memcpy_peer(int to_device, void* to, int from_device, const void* from, uint64_t size);
