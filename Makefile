@@ -5,6 +5,7 @@
 #   make demo     read the text of a picture with compiled PP-OCR models
 #   make web      bundle the TypeScript runtime of the web target into the package
 #   make web-demo   build the demo pages (PP-OCR, faces) and serve them on this machine; PORT=8000
+#   make native   build the XPU's runtime, kernel library and plug-in (else at their first use)
 #   make lint     ruff, its formatter, and mypy
 #   make zoo      export, compile and check the models that have no result yet (hours; writes docs/models.md); ZOO='--family nlp'
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
@@ -46,10 +47,14 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test native web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
+	@$(PY) -m oarlock_xpu.native >/dev/null || echo "the XPU's native part is not built: nothing of it is tested" >&2
 	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
+
+native: $(VENV)/.test
+	$(PY) -m oarlock_xpu.native
 
 demo: $(VENV)/.demo
 	$(PY) examples/ocr/demo.py

@@ -13,10 +13,10 @@ from tvm import relax, s_tir
 from tvm.relax.global_info import VDevice
 
 from oarlock import compat
-from oarlock.compat_gpu import is_host_function
 
 _BUILD = "target.build.ext_dev"
-# another name of the same memory of the CPU: TVM 0.27 plans storage by scope, and would give a tensor of the host the place of one of the device
+# another name of the same memory of the CPU: TVM 0.27 plans storage by scope alone, and with one name would give a tensor of the host
+# the place of one of the device
 _HOST_SCOPE = ""
 _lock = threading.Lock()  # the hook is one for the process
 

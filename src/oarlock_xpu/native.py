@@ -4,8 +4,8 @@
     libxpuapi.so      the kernel library: functions under xdnn names (xpu/xdnn.h), over the runtime
     liboarlock_xpu.so the plug-in: TVM's device, memory and modules, over both
 
-They are kept in ~/.cache/oarlock/xpu/HASH, by what they are made of: sources, compiler, CPU and TVM.  ``OARLOCK_XPU_LIBRARIES`` names a folder
-that has them already: there each can be exchanged for another one, the vendor's for the emulator.
+They are kept in ~/.cache/oarlock/xpu, by what they are made of: sources, compiler, CPU and TVM.  ``OARLOCK_XPU_LIBRARIES`` names a
+folder that has them already: there each can be exchanged for another one, the vendor's for the emulator.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,12 +33,23 @@ ENV_LIBRARIES, ENV_CACHE = "OARLOCK_XPU_LIBRARIES", "XDG_CACHE_HOME"
 _COMPILERS = ("g++", "c++", "clang++")
 _WHERE = "the native part of oarlock_xpu"
 # no -ffast-math: numbers are to be Paddle's
-_FLAGS = ("-std=c++17", "-O3", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-march=native", "-Wall", "-Wextra")
+_FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-g1",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-march=native",
+    "-Wall",
+    "-Wextra",
+)
 
 
 @dataclass(frozen=True)
 class Library:
-    """``folder``: of its sources under native/xpu; ``needs``: libraries of ours it is linked with; ``tvm``: whether it uses TVM's headers."""
+    """``folder``: of its sources under native/xpu; ``needs``: libraries of ours it is linked with; ``tvm``: whether it uses TVM."""
 
     file: str
     folder: str
@@ -95,7 +107,9 @@ def libraries() -> Path:
     if given := os.environ.get(ENV_LIBRARIES):
         folder = Path(given)
         if missing := [library.file for library in LIBRARIES if not (folder / library.file).is_file()]:
-            raise TargetError(f"{', '.join(missing)} not found", where=f"{ENV_LIBRARIES}={given}", todo="put them there, or unset the variable")
+            raise TargetError(
+                f"{', '.join(missing)} not found", where=f"{ENV_LIBRARIES}={given}", todo="put them there, or unset the variable"
+            )
         return folder
     cxx = compiler()
     folder = cache_folder() / f"lib-{_fingerprint(cxx)}"
@@ -146,7 +160,18 @@ def _build(cxx: str, into: Path, scratch: Path) -> None:
             links += [f"-L{_tvm('tvm') / 'lib'}", f"-L{_tvm('tvm_ffi') / 'lib'}", "-ltvm_runtime", "-ltvm_ffi"]
         # found beside this one, or, TVM's, in the process already
         run(
-            [cxx, "-shared", "-o", str(into / library.file), *objects, f"-L{into}", *links, "-Wl,-rpath,$ORIGIN", f"-Wl,-soname,{library.file}", "-ldl"],
+            [
+                cxx,
+                "-shared",
+                "-o",
+                str(into / library.file),
+                *objects,
+                f"-L{into}",
+                *links,
+                "-Wl,-rpath,$ORIGIN",
+                f"-Wl,-soname,{library.file}",
+                "-ldl",
+            ],
             f"{_WHERE}: {library.file}",
         )
 
@@ -164,7 +189,9 @@ def _tvm(package: str) -> Path:
     """The folder of a package, which is not imported."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise TargetError(f"the package {package} is not installed, whose headers the plug-in needs", where=_WHERE, todo="install apache-tvm")
+        raise TargetError(
+            f"the package {package} is not installed, whose headers the plug-in needs", where=_WHERE, todo="install apache-tvm"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -203,7 +230,7 @@ _loaded: list[ctypes.CDLL] = []
 
 
 def load() -> None:
-    """Load the libraries once a process, behind TVM's runtime library, which must be loaded already: the XPU is TVM's device ext_dev then."""
+    """Load the libraries once a process, behind TVM's runtime library, which must be loaded: the XPU is TVM's device ext_dev then."""
     if _loaded:
         return
     folder = libraries()
@@ -213,10 +240,19 @@ def load() -> None:
             _loaded.append(ctypes.CDLL(str(folder / library.file), ctypes.RTLD_GLOBAL))
         except OSError as error:
             _loaded.clear()
-            raise TargetError(f"{library.file} does not load: {error}", where=str(folder), todo="remove the folder, so that it is built again") from error
+            raise TargetError(
+                f"{library.file} does not load: {error}", where=str(folder), todo="remove the folder, so that it is built again"
+            ) from error
 
 
 def runtime() -> ctypes.CDLL:
     """The runtime library, loaded."""
     load()
     return _loaded[0]
+
+
+if __name__ == "__main__":
+    try:
+        print(libraries())
+    except TargetError as error:
+        sys.exit(str(error))

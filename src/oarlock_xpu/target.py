@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import tvm
 
+from oarlock import compat_gpu
 from oarlock.errors import TargetError
 from oarlock.kernels import Choices
 from oarlock.kernels.choice import SCHEDULE
@@ -88,7 +89,7 @@ class XpuTarget(Target):
         new: dict[tvm.ir.GlobalVar, tvm.tirx.PrimFunc] = {}
         refused: dict[str, str] = {}
         for gv, function in mod.functions.items():
-            if not isinstance(function, tvm.tirx.PrimFunc) or compat_xpu.is_host_function(function):
+            if not isinstance(function, tvm.tirx.PrimFunc) or compat_gpu.is_host_function(function):
                 continue
             made = elementwise(function, self.chip)
             if isinstance(made, str):

@@ -50,7 +50,10 @@ FAULTS = {
     "past_local": (r"GM2LM at LINE: 128 bytes from byte 0 of local memory 'lm' \(faults.cc:\d+\), which has 64 bytes", True),
     "local_overflow": (r"local memory overflows: 'second' at LINE takes 2048 bytes, and 1024 of 2048 are taken", True),
     "shared_overflow": (r"shared memory overflows: 'sm' at LINE takes 8196 bytes, and 0 of 8192 are taken", True),
-    "never_fenced": (r"ends with 1 transfers that were never fenced, the first started at LINE|local memory 'lm' .* ends before the mfence", False),
+    "never_fenced": (
+        r"ends with 1 transfers that were never fenced, the first started at LINE|local memory 'lm' .* ends before the mfence",
+        False,
+    ),
     "stored_unfenced": (r"LM2GM at LINE: a fence is missing: it uses local memory of the asynchronous load", True),
     "read_unfenced": (r"a read of 4 bytes at LINE comes before the fence of the asynchronous load that was started at faults.cc:\d+", True),
     "overwritten": (r"a write of 4 bytes at faults.cc:\d+ comes before the fence of the asynchronous store that was started at LINE", True),
@@ -60,7 +63,10 @@ FAULTS = {
     "outside_local": (r"a write of 4 bytes at LINE leaves local memory 'lm' .* which has 16 bytes: it is at byte 16", True),
     "direct": (r"touches global memory without DMA: 0x\w+ is 4 bytes into allocation #2 \(GDDR of device 0, 192 bytes", False),
     "asserts": (r"assertion failed: n < 3 at LINE", True),
-    "unit_overflow": (r"SDNN_LOAD at LINE: 4 rows of 64 bytes, 80 bytes apart, leave buffer 'tile' \(faults.cc:\d+\), which has 256 bytes", True),
+    "unit_overflow": (
+        r"SDNN_LOAD at LINE: 4 rows of 64 bytes, 80 bytes apart, leave buffer 'tile' \(faults.cc:\d+\), which has 256 bytes",
+        True,
+    ),
 }
 
 

@@ -43,7 +43,11 @@ def test_convolutions(call, name: str) -> None:
     x, w = rand(2, 6, 14, 19), rand(filters, 6 // groups, *window, seed=1) * 0.3
     bias = rand(filters, seed=2)
     convolved = paddle.nn.functional.conv2d(
-        paddle.to_tensor(np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))), paddle.to_tensor(w), stride=list(strides), dilation=list(dilations), groups=groups
+        paddle.to_tensor(np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))),
+        paddle.to_tensor(w),
+        stride=list(strides),
+        dilation=list(dilations),
+        groups=groups,
     )
     branch = rand(*convolved.shape, seed=3)
     expected = convolved
@@ -185,7 +189,8 @@ def test_an_index_out_of_range_names_the_kernel(call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [((4, 5), (4, 5)), ((2, 3, 40, 50), (3, 1, 1)), ((7, 1, 9), (1, 8, 1)), ((3000,), (1,)), ((1,), (6, 2000)), ((), ()), ((0, 3), (3,))]
+    ("a", "b"),
+    [((4, 5), (4, 5)), ((2, 3, 40, 50), (3, 1, 1)), ((7, 1, 9), (1, 8, 1)), ((3000,), (1,)), ((1,), (6, 2000)), ((), ()), ((0, 3), (3,))],
 )
 def test_broadcast(call, a: tuple[int, ...], b: tuple[int, ...]) -> None:
     x, y = rand(*a), np.asarray(rand(*b, seed=1) + 3, "float32")
@@ -221,7 +226,9 @@ def test_functions_of_elements(call, name: str) -> None:
     x = rand(3, 70001) * 3
     if name in ("log", "sqrt", "rsqrt"):
         x = np.abs(x) + 0.01
-    step = {"api": name} | {"leaky_relu": {"alpha": 0.1}, "clip": {"min": -0.5, "max": 1.5}, "scale": {"alpha": 2, "beta": 0.25}}.get(name, {})
+    step = {"api": name} | {"leaky_relu": {"alpha": 0.1}, "clip": {"min": -0.5, "max": 1.5}, "scale": {"alpha": 2, "beta": 0.25}}.get(
+        name, {}
+    )
     close(call(step, [x], x.shape), UNARY[name](x.astype("f8")))
 
 

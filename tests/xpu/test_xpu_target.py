@@ -224,7 +224,11 @@ def test_every_kind_of_kernel(compiler: str) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"checked": 3}, "checked must be true or false"), ({"threads": 2}, "wrong option"), ({"xcc": "xtdk-clang"}, "does not say where source")],
+    [
+        ({"checked": 3}, "checked must be true or false"),
+        ({"threads": 2}, "wrong option"),
+        ({"xcc": "xtdk-clang"}, "does not say where source"),
+    ],
 )
 def test_wrong_options(options: dict[str, Any], message: str, saved: Any) -> None:
     with pytest.raises(TargetError, match=message):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ArtifactError, HostCallError, InputError, OarlockError, TargetError
+from ..errors import ArtifactError, HostCallError, InputError, OarlockError
 from . import dtypes, ffi, libraries, pool, tvm_runtime
 from .arrays import ALIGNMENT, aligned_empty
 from .artifact import Artifact
@@ -42,7 +42,8 @@ _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 class Session:
-    """Runs one artifact on what it was compiled for: the CPU, or a device (devices.py), to which inputs are copied and from which outputs come back.
+    """Runs one artifact on what it was compiled for: the CPU, or a device (devices.py), to which inputs are copied and
+    from which outputs come back.
 
     ``threads`` is the number of threads that kernels use; by default what the model was compiled for, else the physical
     cores that this process may use.  ``run`` may be called from several threads; calls of one session run one after another.

@@ -54,9 +54,31 @@ _INFIX = {"shift_left": "<<", "shift_right": ">>", "bitwise_and": "&", "bitwise_
 _MATH = {
     name: name
     for name in ("exp", "exp2", "log", "log2", "log10", "sqrt", "tanh", "sin", "cos", "tan", "sinh", "cosh", "asin", "acos", "atan")
-    + ("asinh", "acosh", "atanh", "atan2", "erf", "pow", "floor", "ceil", "trunc", "round", "nearbyint", "fmod", "hypot", "copysign", "log1p")
+    + (
+        "asinh",
+        "acosh",
+        "atanh",
+        "atan2",
+        "erf",
+        "pow",
+        "floor",
+        "ceil",
+        "trunc",
+        "round",
+        "nearbyint",
+        "fmod",
+        "hypot",
+        "copysign",
+        "log1p",
+    )
 } | {"fabs": "fabs"}
 _THREADS = {"blockIdx.x": ("cluster_id()", "cluster"), "threadIdx.x": ("core_id()", "core")}
+# names that C++ or the dialect has, and parameters of kernels may have
+_RESERVED = (
+    "auto bool break case char class const continue default delete do double else enum extern false float for goto if inline int long "
+    "new operator private public register return short signed sizeof static struct switch template this throw true try typedef union "
+    "unsigned using virtual void volatile while core_id core_num cluster_id cluster_num mfence sync_cluster"
+).split()
 _PRELUDE = """#include "xpu/kernel/xtdk.h"
 
 template <typename T>
@@ -99,7 +121,7 @@ class _Printer:
         self.lines: list[str] = []
         self.depth = 1
         self.names: dict[Any, str] = {}
-        self.used: set[str] = set()
+        self.used = set(_RESERVED)
 
     def kernel(self) -> tuple[str, list[str]]:
         parameters, kinds = [], []
@@ -164,9 +186,9 @@ class _Printer:
         self.stmt(s.body)
 
     def stmt_AllocBuffer(self, s: Any) -> None:
-        dims = [compat.static(d) for d in s.buffer.ty.shape]
+        dims = [d for d in map(compat.static, s.buffer.ty.shape) if isinstance(d, int)]
         scope = compat_xpu.scope_of(s.buffer)
-        if scope not in ("local", "shared") or not all(isinstance(d, int) for d in dims):
+        if scope not in ("local", "shared") or len(dims) < len(s.buffer.ty.shape):
             raise Unprintable(f"memory {s.buffer.name} of scope {scope} and shape {list(s.buffer.ty.shape)}")
         macro = "XPU_LOCAL" if scope == "local" else "XPU_SHARED"
         self.emit(f"{macro}({self.type(str(s.buffer.ty.dtype))}, {self.var(s.buffer)}, {math.prod(dims)});")

@@ -180,7 +180,9 @@ def _kernel(
             many = compat.static(access.steps[last]) == 1
             access.local = tirx.decl_buffer((piece if many else 1,), str(access.buffer.ty.dtype), f"lm{number}", scope="local")
         for access in accesses:
-            statements.append(_extern("xpu_load", tirx.buffer_data(access.buffer), offset(access), tirx.buffer_data(access.local), count(access)))
+            statements.append(
+                _extern("xpu_load", tirx.buffer_data(access.buffer), offset(access), tirx.buffer_data(access.local), count(access))
+            )
         statements.append(_extern("xpu_fence"))
 
         def local(load: Any) -> Any:

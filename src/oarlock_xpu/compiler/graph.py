@@ -18,8 +18,8 @@ from oarlock.rules.rewriting import bodies, readers
 
 @dataclass(eq=False)
 class Node:
-    """``name``: the operator's, without "relax."; ``users``: the nodes that read it, once for each time; ``kept``: it is also read elsewhere
-    (a result of the model, a tuple, an operator that is no call)."""
+    """``name``: the operator's, without "relax."; ``users``: the nodes that read it, once for each time; ``kept``: it is also read
+    elsewhere (a result of the model, a tuple, an operator that is no call)."""
 
     var: relax.Var
     call: relax.Call

@@ -1,6 +1,6 @@
 """What runs on the host: kernels that neither the library nor the generator has, with copies around them.
 
-Before: ``y = call_tir(k, (x,), out)``.  After: ``y = to_device(call_tir(k, (to_host(x),), out on the host))``, and k is compiled for the host.
+Before: ``y = call_tir(k, (x,), out)``.  After: ``y = to_device(call_tir(k, (to_host(x),), out on the host))``; k is compiled for the host.
 TVM's own functions of the CPU (sort) are called the same way.
 """
 
@@ -24,11 +24,13 @@ TO_HOST, TO_DEVICE = "oarlock_xpu.to_host", "oarlock_xpu.to_device"
 _OF_CPU = ("tvm.contrib.sort.", "tvm.contrib.random.")
 
 
-def to_host(mod: tvm.IRModule, reasons: Mapping[str, str], target: tvm.target.Target, host: tvm.target.Target, notes: Notes) -> tvm.IRModule:
+def to_host(
+    mod: tvm.IRModule, reasons: Mapping[str, str], target: tvm.target.Target, host: tvm.target.Target, notes: Notes
+) -> tvm.IRModule:
     """The module with the kernels that ``reasons`` names, and functions of the CPU, on the host; ``notes`` get a place for each."""
-    mod, here = compat_xpu.host_device(mod, target, host)
-    rewriter = _Rewriter(mod, reasons, here)
-    new = rewrite_functions(rewriter, mod)
+    placed, here = compat_xpu.host_device(mod, target, host)
+    rewriter = _Rewriter(placed, reasons, here)
+    new = rewrite_functions(rewriter, placed)
     if not rewriter.found:
         return mod
     marked = {
@@ -89,8 +91,9 @@ def _bytes(types: list[relax.Type]) -> int | None:
     for ty in types:
         if not isinstance(ty, relax.TensorType):
             continue
-        dims = [compat.static(d) for d in ty.shape.values] if isinstance(ty.shape, relax.ShapeExpr) else [None]
-        if not all(isinstance(d, int) for d in dims):
+        values = list(ty.shape.values) if isinstance(ty.shape, relax.ShapeExpr) else [None]
+        dims = [d for d in map(compat.static, values) if isinstance(d, int)]
+        if len(dims) < len(values):
             return None
         total += math.prod(dims) * max(tvm.DataType(str(ty.dtype)).bits // 8, 1)
     return total

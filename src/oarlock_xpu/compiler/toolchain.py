@@ -38,7 +38,9 @@ def compile_kernels(source: str, *, command: str = "", checked: bool = False) ->
     """
     cxx = "" if command else native.compiler()
     if command and not ("{source}" in command and "{output}" in command):
-        raise TargetError(f"{command!r} does not say where source and output go", where="option xcc", todo="write {source} and {output} in it")
+        raise TargetError(
+            f"{command!r} does not say where source and output go", where="option xcc", todo="write {source} and {output} in it"
+        )
     line = host_command(cxx, checked) + ["{source}", "-o", "{output}"] if cxx else shlex.split(command)
     key = hashlib.sha256("\0".join([native.toolchain(cxx) if cxx else "", *line, _headers(), source]).encode()).hexdigest()[:24]
     kept = native.cache_folder() / f"kernels-{key}.so"

@@ -134,15 +134,25 @@ int main(int argc, char** argv) {
       {"copy_past_end", [&] { return memory(), xpu_memcpy(x + 40, ramp(48).data(), 48 * 4, XPU_HOST_TO_DEVICE); }},
       {"copy_after_free", [&] { return memory(), xpu_free(y), xpu_memcpy(y, ramp(48).data(), 48 * 4, XPU_HOST_TO_DEVICE); }},
       {"copy_wrong_way", [&] { return memory(), xpu_memcpy(x, y, 16, XPU_DEVICE_TO_HOST); }},
-      {"too_much", [] { void* p; return xpu_malloc(&p, 2 << 20, XPU_MEM_L3); }},
+      {"too_much",
+       [] {
+         void* p;
+         return xpu_malloc(&p, 2 << 20, XPU_MEM_L3);
+       }},
       {"no_device", [] { return xpu_set_device(2); }},
-      {"bad_module", [] { XPUModule m; return xpu_module_load(&m, "no code", 7); }},
-      {"after_a_fault", [&] {  // the device goes on
+      {"bad_module",
+       [] {
+         XPUModule m;
+         return xpu_module_load(&m, "no code", 7);
+       }},
+      {"after_a_fault",
+       [&] {  // the device goes on
          memory();
          if (!RUN(past_end, 1, 1, x)) return 3;
          return on_host(x, 48) == ramp(48) ? RUN(asserts, 1, 1, 1) : 4;
        }},
-      {"told_after_free", [&] {  // memory is given back all the same
+      {"told_after_free",
+       [&] {  // memory is given back all the same
          memory();
          if (XPU_LAUNCH(past_end, 1, 1, nullptr, x) || xpu_free(y)) return 3;
          return xpu_wait(nullptr) == XPUERR_KERNEL_FAULT && xpu_wait(nullptr) == 0 && xpu_free(y) == XPUERR_INVALID_ADDRESS ? 0 : 4;

@@ -56,9 +56,9 @@ __global__ void in_turn(_global_ptr_ const float* x, _global_ptr_ float* y, int 
 XPU_KERNEL(in_turn)
 
 __global__ void product(_global_ptr_ const float* a, _global_ptr_ const float* b, _global_ptr_ float* c, int m, int n, int k) {
-  SDNN_BUFFER(float, left, m * k);
-  SDNN_BUFFER(float, right, k * n);
-  SDNN_BUFFER(float, sums, m * n);
+  SDNN_BUFFER(float, left, m* k);
+  SDNN_BUFFER(float, right, k* n);
+  SDNN_BUFFER(float, sums, m* n);
   SDNN_LOAD(left, a, m, k * 4, k * 4, k * 4);
   SDNN_LOAD(right, b, k, n * 4, n * 4, n * 4);
   memset(sums, 0, m * n * 4);
@@ -170,6 +170,12 @@ static int attributes() {
 }
 
 int main(int argc, char** argv) {
-  return main_of(argc, argv, {{"grids", grids}, {"barriers", barriers}, {"overlap", overlap}, {"products", products},
-                              {"streams", streams}, {"peers", peers}, {"attributes", attributes}});
+  return main_of(argc, argv,
+                 {{"grids", grids},
+                  {"barriers", barriers},
+                  {"overlap", overlap},
+                  {"products", products},
+                  {"streams", streams},
+                  {"peers", peers},
+                  {"attributes", attributes}});
 }

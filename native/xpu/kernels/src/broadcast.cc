@@ -23,12 +23,18 @@ __device__ void combine(F f, float* x, const float* y, int n, bool x_repeats, bo
 
 __device__ void combine(int op, float* x, const float* y, int n, bool x_repeats, bool y_repeats) {
   switch (op) {
-    case ADD: return combine([](float a, float b) { return a + b; }, x, y, n, x_repeats, y_repeats);
-    case SUB: return combine([](float a, float b) { return a - b; }, x, y, n, x_repeats, y_repeats);
-    case MUL: return combine([](float a, float b) { return a * b; }, x, y, n, x_repeats, y_repeats);
-    case DIV: return combine([](float a, float b) { return a / b; }, x, y, n, x_repeats, y_repeats);
-    case MAX: return combine([](float a, float b) { return a > b || a != a ? a : b; }, x, y, n, x_repeats, y_repeats);
-    case MIN: return combine([](float a, float b) { return a < b || a != a ? a : b; }, x, y, n, x_repeats, y_repeats);
+    case ADD:
+      return combine([](float a, float b) { return a + b; }, x, y, n, x_repeats, y_repeats);
+    case SUB:
+      return combine([](float a, float b) { return a - b; }, x, y, n, x_repeats, y_repeats);
+    case MUL:
+      return combine([](float a, float b) { return a * b; }, x, y, n, x_repeats, y_repeats);
+    case DIV:
+      return combine([](float a, float b) { return a / b; }, x, y, n, x_repeats, y_repeats);
+    case MAX:
+      return combine([](float a, float b) { return a > b || a != a ? a : b; }, x, y, n, x_repeats, y_repeats);
+    case MIN:
+      return combine([](float a, float b) { return a < b || a != a ? a : b; }, x, y, n, x_repeats, y_repeats);
   }
 }
 
@@ -110,11 +116,11 @@ int run(Context* ctx, const char* name, int op, const float* x, const float* y, 
 }
 }  // namespace
 
-#define XPU_DEFINE_BROADCAST(name, op)                                                                                          \
-  template <>                                                                                                                   \
-  XPU_API int name<float>(Context * ctx, const float* x, const float* y, float* z, const std::vector<int64_t>& xshape,            \
-                          const std::vector<int64_t>& yshape) {                                                                 \
-    return run(ctx, #name, op, x, y, z, xshape, yshape);                                                                        \
+#define XPU_DEFINE_BROADCAST(name, op)                                                                                 \
+  template <>                                                                                                          \
+  XPU_API int name<float>(Context * ctx, const float* x, const float* y, float* z, const std::vector<int64_t>& xshape, \
+                          const std::vector<int64_t>& yshape) {                                                        \
+    return run(ctx, #name, op, x, y, z, xshape, yshape);                                                               \
   }
 XPU_DEFINE_BROADCAST(broadcast_add, ADD)
 XPU_DEFINE_BROADCAST(broadcast_sub, SUB)

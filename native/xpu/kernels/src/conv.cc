@@ -63,15 +63,15 @@ __device__ void load_filters(float* tile, const float* from, int64_t rows, int64
 }
 
 template <typename TW, typename G>
-__device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float* y, const float* bias, const float* branch, const float* x_max,
-                          const float* filter_max) {
+__device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float* y, const float* bias, const float* branch,
+                          const float* x_max, const float* filter_max) {
   using Element = typename Number<G>::Element;
   using Sum = typename Number<G>::Sum;
   SDNN_BUFFER(Element, filters, kF * kK);
   SDNN_BUFFER(TW, stage, Number<G>::kType == SDNN_FLOAT ? 1 : kF * kK);
   SDNN_BUFFER(Element, windows, kK * kP);
   SDNN_BUFFER(Sum, sums, kF * kP);
-  SDNN_BUFFER(float, out, kF * kP);
+  SDNN_BUFFER(float, out, kF* kP);
   SDNN_BUFFER(float, line, kInput);
   float factor = 1, unscale = 1;
   if constexpr (Number<G>::kType != SDNN_FLOAT) {
@@ -108,11 +108,12 @@ __device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float
   }
 }
 
-#define XPU_CONV(name, TW, G)                                                                                                                   \
-  __global__ void name(Conv a, _global_ptr_ const float* x, _global_ptr_ const TW* filter, _global_ptr_ float* y, _global_ptr_ const float* bias, \
-                       _global_ptr_ const float* branch, _global_ptr_ const float* x_max, _global_ptr_ const float* filter_max) {              \
-    conv_unit<TW, G>(a, x, filter, y, bias, branch, x_max, filter_max);                                                                         \
-  }                                                                                                                                             \
+#define XPU_CONV(name, TW, G)                                                                                             \
+  __global__ void name(Conv a, _global_ptr_ const float* x, _global_ptr_ const TW* filter, _global_ptr_ float* y,         \
+                       _global_ptr_ const float* bias, _global_ptr_ const float* branch, _global_ptr_ const float* x_max, \
+                       _global_ptr_ const float* filter_max) {                                                            \
+    conv_unit<TW, G>(a, x, filter, y, bias, branch, x_max, filter_max);                                                   \
+  }                                                                                                                       \
   XPU_SDNN_KERNEL(name)
 XPU_CONV(conv_float, float, float)
 XPU_CONV(conv_int16, int16_t, int16_t)
@@ -122,7 +123,8 @@ template <typename TW>
 int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const float* x_max, const float* filter_max, float* y_max,
         const float* bias, const float* branch, const Activation_t& act) {
   auto wrong = [&](const char* why) { return ctx->set_error(INVALID_PARAM, std::string("conv2d_fusion: ") + why); };
-  if (a.n < 0 || a.c < 1 || a.h < 1 || a.w < 1 || a.f < 1 || a.groups < 1 || a.c % a.groups || a.f % a.groups) return wrong("a size, or groups");
+  if (a.n < 0 || a.c < 1 || a.h < 1 || a.w < 1 || a.f < 1 || a.groups < 1 || a.c % a.groups || a.f % a.groups)
+    return wrong("a size, or groups");
   if (a.kh < 1 || a.kw < 1 || a.sh < 1 || a.sw < 1 || a.dh < 1 || a.dw < 1 || a.top < 0 || a.left < 0) return wrong("a size of the window");
   if (a.kw > kK || static_cast<int64_t>(kP) * a.sw + static_cast<int64_t>(a.kw) * a.dw > kInput) return wrong("the window is too wide");
   if (!a.n || a.oh < 1 || a.ow < 1) return SUCCESS;
@@ -155,20 +157,21 @@ int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const 
 }
 }  // namespace
 
-#define XPU_DEFINE_CONV(TW)                                                                                                                    \
-  template <>                                                                                                                                  \
-  XPU_API int conv2d_fusion<float, TW, float, TW>(                                                                                             \
-      Context * ctx, const float* x, const TW* filter, float* y, int64_t n, int64_t c, int64_t h, int64_t w, int64_t f,                         \
-      const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings, const std::vector<int>& dilations,     \
-      int64_t groups, const float* x_max, const float* filter_max, float* y_max, bool is_nchw, const float* bias, const float* branch,         \
-      const Activation_t& act, const float*, const float* scale_max) {                                                                         \
-    XPU_CHECK_PARAM(ksize.size() == 2 && strides.size() == 2 && paddings.size() == 4 && dilations.size() == 2);                                \
-    XPU_CHECK_PARAM(is_nchw && !scale_max && strides[0] > 0 && strides[1] > 0);                                                                \
-    const int64_t oh = (h + paddings[0] + paddings[1] - dilations[0] * (ksize[0] - 1) - 1) / strides[0] + 1;                                   \
-    const int64_t ow = (w + paddings[2] + paddings[3] - dilations[1] * (ksize[1] - 1) - 1) / strides[1] + 1;                                   \
-    const Conv a{n, c, h, w, f, oh, ow, groups, ksize[0], ksize[1], strides[0], strides[1], paddings[0], paddings[2], dilations[0],             \
-                 dilations[1], 0, 0, act.type, act.alpha};                                                                                     \
-    return run<TW>(ctx, a, x, filter, y, x_max, filter_max, y_max, bias, branch, act);                                                         \
+#define XPU_DEFINE_CONV(TW)                                                                                                                \
+  template <>                                                                                                                              \
+  XPU_API int conv2d_fusion<float, TW, float, TW>(                                                                                         \
+      Context * ctx, const float* x, const TW* filter, float* y, int64_t n, int64_t c, int64_t h, int64_t w, int64_t f,                    \
+      const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings, const std::vector<int>& dilations, \
+      int64_t groups, const float* x_max, const float* filter_max, float* y_max, bool is_nchw, const float* bias, const float* branch,     \
+      const Activation_t& act, const float*, const float* scale_max) {                                                                     \
+    XPU_CHECK_PARAM(ksize.size() == 2 && strides.size() == 2 && paddings.size() == 4 && dilations.size() == 2);                            \
+    XPU_CHECK_PARAM(is_nchw && !scale_max && strides[0] > 0 && strides[1] > 0);                                                            \
+    const int64_t oh = (h + paddings[0] + paddings[1] - dilations[0] * (ksize[0] - 1) - 1) / strides[0] + 1;                               \
+    const int64_t ow = (w + paddings[2] + paddings[3] - dilations[1] * (ksize[1] - 1) - 1) / strides[1] + 1;                               \
+    const Conv a{n,        c,        h,          w,          f,           oh,          ow,           groups,                               \
+                 ksize[0], ksize[1], strides[0], strides[1], paddings[0], paddings[2], dilations[0], dilations[1],                         \
+                 0,        0,        act.type,   act.alpha};                                                                               \
+    return run<TW>(ctx, a, x, filter, y, x_max, filter_max, y_max, bias, branch, act);                                                     \
   }
 XPU_DEFINE_CONV(float)
 XPU_DEFINE_CONV(int16_t)

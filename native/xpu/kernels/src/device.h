@@ -24,16 +24,26 @@ constexpr int kActCost[] = {0, 1, 8, 10, 12, 9, 4, 3, 2, 2};
 
 __device__ float activate(Activation_t::act_enum type, float alpha, float v) {
   switch (type) {
-    case Activation_t::RELU: return v < 0 ? 0 : v;  // a NaN stays
-    case Activation_t::SIGMOID: return 1 / (1 + expf(-v));
-    case Activation_t::TANH: return tanhf(v);
-    case Activation_t::GELU: return 0.5f * v * (1 + erff(v * 0.70710678f));
-    case Activation_t::SWISH: return v / (1 + expf(-v));
-    case Activation_t::HARD_SWISH: return v * fminf(fmaxf(v + 3, 0), 6) / 6;
-    case Activation_t::HARD_SIGMOID: return fminf(fmaxf(alpha * v + 0.5f, 0), 1);
-    case Activation_t::RELU6: return v < 0 ? 0 : v > 6 ? 6 : v;
-    case Activation_t::LEAKY_RELU: return v > 0 ? v : alpha * v;
-    default: return v;
+    case Activation_t::RELU:
+      return v < 0 ? 0 : v;  // a NaN stays
+    case Activation_t::SIGMOID:
+      return 1 / (1 + expf(-v));
+    case Activation_t::TANH:
+      return tanhf(v);
+    case Activation_t::GELU:
+      return 0.5f * v * (1 + erff(v * 0.70710678f));
+    case Activation_t::SWISH:
+      return v / (1 + expf(-v));
+    case Activation_t::HARD_SWISH:
+      return v * fminf(fmaxf(v + 3, 0), 6) / 6;
+    case Activation_t::HARD_SIGMOID:
+      return fminf(fmaxf(alpha * v + 0.5f, 0), 1);
+    case Activation_t::RELU6:
+      return v < 0 ? 0 : v > 6 ? 6 : v;
+    case Activation_t::LEAKY_RELU:
+      return v > 0 ? v : alpha * v;
+    default:
+      return v;
   }
 }
 

@@ -11,17 +11,39 @@ constexpr int kCost[] = {0, 8, 8, 4, 5, 1, 1, 1, 2, 2, 2};
 
 __device__ void apply(int op, int act, float a, float b, float* v, int n) {
   switch (op) {
-    case ACT: activate(static_cast<Activation_t::act_enum>(act), a, v, n); return;
-    case EXP: for (int i = 0; i < n; ++i) v[i] = expf(v[i]); return;
-    case LOG: for (int i = 0; i < n; ++i) v[i] = logf(v[i]); return;
-    case SQRT: for (int i = 0; i < n; ++i) v[i] = sqrtf(v[i]); return;
-    case RSQRT: for (int i = 0; i < n; ++i) v[i] = 1 / sqrtf(v[i]); return;
-    case SQUARE: for (int i = 0; i < n; ++i) v[i] *= v[i]; return;
-    case ABS: for (int i = 0; i < n; ++i) v[i] = fabsf(v[i]); return;
-    case NEG: for (int i = 0; i < n; ++i) v[i] = -v[i]; return;
-    case SCALE: for (int i = 0; i < n; ++i) v[i] = v[i] * a + b; return;
-    case SCALE_BEFORE: for (int i = 0; i < n; ++i) v[i] = (v[i] + b) * a; return;
-    case CLIP: for (int i = 0; i < n; ++i) v[i] = v[i] < a ? a : v[i] > b ? b : v[i]; return;
+    case ACT:
+      activate(static_cast<Activation_t::act_enum>(act), a, v, n);
+      return;
+    case EXP:
+      for (int i = 0; i < n; ++i) v[i] = expf(v[i]);
+      return;
+    case LOG:
+      for (int i = 0; i < n; ++i) v[i] = logf(v[i]);
+      return;
+    case SQRT:
+      for (int i = 0; i < n; ++i) v[i] = sqrtf(v[i]);
+      return;
+    case RSQRT:
+      for (int i = 0; i < n; ++i) v[i] = 1 / sqrtf(v[i]);
+      return;
+    case SQUARE:
+      for (int i = 0; i < n; ++i) v[i] *= v[i];
+      return;
+    case ABS:
+      for (int i = 0; i < n; ++i) v[i] = fabsf(v[i]);
+      return;
+    case NEG:
+      for (int i = 0; i < n; ++i) v[i] = -v[i];
+      return;
+    case SCALE:
+      for (int i = 0; i < n; ++i) v[i] = v[i] * a + b;
+      return;
+    case SCALE_BEFORE:
+      for (int i = 0; i < n; ++i) v[i] = (v[i] + b) * a;
+      return;
+    case CLIP:
+      for (int i = 0; i < n; ++i) v[i] = v[i] < a ? a : v[i] > b ? b : v[i];
+      return;
   }
 }
 
@@ -52,15 +74,15 @@ int run(Context* ctx, const char* name, int op, int act, float a, float b, const
 }
 }  // namespace
 
-#define XPU_DEFINE_ACT(name, type)                                              \
-  template <>                                                                   \
+#define XPU_DEFINE_ACT(name, type)                                                \
+  template <>                                                                     \
   XPU_API int name<float>(Context * ctx, const float* x, float* y, int64_t len) { \
-    return run(ctx, #name, ACT, Activation_t::type, 0, 0, x, y, len);           \
+    return run(ctx, #name, ACT, Activation_t::type, 0, 0, x, y, len);             \
   }
-#define XPU_DEFINE_UNARY(name, op)                                              \
-  template <>                                                                   \
+#define XPU_DEFINE_UNARY(name, op)                                                \
+  template <>                                                                     \
   XPU_API int name<float>(Context * ctx, const float* x, float* y, int64_t len) { \
-    return run(ctx, #name, op, 0, 0, 0, x, y, len);                             \
+    return run(ctx, #name, op, 0, 0, 0, x, y, len);                               \
   }
 XPU_DEFINE_ACT(relu, RELU)
 XPU_DEFINE_ACT(relu6, RELU6)

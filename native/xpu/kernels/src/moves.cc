@@ -11,7 +11,8 @@ constexpr int kSquare = 16;   // elements of a tile's side
 constexpr int kMostDims = 8;
 
 // `rows` rows of `size` bytes from from_pitch apart to to_pitch apart.
-__global__ void copy_rows(_global_ptr_ const char* x, _global_ptr_ char* y, int64_t rows, int64_t size, int64_t from_pitch, int64_t to_pitch) {
+__global__ void copy_rows(_global_ptr_ const char* x, _global_ptr_ char* y, int64_t rows, int64_t size, int64_t from_pitch,
+                          int64_t to_pitch) {
   XPU_LOCAL(char, lm, kBytes);
   const int64_t chunks = (size + kBytes - 1) / kBytes;
   for (int64_t piece = unit(); piece < rows * chunks; piece += units()) {
@@ -56,10 +57,14 @@ __device__ void swap_tiles(const Permutation& p, const T* x, T* y) {
 
 __global__ void swap_dims(Permutation p, _global_ptr_ const char* x, _global_ptr_ char* y) {
   switch (p.bytes) {
-    case 1: return swap_tiles(p, reinterpret_cast<const uint8_t*>(x), reinterpret_cast<uint8_t*>(y));
-    case 2: return swap_tiles(p, reinterpret_cast<const uint16_t*>(x), reinterpret_cast<uint16_t*>(y));
-    case 4: return swap_tiles(p, reinterpret_cast<const uint32_t*>(x), reinterpret_cast<uint32_t*>(y));
-    default: return swap_tiles(p, reinterpret_cast<const uint64_t*>(x), reinterpret_cast<uint64_t*>(y));
+    case 1:
+      return swap_tiles(p, reinterpret_cast<const uint8_t*>(x), reinterpret_cast<uint8_t*>(y));
+    case 2:
+      return swap_tiles(p, reinterpret_cast<const uint16_t*>(x), reinterpret_cast<uint16_t*>(y));
+    case 4:
+      return swap_tiles(p, reinterpret_cast<const uint32_t*>(x), reinterpret_cast<uint32_t*>(y));
+    default:
+      return swap_tiles(p, reinterpret_cast<const uint64_t*>(x), reinterpret_cast<uint64_t*>(y));
   }
 }
 XPU_KERNEL(swap_dims)
@@ -98,13 +103,13 @@ __device__ void gather(const char* x, const TI* index, char* y, int64_t rows, in
     LM2GM(lm, y + i * size + from, n);
   }
 }
-__global__ void gather_int32(_global_ptr_ const char* x, _global_ptr_ const int32_t* index, _global_ptr_ char* y, int64_t rows, int64_t size,
-                             int64_t count) {
+__global__ void gather_int32(_global_ptr_ const char* x, _global_ptr_ const int32_t* index, _global_ptr_ char* y, int64_t rows,
+                             int64_t size, int64_t count) {
   gather(x, index, y, rows, size, count);
 }
 XPU_KERNEL(gather_int32)
-__global__ void gather_int64(_global_ptr_ const char* x, _global_ptr_ const int64_t* index, _global_ptr_ char* y, int64_t rows, int64_t size,
-                             int64_t count) {
+__global__ void gather_int64(_global_ptr_ const char* x, _global_ptr_ const int64_t* index, _global_ptr_ char* y, int64_t rows,
+                             int64_t size, int64_t count) {
   gather(x, index, y, rows, size, count);
 }
 XPU_KERNEL(gather_int64)
@@ -113,8 +118,9 @@ int move_rows(Context* ctx, const char* name, const void* x, void* y, int64_t ro
   if (!rows || !size) return SUCCESS;
   if (!x || !y) return ctx->set_error(INVALID_PARAM, std::string(name) + ": no data");
   const int clusters = clusters_for(ctx, rows * ((size + kBytes - 1) / kBytes));
-  return launched(ctx, name, XPU_LAUNCH(copy_rows, clusters, ctx->ncore(), ctx->xpu_stream, static_cast<const char*>(x), static_cast<char*>(y), rows,
-                                        size, from_pitch, to_pitch));
+  return launched(ctx, name,
+                  XPU_LAUNCH(copy_rows, clusters, ctx->ncore(), ctx->xpu_stream, static_cast<const char*>(x), static_cast<char*>(y), rows,
+                             size, from_pitch, to_pitch));
 }
 
 int transposed(Context* ctx, int bytes, const void* x, void* y, const std::vector<int64_t>& xshape, const std::vector<int>& permute) {
@@ -165,55 +171,57 @@ int transposed(Context* ctx, int bytes, const void* x, void* y, const std::vecto
 }
 }  // namespace
 
-#define XPU_DEFINE_MOVES(T)                                                                                                           \
-  template <>                                                                                                                         \
-  XPU_API int copy<T>(Context * ctx, const T* x, T* y, int64_t len) {                                                                 \
-    XPU_CHECK_PARAM(len >= 0);                                                                                                        \
-    return move_rows(ctx, __func__, x, y, 1, len * static_cast<int64_t>(sizeof(T)), 0, 0);                                            \
-  }                                                                                                                                   \
-  template <>                                                                                                                         \
-  XPU_API int transpose<T>(Context * ctx, const T* x, T* y, const std::vector<int64_t>& xshape, const std::vector<int>& permute) {    \
-    return transposed(ctx, sizeof(T), x, y, xshape, permute);                                                                         \
-  }                                                                                                                                   \
-  template <>                                                                                                                         \
-  XPU_API int concat<T>(Context * ctx, const std::vector<const T*>& xs, T* y, const std::vector<std::vector<int64_t>>& xshapes, int axis) { \
-    XPU_CHECK_PARAM(!xs.empty() && xs.size() == xshapes.size());                                                                      \
-    const int rank = static_cast<int>(xshapes[0].size());                                                                             \
-    if (axis < 0) axis += rank;                                                                                                       \
-    XPU_CHECK_PARAM(axis >= 0 && axis < rank);                                                                                        \
-    int64_t whole = 0;                                                                                                                \
-    for (const auto& shape : xshapes) {                                                                                               \
-      XPU_CHECK_PARAM(static_cast<int>(shape.size()) == rank && is_shape(shape));                                                     \
-      for (int d = 0; d < rank; ++d) XPU_CHECK_PARAM(d == axis || shape[d] == xshapes[0][d]);                                         \
-      whole += shape[axis];                                                                                                           \
-    }                                                                                                                                 \
-    const Around a(xshapes[0], axis, axis);                                                                                           \
-    const int64_t element = static_cast<int64_t>(sizeof(T)) * a.inner;                                                                \
-    int64_t at = 0;                                                                                                                   \
-    for (size_t i = 0; i < xs.size(); ++i) {                                                                                          \
-      const int64_t size = xshapes[i][axis] * element;                                                                                \
-      const int status = move_rows(ctx, __func__, xs[i], reinterpret_cast<char*>(y) + at, a.outer, size, size, whole * element);      \
-      if (status != SUCCESS) return status;                                                                                           \
-      at += size;                                                                                                                     \
-    }                                                                                                                                 \
-    return SUCCESS;                                                                                                                   \
-  }                                                                                                                                   \
-  XPU_DEFINE_GATHER(T, int32_t)                                                                                                       \
+#define XPU_DEFINE_MOVES(T)                                                                                                        \
+  template <>                                                                                                                      \
+  XPU_API int copy<T>(Context * ctx, const T* x, T* y, int64_t len) {                                                              \
+    XPU_CHECK_PARAM(len >= 0);                                                                                                     \
+    return move_rows(ctx, __func__, x, y, 1, len * static_cast<int64_t>(sizeof(T)), 0, 0);                                         \
+  }                                                                                                                                \
+  template <>                                                                                                                      \
+  XPU_API int transpose<T>(Context * ctx, const T* x, T* y, const std::vector<int64_t>& xshape, const std::vector<int>& permute) { \
+    return transposed(ctx, sizeof(T), x, y, xshape, permute);                                                                      \
+  }                                                                                                                                \
+  template <>                                                                                                                      \
+  XPU_API int concat<T>(Context * ctx, const std::vector<const T*>& xs, T* y, const std::vector<std::vector<int64_t>>& xshapes,    \
+                        int axis) {                                                                                                \
+    XPU_CHECK_PARAM(!xs.empty() && xs.size() == xshapes.size());                                                                   \
+    const int rank = static_cast<int>(xshapes[0].size());                                                                          \
+    if (axis < 0) axis += rank;                                                                                                    \
+    XPU_CHECK_PARAM(axis >= 0 && axis < rank);                                                                                     \
+    int64_t whole = 0;                                                                                                             \
+    for (const auto& shape : xshapes) {                                                                                            \
+      XPU_CHECK_PARAM(static_cast<int>(shape.size()) == rank && is_shape(shape));                                                  \
+      for (int d = 0; d < rank; ++d) XPU_CHECK_PARAM(d == axis || shape[d] == xshapes[0][d]);                                      \
+      whole += shape[axis];                                                                                                        \
+    }                                                                                                                              \
+    const Around a(xshapes[0], axis, axis);                                                                                        \
+    const int64_t element = static_cast<int64_t>(sizeof(T)) * a.inner;                                                             \
+    int64_t at = 0;                                                                                                                \
+    for (size_t i = 0; i < xs.size(); ++i) {                                                                                       \
+      const int64_t size = xshapes[i][axis] * element;                                                                             \
+      const int status = move_rows(ctx, __func__, xs[i], reinterpret_cast<char*>(y) + at, a.outer, size, size, whole * element);   \
+      if (status != SUCCESS) return status;                                                                                        \
+      at += size;                                                                                                                  \
+    }                                                                                                                              \
+    return SUCCESS;                                                                                                                \
+  }                                                                                                                                \
+  XPU_DEFINE_GATHER(T, int32_t)                                                                                                    \
   XPU_DEFINE_GATHER(T, int64_t)
-#define XPU_DEFINE_GATHER(T, TI)                                                                                                           \
-  template <>                                                                                                                              \
-  XPU_API int gather<T, TI>(Context * ctx, const T* x, const TI* index, T* y, int64_t rows, int64_t width, int64_t count) {                 \
-    XPU_CHECK_PARAM(rows >= 0 && width >= 0 && count >= 0);                                                                                \
-    if (!count || !width) return SUCCESS;                                                                                                  \
-    XPU_CHECK_PARAM(x && index && y);                                                                                                      \
-    const int64_t size = width * static_cast<int64_t>(sizeof(T));                                                                          \
-    const int clusters = clusters_for(ctx, count * ((size + kBytes - 1) / kBytes));                                                        \
-    const char* from = reinterpret_cast<const char*>(x);                                                                                   \
-    char* to = reinterpret_cast<char*>(y);                                                                                                 \
-    return launched(ctx, __func__, sizeof(TI) == 4 ? XPU_LAUNCH(gather_int32, clusters, ctx->ncore(), ctx->xpu_stream, from,                \
-                                                                reinterpret_cast<const int32_t*>(index), to, rows, size, count)            \
-                                                   : XPU_LAUNCH(gather_int64, clusters, ctx->ncore(), ctx->xpu_stream, from,                \
-                                                                reinterpret_cast<const int64_t*>(index), to, rows, size, count));          \
+#define XPU_DEFINE_GATHER(T, TI)                                                                                            \
+  template <>                                                                                                               \
+  XPU_API int gather<T, TI>(Context * ctx, const T* x, const TI* index, T* y, int64_t rows, int64_t width, int64_t count) { \
+    XPU_CHECK_PARAM(rows >= 0 && width >= 0 && count >= 0);                                                                 \
+    if (!count || !width) return SUCCESS;                                                                                   \
+    XPU_CHECK_PARAM(x && index && y);                                                                                       \
+    const int64_t size = width * static_cast<int64_t>(sizeof(T));                                                           \
+    const int clusters = clusters_for(ctx, count * ((size + kBytes - 1) / kBytes));                                         \
+    const char* from = reinterpret_cast<const char*>(x);                                                                    \
+    char* to = reinterpret_cast<char*>(y);                                                                                  \
+    return launched(ctx, __func__,                                                                                          \
+                    sizeof(TI) == 4 ? XPU_LAUNCH(gather_int32, clusters, ctx->ncore(), ctx->xpu_stream, from,               \
+                                                 reinterpret_cast<const int32_t*>(index), to, rows, size, count)            \
+                                    : XPU_LAUNCH(gather_int64, clusters, ctx->ncore(), ctx->xpu_stream, from,               \
+                                                 reinterpret_cast<const int64_t*>(index), to, rows, size, count));          \
   }
 XPU_DEFINE_MOVES(int8_t)
 XPU_DEFINE_MOVES(int16_t)

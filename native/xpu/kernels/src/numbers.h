@@ -52,8 +52,8 @@ __device__ float largest(_global_ptr_ const float* max, int count, float* buffer
 }
 
 template <typename G>
-__device__ void multiply(const typename Number<G>::Element* a, const typename Number<G>::Element* b, typename Number<G>::Sum* c, int64_t m, int64_t n,
-                         int64_t k, int64_t lda, int64_t ldb, int64_t ldc) {
+__device__ void multiply(const typename Number<G>::Element* a, const typename Number<G>::Element* b, typename Number<G>::Sum* c, int64_t m,
+                         int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc) {
   if constexpr (Number<G>::kType == SDNN_FLOAT) {
     SDNN_PRODUCT(a, b, c, m, n, k, lda, ldb, ldc);
   } else {

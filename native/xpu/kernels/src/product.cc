@@ -16,8 +16,8 @@ struct Fc {
 
 // The tile [rows, columns] of a matrix, whose rows lie ld elements apart (columns, where it is transposed), as elements of G.
 template <typename G, typename T>
-__device__ void load_tile(typename Number<G>::Element* tile, _global_ptr_ const T* from, int64_t rows, int64_t columns, int64_t ld, bool transposed,
-                          float factor, T* stage) {
+__device__ void load_tile(typename Number<G>::Element* tile, _global_ptr_ const T* from, int64_t rows, int64_t columns, int64_t ld,
+                          bool transposed, float factor, T* stage) {
   using Element = typename Number<G>::Element;
   if constexpr (std::is_same<Element, T>::value) {
     if (!transposed) {
@@ -42,9 +42,9 @@ __device__ void fc_unit(const Fc& a, const float* x, const TW* w, float* y, cons
   SDNN_BUFFER(Element, left, kM * kK);
   SDNN_BUFFER(Element, right, kK * kN);
   SDNN_BUFFER(Sum, sums, kM * kN);
-  SDNN_BUFFER(float, x_stage, kM * kK);
+  SDNN_BUFFER(float, x_stage, kM* kK);
   SDNN_BUFFER(TW, w_stage, kK * kN);
-  SDNN_BUFFER(float, out, kM * kN);
+  SDNN_BUFFER(float, out, kM* kN);
   SDNN_BUFFER(float, row, kN);
   float x_factor = 1, unscale = a.alpha;
   if constexpr (Number<G>::kType != SDNN_FLOAT) {
@@ -81,18 +81,19 @@ __device__ void fc_unit(const Fc& a, const float* x, const TW* w, float* y, cons
   }
 }
 
-#define XPU_FC(name, TW, G)                                                                                                             \
+#define XPU_FC(name, TW, G)                                                                                                                \
   __global__ void name(Fc a, _global_ptr_ const float* x, _global_ptr_ const TW* w, _global_ptr_ float* y, _global_ptr_ const float* bias, \
-                       _global_ptr_ const float* x_max, _global_ptr_ const float* w_max) {                                              \
-    fc_unit<TW, G>(a, x, w, y, bias, x_max, w_max);                                                                                     \
-  }                                                                                                                                     \
+                       _global_ptr_ const float* x_max, _global_ptr_ const float* w_max) {                                                 \
+    fc_unit<TW, G>(a, x, w, y, bias, x_max, w_max);                                                                                        \
+  }                                                                                                                                        \
   XPU_SDNN_KERNEL(name)
 XPU_FC(fc_float, float, float)
 XPU_FC(fc_int16, int16_t, int16_t)
 XPU_FC(fc_int8, int8_t, int8_t)
 
 template <typename TW>
-int run(Context* ctx, const char* name, Fc a, const float* x, const TW* w, float* y, const float* bias, const float* x_max, const float* w_max) {
+int run(Context* ctx, const char* name, Fc a, const float* x, const TW* w, float* y, const float* bias, const float* x_max,
+        const float* w_max) {
   auto wrong = [&](const char* why) { return ctx->set_error(INVALID_PARAM, std::string(name) + ": " + why); };
   if (a.batch < 0 || a.m < 0 || a.n < 0 || a.k < 0) return wrong("a size is negative");
   if (a.ldx < (a.xtrans ? a.m : a.k) || a.ldw < (a.wtrans ? a.k : a.n) || a.ldy < a.n) return wrong("a leading dim is smaller than a row");
@@ -121,21 +122,22 @@ int run(Context* ctx, const char* name, Fc a, const float* x, const TW* w, float
 }
 }  // namespace
 
-#define XPU_DEFINE_FC(TW)                                                                                                                        \
-  template <>                                                                                                                                    \
-  XPU_API int fc_fusion<float, TW, float, TW>(Context * ctx, const float* x, const TW* w, float* y, int64_t m, int64_t n, int64_t k, bool xtrans, \
-                                              bool wtrans, const float* x_max, const float* w_max, float* y_max, int64_t ldx, int64_t ldw,       \
-                                              int64_t ldy, float alpha, float beta, const float* bias, const Activation_t& act) {                \
-    const Fc a{1, m, n, k, ldx, ldw, ldy, 0, 0, 0, xtrans, wtrans, 0, 0, act.type, alpha, beta, act.alpha};                                      \
-    const int status = run<TW>(ctx, "fc_fusion", a, x, w, y, bias, x_max, w_max);                                                               \
-    return status == SUCCESS && y_max ? findmax(ctx, y, y_max, m * n) : status;                                                                 \
-  }                                                                                                                                              \
-  template <>                                                                                                                                    \
-  XPU_API int fc_batched<float, TW, float, TW>(Context * ctx, int64_t batch, bool xtrans, bool wtrans, int64_t m, int64_t n, int64_t k,           \
-                                               float alpha, const float* x, int64_t stride_x, const TW* w, int64_t stride_w, float beta, float* y, \
-                                               int64_t stride_y, const float* x_max, const float* w_max) {                                       \
-    const Fc a{batch, m, n, k, xtrans ? m : k, wtrans ? k : n, n, stride_x, stride_w, stride_y, xtrans, wtrans, 0, 0, 0, alpha, beta, 0};        \
-    return run<TW>(ctx, "fc_batched", a, x, w, y, nullptr, x_max, w_max);                                                                       \
+#define XPU_DEFINE_FC(TW)                                                                                                                  \
+  template <>                                                                                                                              \
+  XPU_API int fc_fusion<float, TW, float, TW>(Context * ctx, const float* x, const TW* w, float* y, int64_t m, int64_t n, int64_t k,       \
+                                              bool xtrans, bool wtrans, const float* x_max, const float* w_max, float* y_max, int64_t ldx, \
+                                              int64_t ldw, int64_t ldy, float alpha, float beta, const float* bias,                        \
+                                              const Activation_t& act) {                                                                   \
+    const Fc a{1, m, n, k, ldx, ldw, ldy, 0, 0, 0, xtrans, wtrans, 0, 0, act.type, alpha, beta, act.alpha};                                \
+    const int status = run<TW>(ctx, "fc_fusion", a, x, w, y, bias, x_max, w_max);                                                          \
+    return status == SUCCESS && y_max ? findmax(ctx, y, y_max, m * n) : status;                                                            \
+  }                                                                                                                                        \
+  template <>                                                                                                                              \
+  XPU_API int fc_batched<float, TW, float, TW>(Context * ctx, int64_t batch, bool xtrans, bool wtrans, int64_t m, int64_t n, int64_t k,    \
+                                               float alpha, const float* x, int64_t stride_x, const TW* w, int64_t stride_w, float beta,   \
+                                               float* y, int64_t stride_y, const float* x_max, const float* w_max) {                       \
+    const Fc a{batch, m, n, k, xtrans ? m : k, wtrans ? k : n, n, stride_x, stride_w, stride_y, xtrans, wtrans, 0, 0, 0, alpha, beta, 0};  \
+    return run<TW>(ctx, "fc_batched", a, x, w, y, nullptr, x_max, w_max);                                                                  \
   }
 XPU_DEFINE_FC(float)
 XPU_DEFINE_FC(int16_t)

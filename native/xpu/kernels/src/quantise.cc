@@ -45,7 +45,8 @@ __device__ void quantise(_global_ptr_ const float* x, _global_ptr_ T* y, int64_t
     LM2GM(out, y + at, n * sizeof(T));
   }
 }
-__global__ void quantise_int16(_global_ptr_ const float* x, _global_ptr_ int16_t* y, int64_t len, _global_ptr_ const float* max, int slots) {
+__global__ void quantise_int16(_global_ptr_ const float* x, _global_ptr_ int16_t* y, int64_t len, _global_ptr_ const float* max,
+                               int slots) {
   quantise(x, y, len, max, slots);
 }
 XPU_KERNEL(quantise_int16)

@@ -164,7 +164,8 @@ __global__ void reduce_columns(int kind, _global_ptr_ const float* x, _global_pt
 }
 XPU_KERNEL(reduce_columns)
 
-int reduce(Context* ctx, const char* name, int kind, const float* x, float* y, const std::vector<int64_t>& xshape, const std::vector<int>& rdims) {
+int reduce(Context* ctx, const char* name, int kind, const float* x, float* y, const std::vector<int64_t>& xshape,
+           const std::vector<int>& rdims) {
   auto wrong = [&](const char* why) { return ctx->set_error(INVALID_PARAM, std::string(name) + ": " + why); };
   const int rank = static_cast<int>(xshape.size());
   if (rdims.empty() || !is_shape(xshape)) return wrong("no dims to reduce, or a negative dim");
@@ -177,10 +178,12 @@ int reduce(Context* ctx, const char* name, int kind, const float* x, float* y, c
   if (!a.outer || !a.inner) return SUCCESS;
   if (!x || !y) return wrong("no data");
   if (a.inner == 1)
-    return launched(ctx, name, XPU_LAUNCH(reduce_rows, clusters_for(ctx, a.outer), ctx->ncore(), ctx->xpu_stream, kind, x, y, a.outer, a.length));
+    return launched(ctx, name,
+                    XPU_LAUNCH(reduce_rows, clusters_for(ctx, a.outer), ctx->ncore(), ctx->xpu_stream, kind, x, y, a.outer, a.length));
   const int64_t pieces = a.outer * ((a.inner + kColumns - 1) / kColumns);
-  return launched(ctx, name,
-                  XPU_LAUNCH(reduce_columns, clusters_for(ctx, pieces), ctx->ncore(), ctx->xpu_stream, kind, x, y, a.outer, a.length, a.inner));
+  return launched(
+      ctx, name,
+      XPU_LAUNCH(reduce_columns, clusters_for(ctx, pieces), ctx->ncore(), ctx->xpu_stream, kind, x, y, a.outer, a.length, a.inner));
 }
 }  // namespace
 
@@ -193,20 +196,22 @@ XPU_API int softmax<float>(Context* ctx, const float* x, float* y, const std::ve
   XPU_CHECK_PARAM(x && y);
   const Around a(xshape, axis, axis);
   if (a.inner == 1)
-    return launched(ctx, __func__, XPU_LAUNCH(softmax_rows, clusters_for(ctx, a.outer), ctx->ncore(), ctx->xpu_stream, x, y, a.outer, a.length));
+    return launched(ctx, __func__,
+                    XPU_LAUNCH(softmax_rows, clusters_for(ctx, a.outer), ctx->ncore(), ctx->xpu_stream, x, y, a.outer, a.length));
   const int64_t pieces = a.outer * ((a.inner + kColumns - 1) / kColumns);
   return launched(ctx, __func__,
                   XPU_LAUNCH(softmax_columns, clusters_for(ctx, pieces), ctx->ncore(), ctx->xpu_stream, x, y, a.outer, a.length, a.inner));
 }
 
 template <>
-XPU_API int layer_norm<float>(Context* ctx, const float* x, float* y, int64_t m, int64_t n, float eps, const float* scale, const float* bias,
-                              float* mean, float* var) {
+XPU_API int layer_norm<float>(Context* ctx, const float* x, float* y, int64_t m, int64_t n, float eps, const float* scale,
+                              const float* bias, float* mean, float* var) {
   XPU_CHECK_PARAM(m >= 0 && n >= 0 && eps >= 0);
   if (!m || !n) return SUCCESS;
   XPU_CHECK_PARAM(x && y);
-  return launched(ctx, __func__, XPU_LAUNCH(layer_norm_rows, clusters_for(ctx, m), ctx->ncore(), ctx->xpu_stream, x, y, m, n, eps, scale, bias,
-                                            mean, var));
+  return launched(
+      ctx, __func__,
+      XPU_LAUNCH(layer_norm_rows, clusters_for(ctx, m), ctx->ncore(), ctx->xpu_stream, x, y, m, n, eps, scale, bias, mean, var));
 }
 
 #define XPU_DEFINE_REDUCE(name, kind)                                                                                                   \

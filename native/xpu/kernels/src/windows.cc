@@ -43,7 +43,8 @@ __global__ void pool(Window v, int takes_max, int with_padding, _global_ptr_ con
 XPU_KERNEL(pool)
 
 __global__ void depthwise_rows(Window v, int multiplier, _global_ptr_ const float* x, _global_ptr_ const float* filter,
-                               _global_ptr_ const float* bias, _global_ptr_ const float* branch, int act, float alpha, _global_ptr_ float* y) {
+                               _global_ptr_ const float* bias, _global_ptr_ const float* branch, int act, float alpha,
+                               _global_ptr_ float* y) {
   XPU_LOCAL(float, lm, kLine);
   XPU_LOCAL(float, out, kOut);
   XPU_LOCAL(float, taps, 64);  // of one row of the filter at a time
@@ -84,9 +85,9 @@ __global__ void depthwise_rows(Window v, int multiplier, _global_ptr_ const floa
 }
 XPU_KERNEL(depthwise_rows)
 
-int pooled(Context* ctx, const char* name, bool takes_max, const float* x, float* y, const int* index, int64_t n, int64_t c, int64_t h, int64_t w,
-           int64_t oh, int64_t ow, const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings,
-           bool with_padding, bool is_nchw) {
+int pooled(Context* ctx, const char* name, bool takes_max, const float* x, float* y, const int* index, int64_t n, int64_t c, int64_t h,
+           int64_t w, int64_t oh, int64_t ow, const std::vector<int>& ksize, const std::vector<int>& strides,
+           const std::vector<int>& paddings, bool with_padding, bool is_nchw) {
   if (index || !is_nchw) return ctx->set_error(NOT_IMPLEMENT, std::string(name) + ": indices, and NHWC");
   if (ksize.size() != 2 || strides.size() != 2 || paddings.size() != 4)
     return ctx->set_error(INVALID_PARAM, std::string(name) + ": two sizes of a window, two strides and four paddings are needed");
@@ -94,14 +95,16 @@ int pooled(Context* ctx, const char* name, bool takes_max, const float* x, float
   if (!good_window(v)) return ctx->set_error(INVALID_PARAM, std::string(name) + ": a size is negative, or the window too wide");
   if (!pieces_of(v) || !ow) return SUCCESS;
   if (!x || !y) return ctx->set_error(INVALID_PARAM, std::string(name) + ": no data");
-  return launched(ctx, name, XPU_LAUNCH(pool, clusters_for(ctx, pieces_of(v)), ctx->ncore(), ctx->xpu_stream, v, static_cast<int>(takes_max),
-                                        static_cast<int>(with_padding), x, y));
+  return launched(ctx, name,
+                  XPU_LAUNCH(pool, clusters_for(ctx, pieces_of(v)), ctx->ncore(), ctx->xpu_stream, v, static_cast<int>(takes_max),
+                             static_cast<int>(with_padding), x, y));
 }
 }  // namespace
 
 template <>
-XPU_API int max_pool2d<float>(Context* ctx, const float* x, float* y, int* index, int64_t n, int64_t c, int64_t h, int64_t w, int64_t oh, int64_t ow,
-                              const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings, bool is_nchw) {
+XPU_API int max_pool2d<float>(Context* ctx, const float* x, float* y, int* index, int64_t n, int64_t c, int64_t h, int64_t w, int64_t oh,
+                              int64_t ow, const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings,
+                              bool is_nchw) {
   return pooled(ctx, __func__, true, x, y, index, n, c, h, w, oh, ow, ksize, strides, paddings, false, is_nchw);
 }
 
@@ -115,8 +118,8 @@ XPU_API int avg_pool2d<float>(Context* ctx, const float* x, float* y, int64_t n,
 int depthwise(Context* ctx, const Window& v, const float* x, const float* filter, int multiplier, const float* bias, const float* branch,
               const Activation_t& act, float* y) {
   return launched(ctx, __func__,
-                  XPU_LAUNCH(depthwise_rows, clusters_for(ctx, pieces_of(v) * multiplier), ctx->ncore(), ctx->xpu_stream, v, multiplier, x, filter,
-                             bias, branch, static_cast<int>(act.type), act.alpha, y));
+                  XPU_LAUNCH(depthwise_rows, clusters_for(ctx, pieces_of(v) * multiplier), ctx->ncore(), ctx->xpu_stream, v, multiplier, x,
+                             filter, bias, branch, static_cast<int>(act.type), act.alpha, y));
 }
 
 }  // namespace api

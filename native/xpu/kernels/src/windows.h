@@ -23,8 +23,8 @@ __device__ int windows_of_line(const Window& v) {
   return static_cast<int>(most < kOut ? most : kOut);
 }
 
-// Calls line(row, ih, from, first, size) for each input row under results [at, at + n) of a row: `row` is the row of the window, `line` then
-// has the input from column `from` on, `size` of them, and window 0 begins at column first (which padding may put before `from`).
+// Calls line(row, ih, from, first, size) for each input row under results [at, at + n) of a row: `row` is the row of the window, `line`
+// then has the input from column `from` on, `size` of them, and window 0 begins at column first (which padding may put before `from`).
 template <typename F>
 __device__ void for_lines(const Window& v, const float* plane, int64_t oy, int64_t at, int n, float* lm, F line) {
   const int64_t first = at * v.sw - v.left, end = first + static_cast<int64_t>(n - 1) * v.sw + static_cast<int64_t>(v.kw - 1) * v.dw + 1;
@@ -47,14 +47,14 @@ __device__ void inside(const Window& v, int64_t first, int64_t from, int size, i
 }
 
 inline bool good_window(const Window& v) {
-  return v.planes >= 0 && v.h > 0 && v.w > 0 && v.oh >= 0 && v.ow >= 0 && v.kh > 0 && v.kw > 0 && v.sh > 0 && v.sw > 0 && v.dh > 0 && v.dw > 0 &&
-         v.top >= 0 && v.left >= 0 && static_cast<int64_t>(v.kw - 1) * v.dw < kLine && v.sw <= kLine;
+  return v.planes >= 0 && v.h > 0 && v.w > 0 && v.oh >= 0 && v.ow >= 0 && v.kh > 0 && v.kw > 0 && v.sh > 0 && v.sw > 0 && v.dh > 0 &&
+         v.dw > 0 && v.top >= 0 && v.left >= 0 && static_cast<int64_t>(v.kw - 1) * v.dw < kLine && v.sw <= kLine;
 }
 
 inline int64_t pieces_of(const Window& v) { return v.planes * v.oh; }
 
-int depthwise(Context* ctx, const Window& window, const float* x, const float* filter, int multiplier, const float* bias, const float* branch,
-              const Activation_t& act, float* y);
+int depthwise(Context* ctx, const Window& window, const float* x, const float* filter, int multiplier, const float* bias,
+              const float* branch, const Activation_t& act, float* y);
 
 }  // namespace api
 }  // namespace xpu

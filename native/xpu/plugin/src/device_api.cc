@@ -1,10 +1,10 @@
 // TVM's device ext_dev: memory, copies and streams of the XPU.
-#include "plugin.h"
-
 #include <algorithm>
 #include <cctype>
 #include <map>
 #include <memory>
+
+#include "plugin.h"
 
 namespace oarlock_xpu {
 namespace {
@@ -40,16 +40,29 @@ class XpuDeviceApi final : public DeviceAPI {
         *result = ffi::String(name);
         return;
       }
-      case tvm::runtime::kMultiProcessorCount: *result = attribute(id, XPUATTR_NUM_CLUSTER); return;
-      case tvm::runtime::kMaxThreadsPerBlock: *result = attribute(id, XPUATTR_NUM_CORE); return;
-      case tvm::runtime::kMaxSharedMemoryPerBlock: *result = attribute(id, XPUATTR_SHARED_MEM_SIZE); return;
-      case tvm::runtime::kMaxClockRate: *result = attribute(id, XPUATTR_CLOCK_MHZ) * 1000; return;  // kHz
-      case tvm::runtime::kL2CacheSizeBytes: *result = attribute(id, XPUATTR_MEM_L3_CAPACITY); return;
-      case tvm::runtime::kTotalGlobalMemory: *result = attribute(id, XPUATTR_MEM_MAIN_CAPACITY); return;
+      case tvm::runtime::kMultiProcessorCount:
+        *result = attribute(id, XPUATTR_NUM_CLUSTER);
+        return;
+      case tvm::runtime::kMaxThreadsPerBlock:
+        *result = attribute(id, XPUATTR_NUM_CORE);
+        return;
+      case tvm::runtime::kMaxSharedMemoryPerBlock:
+        *result = attribute(id, XPUATTR_SHARED_MEM_SIZE);
+        return;
+      case tvm::runtime::kMaxClockRate:
+        *result = attribute(id, XPUATTR_CLOCK_MHZ) * 1000;
+        return;  // kHz
+      case tvm::runtime::kL2CacheSizeBytes:
+        *result = attribute(id, XPUATTR_MEM_L3_CAPACITY);
+        return;
+      case tvm::runtime::kTotalGlobalMemory:
+        *result = attribute(id, XPUATTR_MEM_MAIN_CAPACITY);
+        return;
       case tvm::runtime::kAvailableGlobalMemory:
         *result = attribute(id, XPUATTR_MEM_MAIN_CAPACITY) - attribute(id, XPUATTR_MEM_MAIN_USED);
         return;
-      default: return;  // no such thing
+      default:
+        return;  // no such thing
     }
   }
 
@@ -101,8 +114,8 @@ class XpuDeviceApi final : public DeviceAPI {
   }
 
  protected:
-  void CopyDataFromTo(const void* from, size_t from_offset, void* to, size_t to_offset, size_t size, Device device_from, Device device_to, DLDataType,
-                      TVMStreamHandle) final {
+  void CopyDataFromTo(const void* from, size_t from_offset, void* to, size_t to_offset, size_t size, Device device_from, Device device_to,
+                      DLDataType, TVMStreamHandle) final {
     if (!size) return;
     const char* source = static_cast<const char*>(from) + from_offset;
     char* target = static_cast<char*>(to) + to_offset;
@@ -113,7 +126,9 @@ class XpuDeviceApi final : public DeviceAPI {
     }
     use_device(reads ? device_from.device_id : device_to.device_id);
     const XPUMemcpyKind kind = !reads ? XPU_HOST_TO_DEVICE : !writes ? XPU_DEVICE_TO_HOST : XPU_DEVICE_TO_DEVICE;
-    check(xpu_memcpy(target, source, size, kind), !reads ? "a copy to the device" : !writes ? "a copy from the device" : "a copy on the device");
+    check(xpu_memcpy(target, source, size, kind), !reads    ? "a copy to the device"
+                                                  : !writes ? "a copy from the device"
+                                                            : "a copy on the device");
   }
 };
 

@@ -15,8 +15,8 @@ enum class Parameter { kPointer, kInt8, kInt16, kInt32, kInt64, kUint8, kUint32,
 
 const std::map<std::string, Parameter>& parameters() {
   static const std::map<std::string, Parameter> names = {
-      {"pointer", Parameter::kPointer}, {"int8", Parameter::kInt8},     {"int16", Parameter::kInt16},     {"int32", Parameter::kInt32},
-      {"int64", Parameter::kInt64},     {"uint8", Parameter::kUint8},   {"bool", Parameter::kUint8},      {"uint32", Parameter::kUint32},
+      {"pointer", Parameter::kPointer}, {"int8", Parameter::kInt8},       {"int16", Parameter::kInt16}, {"int32", Parameter::kInt32},
+      {"int64", Parameter::kInt64},     {"uint8", Parameter::kUint8},     {"bool", Parameter::kUint8},  {"uint32", Parameter::kUint32},
       {"float32", Parameter::kFloat},   {"cluster", Parameter::kCluster}, {"core", Parameter::kCore}};
   return names;
 }
@@ -40,7 +40,8 @@ class KernelModule final : public ffi::ModuleObj {
     std::vector<Parameter> kinds;
     for (const ffi::Any& kind : (*found).second.cast<ffi::json::Array>()) {
       auto it = parameters().find(kind.cast<ffi::String>());
-      if (it == parameters().end()) TVM_FFI_THROW(ValueError) << "kernel " << name << ": unknown parameter kind " << kind.cast<ffi::String>();
+      if (it == parameters().end())
+        TVM_FFI_THROW(ValueError) << "kernel " << name << ": unknown parameter kind " << kind.cast<ffi::String>();
       kinds.push_back(it->second);
     }
     ffi::Module self = ffi::GetRef<ffi::Module>(this);
@@ -57,7 +58,8 @@ class KernelModule final : public ffi::ModuleObj {
       chips.push_back(ffi::String(chip));
       blobs.push_back(code);
     }
-    ffi::json::Object header{{ffi::String("chips"), chips}, {ffi::String("kernels"), kernels_}, {ffi::String("source"), ffi::String(source_)}};
+    ffi::json::Object header{
+        {ffi::String("chips"), chips}, {ffi::String("kernels"), kernels_}, {ffi::String("source"), ffi::String(source_)}};
     return ffi::Bytes(pack(header, blobs));
   }
 
@@ -67,7 +69,8 @@ class KernelModule final : public ffi::ModuleObj {
     if (chips.size() != blobs.size()) TVM_FFI_THROW(ValueError) << "a module of XPU kernels is damaged";
     std::map<std::string, std::string> codes;
     for (size_t i = 0; i < blobs.size(); ++i) codes[chips[i].cast<ffi::String>()] = std::move(blobs[i]);
-    return ffi::Module(ffi::make_object<KernelModule>(std::move(codes), header[ffi::String("kernels")].cast<ffi::json::Object>(), text(header, "source")));
+    return ffi::Module(
+        ffi::make_object<KernelModule>(std::move(codes), header[ffi::String("kernels")].cast<ffi::json::Object>(), text(header, "source")));
   }
 
  private:
@@ -120,7 +123,8 @@ class KernelModule final : public ffi::ModuleObj {
     auto integer = [&](size_t i, int64_t least, int64_t most) -> int64_t {
       auto value = args[i].try_cast<int64_t>();
       if (!value) wrong(i, "an integer is needed");
-      if (*value < least || *value > most) TVM_FFI_THROW(ValueError) << "kernel " << name << ", argument " << i << ": " << *value << " does not fit";
+      if (*value < least || *value > most)
+        TVM_FFI_THROW(ValueError) << "kernel " << name << ", argument " << i << ": " << *value << " does not fit";
       return *value;
     };
     for (size_t i = 0; i < kinds.size(); ++i) {
@@ -129,16 +133,29 @@ class KernelModule final : public ffi::ModuleObj {
           auto address = args[i].try_cast<void*>();
           if (!address) wrong(i, "an address of the device is needed");
           if (*address && xpu_pointer_kind(*address, nullptr, nullptr) != XPU_SUCCESS)
-            TVM_FFI_THROW(ValueError) << "kernel " << name << ", argument " << i << " is no address of the device: " << xpu_last_error_text();
+            TVM_FFI_THROW(ValueError) << "kernel " << name << ", argument " << i
+                                      << " is no address of the device: " << xpu_last_error_text();
           set(*address);
           break;
         }
-        case Parameter::kInt8: set(static_cast<int8_t>(integer(i, INT8_MIN, INT8_MAX))); break;
-        case Parameter::kInt16: set(static_cast<int16_t>(integer(i, INT16_MIN, INT16_MAX))); break;
-        case Parameter::kInt32: set(static_cast<int32_t>(integer(i, INT32_MIN, INT32_MAX))); break;
-        case Parameter::kInt64: set(integer(i, INT64_MIN, INT64_MAX)); break;
-        case Parameter::kUint8: set(static_cast<uint8_t>(integer(i, 0, UINT8_MAX))); break;
-        case Parameter::kUint32: set(static_cast<uint32_t>(integer(i, 0, UINT32_MAX))); break;
+        case Parameter::kInt8:
+          set(static_cast<int8_t>(integer(i, INT8_MIN, INT8_MAX)));
+          break;
+        case Parameter::kInt16:
+          set(static_cast<int16_t>(integer(i, INT16_MIN, INT16_MAX)));
+          break;
+        case Parameter::kInt32:
+          set(static_cast<int32_t>(integer(i, INT32_MIN, INT32_MAX)));
+          break;
+        case Parameter::kInt64:
+          set(integer(i, INT64_MIN, INT64_MAX));
+          break;
+        case Parameter::kUint8:
+          set(static_cast<uint8_t>(integer(i, 0, UINT8_MAX)));
+          break;
+        case Parameter::kUint32:
+          set(static_cast<uint32_t>(integer(i, 0, UINT32_MAX)));
+          break;
         case Parameter::kFloat: {
           auto value = args[i].try_cast<double>();
           if (!value) wrong(i, "a number is needed");
@@ -146,7 +163,8 @@ class KernelModule final : public ffi::ModuleObj {
           break;
         }
         case Parameter::kCluster:
-        case Parameter::kCore: break;
+        case Parameter::kCore:
+          break;
       }
     }
     check(xpu_launch_async(kernel), name.c_str());

@@ -62,14 +62,16 @@ class LibraryModule final : public ffi::ModuleObj {
   static void run(const Step& step, Handler handler, ffi::PackedArgs args) {
     const int count = static_cast<int>(step.inputs.size());
     if (args.size() != count + 1)
-      TVM_FFI_THROW(TypeError) << step.api << " (" << step.symbol << ") takes " << count << " tensors and one for the result, and got " << args.size();
+      TVM_FFI_THROW(TypeError) << step.api << " (" << step.symbol << ") takes " << count << " tensors and one for the result, and got "
+                               << args.size();
     Call call{step, {}, view_of(step, args, count, "result"), nullptr};
     for (int i = 0; i < count; ++i) call.inputs.push_back(view_of(step, args, i, step.inputs[i].c_str()));
     use_device(args[count].cast<DLTensor*>()->device.device_id);
     call.context = current_context();
     const int status = handler(call);
     if (status != api::SUCCESS)
-      TVM_FFI_THROW(RuntimeError) << step.symbol << " on tensors " << call.shapes() << ": " << call.context->error << " (error " << status << " of the kernel library)";
+      TVM_FFI_THROW(RuntimeError) << step.symbol << " on tensors " << call.shapes() << ": " << call.context->error << " (error " << status
+                                  << " of the kernel library)";
   }
 
   ffi::json::Object calls_;  // symbol → step
@@ -77,7 +79,9 @@ class LibraryModule final : public ffi::ModuleObj {
 }  // namespace
 
 Step::Step(std::string symbol, const ffi::json::Object& fields) : symbol(std::move(symbol)) {
-  auto damaged = [&](const std::string& what) { TVM_FFI_THROW(ValueError) << "the call " << this->symbol << " of the kernel library is damaged: " << what; };
+  auto damaged = [&](const std::string& what) {
+    TVM_FFI_THROW(ValueError) << "the call " << this->symbol << " of the kernel library is damaged: " << what;
+  };
   for (const auto& [key, value] : fields) {
     const std::string name = key.cast<ffi::String>();
     if (name == "inputs") {
@@ -107,21 +111,28 @@ int64_t Step::integer(const char* name) const {
 
 std::vector<int> Step::list(const char* name, size_t count) const {
   auto it = ints.find(name);
-  if (it == ints.end() || (count && it->second.size() != count)) TVM_FFI_THROW(ValueError) << api << " (" << symbol << ") has no attribute " << name << " of " << count << " numbers";
+  if (it == ints.end() || (count && it->second.size() != count))
+    TVM_FFI_THROW(ValueError) << api << " (" << symbol << ") has no attribute " << name << " of " << count << " numbers";
   std::vector<int> values;
   for (int64_t v : it->second) {
-    if (v < INT32_MIN || v > INT32_MAX) TVM_FFI_THROW(ValueError) << api << " (" << symbol << "), attribute " << name << ": " << v << " does not fit";
+    if (v < INT32_MIN || v > INT32_MAX)
+      TVM_FFI_THROW(ValueError) << api << " (" << symbol << "), attribute " << name << ": " << v << " does not fit";
     values.push_back(static_cast<int>(v));
   }
   return values;
 }
 
 api::Activation_t Step::activation() const {
-  static const std::map<std::string, api::Activation_t::act_enum> names = {
-      {"", api::Activation_t::LINEAR},        {"relu", api::Activation_t::RELU},   {"sigmoid", api::Activation_t::SIGMOID},
-      {"tanh", api::Activation_t::TANH},      {"gelu", api::Activation_t::GELU},   {"swish", api::Activation_t::SWISH},
-      {"hard_swish", api::Activation_t::HARD_SWISH}, {"hard_sigmoid", api::Activation_t::HARD_SIGMOID}, {"relu6", api::Activation_t::RELU6},
-      {"leaky_relu", api::Activation_t::LEAKY_RELU}};
+  static const std::map<std::string, api::Activation_t::act_enum> names = {{"", api::Activation_t::LINEAR},
+                                                                           {"relu", api::Activation_t::RELU},
+                                                                           {"sigmoid", api::Activation_t::SIGMOID},
+                                                                           {"tanh", api::Activation_t::TANH},
+                                                                           {"gelu", api::Activation_t::GELU},
+                                                                           {"swish", api::Activation_t::SWISH},
+                                                                           {"hard_swish", api::Activation_t::HARD_SWISH},
+                                                                           {"hard_sigmoid", api::Activation_t::HARD_SIGMOID},
+                                                                           {"relu6", api::Activation_t::RELU6},
+                                                                           {"leaky_relu", api::Activation_t::LEAKY_RELU}};
   auto given = texts.find("act");
   auto it = names.find(given == texts.end() ? "" : given->second);
   if (it == names.end()) TVM_FFI_THROW(ValueError) << api << " (" << symbol << "): there is no activation " << given->second;
@@ -193,14 +204,15 @@ Handler find_handler(const std::string& name) {
 TVM_FFI_STATIC_INIT_BLOCK() {
   tvm::ffi::reflection::GlobalDef()
       .def("ffi.Module.load_from_bytes.xpu_library", &LibraryModule::load)
-      .def("oarlock_xpu.library_module", [](ffi::String calls) {
-        return ffi::Module(ffi::make_object<LibraryModule>(ffi::json::Parse(calls).cast<ffi::json::Object>()));
-      })
-      .def("oarlock_xpu.library_functions", [] {
-        ffi::Array<ffi::String> names;
-        for (const auto& [name, _] : handlers()) names.push_back(name);
-        return names;
-      })
+      .def(
+          "oarlock_xpu.library_module",
+          [](ffi::String calls) { return ffi::Module(ffi::make_object<LibraryModule>(ffi::json::Parse(calls).cast<ffi::json::Object>())); })
+      .def("oarlock_xpu.library_functions",
+           [] {
+             ffi::Array<ffi::String> names;
+             for (const auto& [name, _] : handlers()) names.push_back(name);
+             return names;
+           })
       .def("oarlock_xpu.to_host", [](tvm::runtime::Tensor tensor) { return moved(tensor, Device{kDLCPU, 0}); })
       .def("oarlock_xpu.to_device", [](tvm::runtime::Tensor tensor) {
         int number = 0;

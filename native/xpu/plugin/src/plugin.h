@@ -1,4 +1,5 @@
-// What the plug-in's parts share.  It talks to the chip through xpu/runtime.h and to its kernels through xpu/xdnn.h, and knows of no emulator.
+// What the plug-in's parts share.  It talks to the chip through xpu/runtime.h and to its kernels through xpu/xdnn.h, and knows of no
+// emulator.
 #ifndef OARLOCK_XPU_PLUGIN_H_
 #define OARLOCK_XPU_PLUGIN_H_
 
@@ -27,7 +28,8 @@ constexpr DLDeviceType kXpu = kDLExtDev;
 
 // Throws what the runtime says of its last error.
 inline void check(int status, const char* what) {
-  if (status != XPU_SUCCESS) TVM_FFI_THROW(RuntimeError) << what << ": " << xpu_strerror(status) << " (" << status << "): " << xpu_last_error_text();
+  if (status != XPU_SUCCESS)
+    TVM_FFI_THROW(RuntimeError) << what << ": " << xpu_strerror(status) << " (" << status << "): " << xpu_last_error_text();
 }
 
 void use_device(int number);      // for this thread

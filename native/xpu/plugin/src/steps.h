@@ -68,7 +68,7 @@ struct Call {
   std::string shapes() const;
 };
 
-using Handler = int (*)(const Call&);  // an Error_t of the library
+using Handler = int (*)(const Call&);          // an Error_t of the library
 Handler find_handler(const std::string& api);  // nullptr for none
 std::vector<std::string> handler_names();
 void register_handlers(std::map<std::string, Handler>& handlers);  // steps_compute.cc

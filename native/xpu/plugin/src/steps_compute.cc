@@ -42,7 +42,8 @@ int conv2d_fusion(const Call& call) {
   auto length = [&](int axis, int stride, int before, int after, int dilation) {
     return (x.shape[axis] + before + after - dilation * (w.shape[axis] - 1) - 1) / stride + 1;
   };
-  call.need(y.shape[0] == x.shape[0] && y.shape[1] == w.shape[0] && y.shape[2] == length(2, strides[0], paddings[0], paddings[1], dilations[0]) &&
+  call.need(y.shape[0] == x.shape[0] && y.shape[1] == w.shape[0] &&
+                y.shape[2] == length(2, strides[0], paddings[0], paddings[1], dilations[0]) &&
                 y.shape[3] == length(3, strides[1], paddings[2], paddings[3], dilations[1]),
             "the result has another shape");
   const float* branch = call.find("branch") ? call.need_float("branch").as<float>() : nullptr;
@@ -50,10 +51,10 @@ int conv2d_fusion(const Call& call) {
   const float *bias = vector_of(call, "bias", w.shape[0]), *x_max = maxima(call, "x_max"), *w_max = maxima(call, "w_max");
   return by_weights(call, w, [&](auto* filter) {
     using T = std::remove_pointer_t<decltype(filter)>;
-    return api::conv2d_fusion<float, T, float, T>(
-        call.context, x.as<float>(), filter, y.as<float>(), x.shape[0], x.shape[1], x.shape[2], x.shape[3], w.shape[0],
-        {static_cast<int>(w.shape[2]), static_cast<int>(w.shape[3])}, strides, paddings, dilations, groups, x_max, w_max, nullptr, true, bias, branch,
-        call.step.activation(), nullptr, nullptr);
+    return api::conv2d_fusion<float, T, float, T>(call.context, x.as<float>(), filter, y.as<float>(), x.shape[0], x.shape[1], x.shape[2],
+                                                  x.shape[3], w.shape[0], {static_cast<int>(w.shape[2]), static_cast<int>(w.shape[3])},
+                                                  strides, paddings, dilations, groups, x_max, w_max, nullptr, true, bias, branch,
+                                                  call.step.activation(), nullptr, nullptr);
   });
 }
 
@@ -67,8 +68,8 @@ int fc_fusion(const Call& call) {
   const float *bias = vector_of(call, "bias", n), *x_max = maxima(call, "x_max"), *w_max = maxima(call, "w_max");
   return by_weights(call, w, [&](auto* weights) {
     using T = std::remove_pointer_t<decltype(weights)>;
-    return api::fc_fusion<float, T, float, T>(call.context, x.as<float>(), weights, y.as<float>(), m, n, k, false, wtrans, x_max, w_max, nullptr, k,
-                                              wtrans ? k : n, n, 1, 0, bias, call.step.activation());
+    return api::fc_fusion<float, T, float, T>(call.context, x.as<float>(), weights, y.as<float>(), m, n, k, false, wtrans, x_max, w_max,
+                                              nullptr, k, wtrans ? k : n, n, 1, 0, bias, call.step.activation());
   });
 }
 
@@ -81,8 +82,8 @@ int fc_batched(const Call& call) {
   auto batch_of = [](const View& v) { return v.rank() > 2 ? v.from(0) / std::max<int64_t>(v.from(v.rank() - 2), 1) : 1; };
   const int64_t of_x = batch_of(x), of_w = batch_of(w), batch = std::max(of_x, of_w);
   call.need(y.size() == batch * m * n && (of_x == batch || of_x == 1) && (of_w == batch || of_w == 1), "the batches differ");
-  return api::fc_batched<float, float, float, float>(call.context, batch, false, wtrans, m, n, k, 1, x.as<float>(), of_x == 1 ? 0 : m * k, w.as<float>(),
-                                                     of_w == 1 ? 0 : k * n, 0, y.as<float>(), m * n, nullptr, nullptr);
+  return api::fc_batched<float, float, float, float>(call.context, batch, false, wtrans, m, n, k, 1, x.as<float>(), of_x == 1 ? 0 : m * k,
+                                                     w.as<float>(), of_w == 1 ? 0 : k * n, 0, y.as<float>(), m * n, nullptr, nullptr);
 }
 
 template <int (*function)(api::Context*, const float*, float*, int64_t)>

@@ -41,24 +41,31 @@ int reduce(const Call& call) {
 
 int pool(const Call& call, bool takes_max) {
   const View &x = call.need_float("x"), &y = call.need_float("result");
-  call.need(x.rank() == 4 && y.rank() == 4 && x.shape[0] == y.shape[0] && x.shape[1] == y.shape[1], "tensors of four dims, and of equal planes, are needed");
+  call.need(x.rank() == 4 && y.rank() == 4 && x.shape[0] == y.shape[0] && x.shape[1] == y.shape[1],
+            "tensors of four dims, and of equal planes, are needed");
   const int64_t n = x.shape[0], c = x.shape[1], h = x.shape[2], w = x.shape[3];
   if (takes_max)
-    return api::max_pool2d<float>(call.context, x.as<float>(), y.as<float>(), nullptr, n, c, h, w, y.shape[2], y.shape[3], call.step.list("ksize", 2),
-                                  call.step.list("strides", 2), call.step.list("paddings", 4), true);
+    return api::max_pool2d<float>(call.context, x.as<float>(), y.as<float>(), nullptr, n, c, h, w, y.shape[2], y.shape[3],
+                                  call.step.list("ksize", 2), call.step.list("strides", 2), call.step.list("paddings", 4), true);
   return api::avg_pool2d<float>(call.context, x.as<float>(), y.as<float>(), n, c, h, w, y.shape[2], y.shape[3], call.step.list("ksize", 2),
-                                call.step.list("strides", 2), call.step.list("paddings", 4), call.step.integer("count_include_pad", 0), true);
+                                call.step.list("strides", 2), call.step.list("paddings", 4), call.step.integer("count_include_pad", 0),
+                                true);
 }
 
 // Calls f with a null pointer of an integer type as large as the elements.
 template <typename F>
 int by_size(const Call& call, const View& view, F f) {
   switch (view.dtype.bits) {
-    case 8: return f(static_cast<int8_t*>(nullptr));
-    case 16: return f(static_cast<int16_t*>(nullptr));
-    case 32: return f(static_cast<int32_t*>(nullptr));
-    case 64: return f(static_cast<int64_t*>(nullptr));
-    default: call.fail("elements of 1, 2, 4 or 8 bytes are needed");
+    case 8:
+      return f(static_cast<int8_t*>(nullptr));
+    case 16:
+      return f(static_cast<int16_t*>(nullptr));
+    case 32:
+      return f(static_cast<int32_t*>(nullptr));
+    case 64:
+      return f(static_cast<int64_t*>(nullptr));
+    default:
+      call.fail("elements of 1, 2, 4 or 8 bytes are needed");
   }
 }
 

@@ -59,7 +59,8 @@ void copy(Device& device, void* to, const void* from, int64_t size, XPUMemcpyKin
   const char* source = reads_device ? resolve(device, from, size, "the source") : static_cast<const char*>(from);
   char* target = writes_device ? resolve(device, to, size, "the target") : static_cast<char*>(to);
   if ((!reads_device && device.of(from)) || (!writes_device && device.of(to)))
-    fail(XPUERR_INVALID_ADDRESS, format("the host's side of the copy is an address of the device: %s", describe(reads_device ? to : from).c_str()));
+    fail(XPUERR_INVALID_ADDRESS,
+         format("the host's side of the copy is an address of the device: %s", describe(reads_device ? to : from).c_str()));
   memmove(target, source, size);
   Copies& c = device.copies;
   (kind == XPU_HOST_TO_DEVICE ? c.h2d : kind == XPU_DEVICE_TO_HOST ? c.d2h : c.d2d) += size;
@@ -112,18 +113,42 @@ int xpu_device_get_attr(uint64_t* value, enum XPUDeviceAttr attr, int number) {
     Device& device = device_of(number);
     const Chip& chip = *device.chip;
     switch (attr) {
-      case XPUATTR_MODEL: *value = model_of(chip.name); return;
-      case XPUATTR_NUM_CLUSTER: *value = chip.clusters; return;
-      case XPUATTR_NUM_CORE: *value = chip.cores; return;
-      case XPUATTR_NUM_SDNN: *value = chip.sdnn; return;
-      case XPUATTR_MEM_MAIN_CAPACITY: *value = chip.gm; return;
-      case XPUATTR_MEM_L3_CAPACITY: *value = chip.l3; return;
-      case XPUATTR_LOCAL_MEM_SIZE: *value = chip.lm; return;
-      case XPUATTR_SHARED_MEM_SIZE: *value = chip.sm; return;
-      case XPUATTR_CLOCK_MHZ: *value = static_cast<uint64_t>(chip.mhz); return;
-      case XPUATTR_MAX_PTR_SIZE: *value = chip.max_ptr; return;
-      case XPUATTR_MEM_MAIN_USED: *value = device.main.used(); return;
-      case XPUATTR_MEM_L3_USED: *value = device.l3.used(); return;
+      case XPUATTR_MODEL:
+        *value = model_of(chip.name);
+        return;
+      case XPUATTR_NUM_CLUSTER:
+        *value = chip.clusters;
+        return;
+      case XPUATTR_NUM_CORE:
+        *value = chip.cores;
+        return;
+      case XPUATTR_NUM_SDNN:
+        *value = chip.sdnn;
+        return;
+      case XPUATTR_MEM_MAIN_CAPACITY:
+        *value = chip.gm;
+        return;
+      case XPUATTR_MEM_L3_CAPACITY:
+        *value = chip.l3;
+        return;
+      case XPUATTR_LOCAL_MEM_SIZE:
+        *value = chip.lm;
+        return;
+      case XPUATTR_SHARED_MEM_SIZE:
+        *value = chip.sm;
+        return;
+      case XPUATTR_CLOCK_MHZ:
+        *value = static_cast<uint64_t>(chip.mhz);
+        return;
+      case XPUATTR_MAX_PTR_SIZE:
+        *value = chip.max_ptr;
+        return;
+      case XPUATTR_MEM_MAIN_USED:
+        *value = device.main.used();
+        return;
+      case XPUATTR_MEM_L3_USED:
+        *value = device.l3.used();
+        return;
     }
     fail(XPUERR_INVALID_PARAM, format("there is no attribute %d", static_cast<int>(attr)));
   });
@@ -191,7 +216,8 @@ int xpu_memcpy_peer(int to_device, void* to, int from_device, const void* from, 
     drain_device(source);
     drain_device(target);
     if (!size) return;
-    memmove(resolve(target, to, static_cast<int64_t>(size), "the target"), resolve(source, from, static_cast<int64_t>(size), "the source"), size);
+    memmove(resolve(target, to, static_cast<int64_t>(size), "the target"), resolve(source, from, static_cast<int64_t>(size), "the source"),
+            size);
     target.copies.d2d += static_cast<int64_t>(size);
     target.copies.modelled_ns += size / kPcieBytesPerNs;
   });
@@ -374,11 +400,11 @@ int xpu_launch_async(XPUFunc func) {
     const Chip& chip = *stream->device->chip;
     const int clusters = func->is_sdnn ? chip.sdnn : chip.clusters, cores = func->is_sdnn ? 1 : chip.cores;
     if (state.clusters < 1 || state.clusters > clusters || state.cores < 1 || state.cores > cores)
-      fail(XPUERR_INVALID_LAUNCH, format("kernel %s on a grid of %d x %d: %s has %d %s of %d", func->name, state.clusters, state.cores, chip.title,
-                                         clusters, func->is_sdnn ? "matrix units" : "clusters", cores));
+      fail(XPUERR_INVALID_LAUNCH, format("kernel %s on a grid of %d x %d: %s has %d %s of %d", func->name, state.clusters, state.cores,
+                                         chip.title, clusters, func->is_sdnn ? "matrix units" : "clusters", cores));
     if (static_cast<int>(state.arguments.size()) != func->argument_bytes)
-      fail(XPUERR_INVALID_LAUNCH, format("kernel %s takes %d bytes of arguments, and got %zu", func->name, func->argument_bytes,
-                                         state.arguments.size()));
+      fail(XPUERR_INVALID_LAUNCH,
+           format("kernel %s takes %d bytes of arguments, and got %zu", func->name, func->argument_bytes, state.arguments.size()));
     Launch launch{stream->device, func, state.clusters, state.cores, std::move(state.arguments)};
     submit(stream, [launch = std::move(launch)] { run_kernel(launch); });
   });
@@ -386,17 +412,28 @@ int xpu_launch_async(XPUFunc func) {
 
 const char* xpu_strerror(int code) {
   switch (code) {
-    case XPU_SUCCESS: return "success";
-    case XPUERR_INVALID_DEVICE: return "no such device";
-    case XPUERR_INVALID_PARAM: return "invalid argument";
-    case XPUERR_NOMEM: return "out of device memory";
-    case XPUERR_INVALID_ADDRESS: return "invalid device address";
-    case XPUERR_INVALID_FUNC: return "invalid kernel or module";
-    case XPUERR_INVALID_LAUNCH: return "invalid launch";
-    case XPUERR_KERNEL_FAULT: return "a kernel failed";
-    case XPUERR_BUSY: return "still in use";
-    case XPUERR_SYSTEM: return "the host's system refused";
-    default: return "unknown error";
+    case XPU_SUCCESS:
+      return "success";
+    case XPUERR_INVALID_DEVICE:
+      return "no such device";
+    case XPUERR_INVALID_PARAM:
+      return "invalid argument";
+    case XPUERR_NOMEM:
+      return "out of device memory";
+    case XPUERR_INVALID_ADDRESS:
+      return "invalid device address";
+    case XPUERR_INVALID_FUNC:
+      return "invalid kernel or module";
+    case XPUERR_INVALID_LAUNCH:
+      return "invalid launch";
+    case XPUERR_KERNEL_FAULT:
+      return "a kernel failed";
+    case XPUERR_BUSY:
+      return "still in use";
+    case XPUERR_SYSTEM:
+      return "the host's system refused";
+    default:
+      return "unknown error";
   }
 }
 
@@ -424,16 +461,18 @@ const char* xpu_sim_counters(void) {
     double total = 0;
     for (const auto& [name, k] : device.kernels) {
       total += k.modelled_ns;
-      kernels += format("%s\"%s\": {\"launches\": %lld, \"modelled_us\": %.3f, \"gm_read\": %lld, \"gm_written\": %lld, \"l3_read\": %lld, "
-                        "\"l3_written\": %lld, \"dma\": %lld, \"ops\": %lld, \"macs\": %lld, \"barriers\": %lld, \"lm_peak\": %lld, \"sm_peak\": %lld}",
-                        kernels.empty() ? "" : ", ", name.c_str(), (long long)k.launches, k.modelled_ns / 1e3, (long long)k.gm_read,
-                        (long long)k.gm_written, (long long)k.l3_read, (long long)k.l3_written, (long long)k.dma, (long long)k.ops,
-                        (long long)k.macs, (long long)k.barriers, (long long)k.lm_peak, (long long)k.sm_peak);
+      kernels += format(
+          "%s\"%s\": {\"launches\": %lld, \"modelled_us\": %.3f, \"gm_read\": %lld, \"gm_written\": %lld, \"l3_read\": %lld, "
+          "\"l3_written\": %lld, \"dma\": %lld, \"ops\": %lld, \"macs\": %lld, \"barriers\": %lld, \"lm_peak\": %lld, \"sm_peak\": %lld}",
+          kernels.empty() ? "" : ", ", name.c_str(), (long long)k.launches, k.modelled_ns / 1e3, (long long)k.gm_read,
+          (long long)k.gm_written, (long long)k.l3_read, (long long)k.l3_written, (long long)k.dma, (long long)k.ops, (long long)k.macs,
+          (long long)k.barriers, (long long)k.lm_peak, (long long)k.sm_peak);
     }
     const Copies& c = device.copies;
-    text = format("{\"chip\": \"%s\", \"modelled_us\": %.3f, \"copies\": {\"h2d\": %lld, \"d2h\": %lld, \"d2d\": %lld, \"modelled_us\": %.3f}, "
-                  "\"kernels\": {%s}}",
-                  device.chip->name, total / 1e3, (long long)c.h2d, (long long)c.d2h, (long long)c.d2d, c.modelled_ns / 1e3, kernels.c_str());
+    text = format(
+        "{\"chip\": \"%s\", \"modelled_us\": %.3f, \"copies\": {\"h2d\": %lld, \"d2h\": %lld, \"d2d\": %lld, \"modelled_us\": %.3f}, "
+        "\"kernels\": {%s}}",
+        device.chip->name, total / 1e3, (long long)c.h2d, (long long)c.d2h, (long long)c.d2d, c.modelled_ns / 1e3, kernels.c_str());
   });
   return text.c_str();
 }

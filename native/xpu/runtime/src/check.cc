@@ -48,14 +48,16 @@ void check_access(const char* address, int64_t size, bool write, const void* cal
     if (!covering(core.locals, address, size)) {
       for (const Buffer& b : core.locals)
         if (address >= b.address && address <= b.address + b.size + 63)
-          fault_at(caller, verb, size, format("leaves local memory '%s' (%s), which has %lld bytes: it is at byte %lld", b.name, at(b.place).c_str(),
-                                             (long long)b.size, (long long)(address - b.address)));
+          fault_at(caller, verb, size,
+                   format("leaves local memory '%s' (%s), which has %lld bytes: it is at byte %lld", b.name, at(b.place).c_str(),
+                          (long long)b.size, (long long)(address - b.address)));
       fault_at(caller, verb, size, "is in no local memory of this core");
     }
     for (const Flight& f : core.flights)
       if (address < f.local + f.size && f.local < address + size && (f.load || write))
-        fault_at(caller, verb, size, format("comes before the fence of the asynchronous %s that was started at %s: call mfence() first",
-                                           f.load ? "load" : "store", at(f.place).c_str()));
+        fault_at(caller, verb, size,
+                 format("comes before the fence of the asynchronous %s that was started at %s: call mfence() first",
+                        f.load ? "load" : "store", at(f.place).c_str()));
     return;
   }
   const char* shared = cluster.shared.data();
@@ -67,8 +69,8 @@ void check_access(const char* address, int64_t size, bool write, const void* cal
 
 std::string race_text(const char* memory, const char* first, int first_cluster, int first_core, const char* second, int second_cluster,
                       int second_core) {
-  return format("a race over %s memory: %s by cluster %d, core %d, and %s by cluster %d, core %d, with no barrier between them", memory, first,
-                first_cluster, first_core, second, second_cluster, second_core);
+  return format("a race over %s memory: %s by cluster %d, core %d, and %s by cluster %d, core %d, with no barrier between them", memory,
+                first, first_cluster, first_core, second, second_cluster, second_core);
 }
 }  // namespace
 
@@ -119,12 +121,12 @@ std::string find_global_race(std::vector<Access>& accesses) {
 }  // namespace xpu_sim
 
 extern "C" {
-#define XPU_ACCESS(size)                                                                                         \
-  XPU_API void __asan_load##size##_noabort(const void* a) {                                                      \
-    xpu_sim::check_access(static_cast<const char*>(a), size, false, __builtin_return_address(0));                \
-  }                                                                                                              \
-  XPU_API void __asan_store##size##_noabort(const void* a) {                                                     \
-    xpu_sim::check_access(static_cast<const char*>(a), size, true, __builtin_return_address(0));                 \
+#define XPU_ACCESS(size)                                                                          \
+  XPU_API void __asan_load##size##_noabort(const void* a) {                                       \
+    xpu_sim::check_access(static_cast<const char*>(a), size, false, __builtin_return_address(0)); \
+  }                                                                                               \
+  XPU_API void __asan_store##size##_noabort(const void* a) {                                      \
+    xpu_sim::check_access(static_cast<const char*>(a), size, true, __builtin_return_address(0));  \
   }
 XPU_ACCESS(1)
 XPU_ACCESS(2)

@@ -41,10 +41,10 @@ struct Core {
   int64_t top = 0, peak = 0;
   std::vector<Buffer> locals;
   std::vector<Flight> flights;
-  std::string late;  // a fault found where nothing can be thrown from
+  std::string late;           // a fault found where nothing can be thrown from
   Place waiting{nullptr, 0};  // the barrier that it stands at
   bool ended = false;
-  int epoch = 0;              // barriers passed
+  int epoch = 0;                 // barriers passed
   double now = 0, dma_free = 0;  // its timeline, ns
 };
 
@@ -78,7 +78,7 @@ struct Running {
   std::vector<Access> accesses;
   std::string fault;
   double core_bytes_ns_gm, core_bytes_ns_l3;  // what one core moves in a nanosecond
-  int64_t capacity;                            // of a core's memory
+  int64_t capacity;                           // of a core's memory
 };
 
 extern thread_local Running* running;

@@ -32,8 +32,8 @@ void check_local(const Core& core, bool shared, const char* address, int64_t siz
   for (const Buffer& b : buffers) {
     if (b.covers(address, size)) return;
     if (address >= b.address && address < b.address + b.size)
-      kernel_fault(format("%s: %lld bytes from byte %lld of %s memory '%s' (%s), which has %lld bytes", transfer.text().c_str(), (long long)size,
-                          (long long)(address - b.address), memory, b.name, at(b.place).c_str(), (long long)b.size));
+      kernel_fault(format("%s: %lld bytes from byte %lld of %s memory '%s' (%s), which has %lld bytes", transfer.text().c_str(),
+                          (long long)size, (long long)(address - b.address), memory, b.name, at(b.place).c_str(), (long long)b.size));
   }
   kernel_fault(format("%s: the address is in no %s memory that the kernel declared", transfer.text().c_str(), memory));
 }
@@ -43,11 +43,11 @@ void check_flights(const Core& core, const char* global, bool global_written, co
   for (const Flight& f : core.flights) {
     const char* started = f.load ? "load" : "store";
     if (overlap(f.local, f.size, local, size) && (f.load || local_written))
-      kernel_fault(format("%s: a fence is missing: it uses local memory of the asynchronous %s that was started at %s", transfer.text().c_str(), started,
-                          at(f.place).c_str()));
+      kernel_fault(format("%s: a fence is missing: it uses local memory of the asynchronous %s that was started at %s",
+                          transfer.text().c_str(), started, at(f.place).c_str()));
     if (overlap(f.global, f.size, global, size) && (!f.load || global_written))
-      kernel_fault(format("%s: a fence is missing: it uses global memory of the asynchronous %s that was started at %s", transfer.text().c_str(), started,
-                          at(f.place).c_str()));
+      kernel_fault(format("%s: a fence is missing: it uses global memory of the asynchronous %s that was started at %s",
+                          transfer.text().c_str(), started, at(f.place).c_str()));
   }
 }
 
@@ -62,9 +62,7 @@ double duration(const void* address, int64_t size) {
   return kDmaLatency + size / (running->launch->device->l3.has(address) ? running->core_bytes_ns_l3 : running->core_bytes_ns_gm);
 }
 
-bool all_poison(const char* at, int64_t size) {
-  return size == 0 || (*at == kPoison && memcmp(at, at + 1, size - 1) == 0);
-}
+bool all_poison(const char* at, int64_t size) { return size == 0 || (*at == kPoison && memcmp(at, at + 1, size - 1) == 0); }
 }  // namespace
 }  // namespace xpu_sim
 
@@ -129,8 +127,9 @@ void* xpu_emu_local(size_t size, const char* name, const char* file, int line) {
   const int64_t bytes = static_cast<int64_t>(size), taken = (bytes + 63) / 64 * 64;
   const bool sdnn = running->launch->kernel->is_sdnn;
   if (bytes < 0 || taken > running->capacity - core.top)
-    kernel_fault(format("%s overflows: '%s' at %s takes %lld bytes, and %lld of %lld are taken", sdnn ? "the matrix unit's buffer" : "local memory", name,
-                        at({file, line}).c_str(), (long long)bytes, (long long)core.top, (long long)running->capacity));
+    kernel_fault(format("%s overflows: '%s' at %s takes %lld bytes, and %lld of %lld are taken",
+                        sdnn ? "the matrix unit's buffer" : "local memory", name, at({file, line}).c_str(), (long long)bytes,
+                        (long long)core.top, (long long)running->capacity));
   char* memory = core.memory + core.top;
   core.top += taken;
   core.peak = std::max(core.peak, core.top);
@@ -145,8 +144,8 @@ void xpu_emu_local_end(void* memory) {
   const Buffer& b = core.locals.back();
   for (const Flight& f : core.flights)
     if (core.late.empty() && overlap(f.local, f.size, b.address, b.size))
-      core.late = format("local memory '%s' (%s) ends before the mfence of the transfer that was started at %s", b.name, at(b.place).c_str(),
-                         at(f.place).c_str());
+      core.late = format("local memory '%s' (%s) ends before the mfence of the transfer that was started at %s", b.name,
+                         at(b.place).c_str(), at(f.place).c_str());
   core.top = static_cast<char*>(memory) - core.memory;
   core.locals.pop_back();
 }

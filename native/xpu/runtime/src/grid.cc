@@ -82,8 +82,8 @@ void release_barrier(Scheduler& s) {
   for (const Core& core : s.cluster->cores) {
     if (!core.ended) continue;
     const Core& stuck = *s.waiting.front()->core;
-    running->fault = format("%s: cluster %d hangs: core %d waits in sync_cluster at %s, and core %d ended without it", place_of_kernel().c_str(),
-                            s.cluster->number, stuck.ids.core, at(stuck.waiting).c_str(), core.ids.core);
+    running->fault = format("%s: cluster %d hangs: core %d waits in sync_cluster at %s, and core %d ended without it",
+                            place_of_kernel().c_str(), s.cluster->number, stuck.ids.core, at(stuck.waiting).c_str(), core.ids.core);
     return;
   }
   double latest = 0;

@@ -21,7 +21,8 @@ int64_t round_up(int64_t size, int64_t to) { return (size + to - 1) / to * to; }
 
 void* map(int64_t size, int protection, int descriptor) {
   void* at = mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, descriptor, 0);
-  if (at == MAP_FAILED) fail(XPUERR_SYSTEM, format("the host has no room for %lld bytes of device memory: %s", (long long)size, strerror(errno)));
+  if (at == MAP_FAILED)
+    fail(XPUERR_SYSTEM, format("the host has no room for %lld bytes of device memory: %s", (long long)size, strerror(errno)));
   return at;
 }
 }  // namespace

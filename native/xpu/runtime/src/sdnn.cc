@@ -1,10 +1,11 @@
 // The matrix units: strided loads and stores, and products.
+#include "xpu/kernel/sdnn.h"
+
 #include <string.h>
 
 #include <algorithm>
 
 #include "core.h"
-#include "xpu/kernel/sdnn.h"
 
 namespace xpu_sim {
 namespace {
@@ -77,14 +78,16 @@ void check_buffer(const Core& core, const void* address, int64_t rows, int64_t s
 
 Core& unit(const char* what, const char* file, int line) {
   Core& core = core_or_abort(what, file, line);
-  if (!running->launch->kernel->is_sdnn) kernel_fault(format("%s at %s is for matrix units: use XPU_SDNN_KERNEL", what, at({file, line}).c_str()));
+  if (!running->launch->kernel->is_sdnn)
+    kernel_fault(format("%s at %s is for matrix units: use XPU_SDNN_KERNEL", what, at({file, line}).c_str()));
   return core;
 }
 
 void move(bool in, void* local, const void* address, int64_t rows, int64_t size, int64_t stride, int64_t pitch, const Place& place) {
   const char* what = in ? "SDNN_LOAD" : "SDNN_STORE";
   Core& core = unit(what, place.file, place.line);
-  if (rows < 0 || size < 0 || stride < 0 || pitch < size) kernel_fault(format("%s at %s: a negative size, or a pitch below the size", what, at(place).c_str()));
+  if (rows < 0 || size < 0 || stride < 0 || pitch < size)
+    kernel_fault(format("%s at %s: a negative size, or a pitch below the size", what, at(place).c_str()));
   if (!rows || !size) return;
   check_buffer(core, local, rows, size, pitch, what, place);
   const int64_t span = (rows - 1) * stride + size;

@@ -136,10 +136,10 @@ std::string why_not(Device& device, const void* address, int64_t size);
 // The same; fails with XPUERR_INVALID_ADDRESS, `who` first in the text.
 char* resolve(Device& device, const void* address, int64_t size, const char* who);
 
-void run_kernel(const Launch& launch);        // core.cc: fails with XPUERR_KERNEL_FAULT
-bool in_kernel();                             // whether this thread is inside a kernel
+void run_kernel(const Launch& launch);                    // core.cc: fails with XPUERR_KERNEL_FAULT
+bool in_kernel();                                         // whether this thread is inside a kernel
 [[noreturn]] void kernel_fault(const std::string& what);  // ends the running kernel: only where in_kernel()
-std::string place_of_kernel();                // "kernel scale (scale.cc:3), cluster 0, core 1"
+std::string place_of_kernel();                            // "kernel scale (scale.cc:3), cluster 0, core 1"
 
 void submit(XPUStreamObj* stream, std::function<void()> job);
 // Do what a stream was given; an error stays with it for the next call that tells (drain, which throws it).

@@ -28,15 +28,19 @@ def activation(node: Node) -> dict[str, Any] | None:
 
 def _number(expr: relax.Expr) -> float | None:
     value = getattr(expr, "value", None)
-    return float(getattr(value, "value", value)) if isinstance(getattr(value, "value", value), int | float) else None
+    value = getattr(value, "value", value)
+    return float(value) if isinstance(value, int | float) else None
 
 
-def grow(graph: Graph, node: Node, is_bias: Callable[[relax.Expr], bool], branches: bool) -> tuple[list[Node], dict[str, relax.Expr], dict[str, Any]]:
+def grow(
+    graph: Graph, node: Node, is_bias: Callable[[relax.Expr], bool], branches: bool
+) -> tuple[list[Node], dict[str, relax.Expr], dict[str, Any]]:
     """The nodes that a call takes in, from ``node`` on, with the inputs and attributes that they bring.
 
     ``is_bias``: whether an operand is one number a channel; ``branches``: whether the call adds a tensor like its result.
     """
-    nodes, inputs = [node], {}
+    nodes: list[Node] = [node]
+    inputs: dict[str, relax.Expr] = {}
     while (user := nodes[-1].only_user) is not None and user.dtype == node.dtype and user.var not in graph.taken:
         if found := activation(user):
             return [*nodes, user], inputs, found

@@ -33,7 +33,22 @@ _BINARY = {
     "minimum": "broadcast_min",
 }
 # what FuseOps joins with its neighbours: the above, and others that the library lacks
-_ELEMENTWISE = {*_UNARY, *_BINARY, "clip", "where", "astype", "erf", "power", "floor", "ceil", "round", "sign", "sin", "cos", "nn.gelu_tanh"}
+_ELEMENTWISE = {
+    *_UNARY,
+    *_BINARY,
+    "clip",
+    "where",
+    "astype",
+    "erf",
+    "power",
+    "floor",
+    "ceil",
+    "round",
+    "sign",
+    "sin",
+    "cos",
+    "nn.gelu_tanh",
+}
 
 
 def _chained(graph: Graph, node: Node) -> str:

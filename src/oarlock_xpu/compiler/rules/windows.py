@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..engine import Fusion, Rule
 from ..graph import Graph, Node, dtype_of
 
@@ -23,7 +25,7 @@ def _apply(graph: Graph, node: Node) -> Fusion | str:
     if kind == "avg_pool2d" and attrs.count_include_pad and attrs.ceil_mode:
         return "avg_pool2d counts no padding beyond the last row or column"
     top, left, bottom, right = (int(p) for p in attrs.padding)
-    attributes = {"ksize": sizes, "strides": [int(s) for s in attrs.strides], "paddings": [top, bottom, left, right]}
+    attributes: dict[str, Any] = {"ksize": sizes, "strides": [int(s) for s in attrs.strides], "paddings": [top, bottom, left, right]}
     if kind == "avg_pool2d":
         attributes["count_include_pad"] = int(attrs.count_include_pad)
     return Fusion(kind, (node,), {"x": x}, attributes)

@@ -20,31 +20,31 @@ extern "C" {
 
 enum XPUError {
   XPU_SUCCESS = 0,
-  XPUERR_INVALID_DEVICE = 700, /* no such device */
-  XPUERR_INVALID_PARAM = 701,  /* an argument that no call could have */
-  XPUERR_NOMEM = 702,          /* the device's memory of that kind is full */
+  XPUERR_INVALID_DEVICE = 700,  /* no such device */
+  XPUERR_INVALID_PARAM = 701,   /* an argument that no call could have */
+  XPUERR_NOMEM = 702,           /* the device's memory of that kind is full */
   XPUERR_INVALID_ADDRESS = 703, /* an address outside every allocation, or a range that leaves its allocation */
-  XPUERR_INVALID_FUNC = 704,   /* no such kernel, or a module that does not load */
-  XPUERR_INVALID_LAUNCH = 705, /* a grid, or arguments, that the chip or the kernel does not take */
-  XPUERR_KERNEL_FAULT = 706,   /* a kernel broke a rule of the chip: see xpu_last_error_text */
-  XPUERR_BUSY = 707,           /* a stream, event or module that is still in use */
-  XPUERR_SYSTEM = 708          /* the host's system refused something */
+  XPUERR_INVALID_FUNC = 704,    /* no such kernel, or a module that does not load */
+  XPUERR_INVALID_LAUNCH = 705,  /* a grid, or arguments, that the chip or the kernel does not take */
+  XPUERR_KERNEL_FAULT = 706,    /* a kernel broke a rule of the chip: see xpu_last_error_text */
+  XPUERR_BUSY = 707,            /* a stream, event or module that is still in use */
+  XPUERR_SYSTEM = 708           /* the host's system refused something */
 };
 
 enum XPUMemoryKind { XPU_MEM_MAIN = 0, XPU_MEM_HBM = 0, XPU_MEM_L3 = 1 };
 enum XPUMemcpyKind { XPU_HOST_TO_DEVICE = 0, XPU_DEVICE_TO_HOST = 1, XPU_DEVICE_TO_DEVICE = 2 };
 
 enum XPUDeviceAttr {
-  XPUATTR_MODEL = 0,           /* a code for the chip: 1 K200, 2 R200, 3 KL3, 0 any other */
+  XPUATTR_MODEL = 0, /* a code for the chip: 1 K200, 2 R200, 3 KL3, 0 any other */
   XPUATTR_NUM_CLUSTER = 1,
-  XPUATTR_NUM_CORE = 2,        /* cores of a cluster */
+  XPUATTR_NUM_CORE = 2, /* cores of a cluster */
   XPUATTR_NUM_SDNN = 3,
   XPUATTR_MEM_MAIN_CAPACITY = 4, /* bytes, as the three that follow */
   XPUATTR_MEM_L3_CAPACITY = 5,
   XPUATTR_LOCAL_MEM_SIZE = 6,  /* of a core */
   XPUATTR_SHARED_MEM_SIZE = 7, /* of a cluster */
   XPUATTR_CLOCK_MHZ = 8,
-  XPUATTR_MAX_PTR_SIZE = 9,    /* floats behind a max pointer */
+  XPUATTR_MAX_PTR_SIZE = 9, /* floats behind a max pointer */
   XPUATTR_MEM_MAIN_USED = 10,
   XPUATTR_MEM_L3_USED = 11
 };

@@ -17,8 +17,10 @@ enum SdnnType { SDNN_FLOAT = 0, SDNN_INT16 = 1, SDNN_INT8 = 2 };
 
 extern "C" {
 // `rows` rows of `size` bytes, `stride` bytes apart in global memory and `pitch` in the unit's buffer.  to / from: of SDNN_BUFFER.
-XPU_API void xpu_emu_sdnn_load(void* to, const void* from, int64_t rows, int64_t size, int64_t stride, int64_t pitch, const char* file, int line);
-XPU_API void xpu_emu_sdnn_store(const void* from, void* to, int64_t rows, int64_t size, int64_t stride, int64_t pitch, const char* file, int line);
+XPU_API void xpu_emu_sdnn_load(void* to, const void* from, int64_t rows, int64_t size, int64_t stride, int64_t pitch, const char* file,
+                               int line);
+XPU_API void xpu_emu_sdnn_store(const void* from, void* to, int64_t rows, int64_t size, int64_t stride, int64_t pitch, const char* file,
+                                int line);
 // c[m, n] += a[m, k] · b[k, n], rows of lda, ldb, ldc elements; float32 sums.
 XPU_API void xpu_emu_sdnn_product(const float* a, const float* b, float* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
                                   int64_t ldc, const char* file, int line);

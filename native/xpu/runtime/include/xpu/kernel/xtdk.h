@@ -41,8 +41,8 @@ struct XPUKernelInfo {
   const char* name;
   const char* file;
   int line;
-  int is_sdnn;      // runs on matrix units, not on cores
-  int is_checked;   // every access of memory is looked at (-DXPU_CHECKED)
+  int is_sdnn;     // runs on matrix units, not on cores
+  int is_checked;  // every access of memory is looked at (-DXPU_CHECKED)
   int argument_bytes;
   void (*run)(const char* arguments);
 };
@@ -130,15 +130,15 @@ struct Entry<kernel> {
 #define XPU_EMU_CHECKED 0
 #endif
 
-#define XPU_EMU_KERNEL(kernel, sdnn)                                                                                            \
-  extern "C" __attribute__((visibility("default"))) const XPUKernelInfo xpu_kernel_##kernel;                                    \
-  const XPUKernelInfo xpu_kernel_##kernel = {#kernel, __FILE__, __LINE__, sdnn, XPU_EMU_CHECKED, xpu_emu::Entry<kernel>::kBytes, \
-                                             xpu_emu::Entry<kernel>::run};
+#define XPU_EMU_KERNEL(kernel, sdnn)                                                         \
+  extern "C" __attribute__((visibility("default"))) const XPUKernelInfo xpu_kernel_##kernel; \
+  const XPUKernelInfo xpu_kernel_##kernel = {                                                \
+      #kernel, __FILE__, __LINE__, sdnn, XPU_EMU_CHECKED, xpu_emu::Entry<kernel>::kBytes, xpu_emu::Entry<kernel>::run};
 #define XPU_KERNEL(kernel) XPU_EMU_KERNEL(kernel, 0)
 #define XPU_LAUNCH(kernel, clusters, cores, stream, ...) \
   xpu_emu::Entry<kernel>::launch(&xpu_kernel_##kernel, clusters, cores, stream, __VA_ARGS__)
 
-#define XPU_LOCAL(T, name, count)                                                 \
+#define XPU_LOCAL(T, name, count)                                                         \
   xpu_emu::Local<T> name##_memory(static_cast<size_t>(count), #name, __FILE__, __LINE__); \
   T* const name = name##_memory.get()
 #define XPU_SHARED(T, name, count) \
