@@ -33,33 +33,23 @@ ENV_LIBRARIES, ENV_CACHE = "OARLOCK_XPU_LIBRARIES", "XDG_CACHE_HOME"
 _COMPILERS = ("g++", "c++", "clang++")
 _WHERE = "the native part of oarlock_xpu"
 # no -ffast-math: numbers are to be Paddle's
-_FLAGS = (
-    "-std=c++17",
-    "-O3",
-    "-g1",
-    "-fPIC",
-    "-fvisibility=hidden",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-march=native",
-    "-Wall",
-    "-Wextra",
-)
+_FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-march=native", "-Wall", "-Wextra")
 
 
 @dataclass(frozen=True)
 class Library:
-    """``folder``: of its sources under native/xpu; ``needs``: libraries of ours it is linked with; ``tvm``: whether it uses TVM."""
+    """``folder``: of its sources under native/xpu; ``needs``: libraries of ours it is linked with; ``tvm``: whether it uses TVM; ``level``: -O…."""
 
     file: str
     folder: str
     needs: tuple[str, ...] = ()
     tvm: bool = False
+    level: str = "-O3"
 
 
 RUNTIME = Library("libxpurt.so", "runtime")
 KERNELS = Library("libxpuapi.so", "kernels", ("libxpurt.so",))
-PLUGIN = Library("liboarlock_xpu.so", "plugin", ("libxpurt.so", "libxpuapi.so"), tvm=True)
+PLUGIN = Library("liboarlock_xpu.so", "plugin", ("libxpurt.so", "libxpuapi.so"), tvm=True, level="-O1")  # it computes nothing
 LIBRARIES = (RUNTIME, KERNELS, PLUGIN)  # in the order in which they are loaded
 
 
@@ -149,7 +139,7 @@ def _build(cxx: str, into: Path, scratch: Path) -> None:
 
     def compile_one(job: tuple[Library, Path, Path]) -> None:
         library, source, output = job
-        run([cxx, *_FLAGS, *_includes(library), "-c", str(source), "-o", str(output)], f"{_WHERE}: {source.name}")
+        run([cxx, *_FLAGS, library.level, *_includes(library), "-c", str(source), "-o", str(output)], f"{_WHERE}: {source.name}")
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(compile_one, jobs))
@@ -215,7 +205,7 @@ def toolchain(cxx: str) -> str:
         version = subprocess.run([cxx, "--version"], capture_output=True, check=False, text=True).stdout.splitlines()[:1]
     except OSError as error:
         raise TargetError(f"{cxx} does not run: {error.strerror}", where=_WHERE) from error
-    return "\n".join([cxx, *version, *_FLAGS, platform.machine(), _cpu_flags()])
+    return "\n".join([cxx, *version, *_FLAGS, *(library.level for library in LIBRARIES), platform.machine(), _cpu_flags()])
 
 
 def _cpu_flags() -> str:
