@@ -38,7 +38,7 @@ _FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno
 
 @dataclass(frozen=True)
 class Library:
-    """``folder``: of its sources under native/xpu; ``needs``: libraries of ours it is linked with; ``tvm``: whether it uses TVM; ``level``: -O…."""
+    """``folder``: of its sources under native/xpu; ``needs``: ours that it is linked with; ``tvm``: whether it uses TVM; ``level``: -O…."""
 
     file: str
     folder: str
