@@ -112,14 +112,16 @@ def _show(report: Report, top: int) -> None:
         levels = ", ".join(f"{level.name} {level.rate / 1e9:.0f} GB/s" for level in peaks.levels)
         out.print(f"[dim]{escape(peaks.cpu)}, measured {peaks.date}:\n{rates} GFLOP/s; {levels}[/]")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("kernel", no_wrap=True, overflow="ellipsis", max_width=max(24, out.width - NUMBERS))
+    width = max(24, out.width - NUMBERS)
+    table.add_column("kernel", no_wrap=True, overflow="ellipsis", max_width=width)
     for name in ("µs", "share", "MFLOP", "MB", "FLOP/B", "GF/s", "roof"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("limit", no_wrap=True)
     for row in report.rows[:top]:
         times = f" ×{row.calls}" if row.calls > 1 else ""
         made = f"{row.candidate}: {row.workload}" if row.candidate else row.schedule
-        name = f"{escape(row.name.removeprefix('fused_'))}{times}" + (f"\n[dim]{escape(made)}[/]" if made else "")
+        lines = [row.operators, _tail(row.handles[0], width) if row.handles else "", made]
+        name = f"{escape(row.name.removeprefix('fused_'))}{times}" + "".join(f"\n[dim]{escape(line)}[/]" for line in lines if line)
         table.add_row(name, f"{row.seconds * 1e6:.1f}", f"{row.share:.1%}", *_numbers(row))
     if rest := report.rows[top:]:
         cells = f"{sum(row.seconds for row in rest) * 1e6:.1f}", f"{sum(row.share for row in rest):.1%}"
@@ -132,6 +134,11 @@ def _show(report: Report, top: int) -> None:
     )
     for note in report.notes:
         out.print(f"note: {escape(note)}", soft_wrap=False)
+
+
+def _tail(handle: str, width: int) -> str:
+    """The end of a handle, which tells more than its beginning."""
+    return handle if len(handle) <= width else f"…{handle[1 - width :]}"
 
 
 def _numbers(row: Row) -> list[str]:

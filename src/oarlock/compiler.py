@@ -22,6 +22,7 @@ from .kernels.records import chooser as records_chooser
 from .kernels.records import searched as records_searched
 from .kernels.records import shipped, user_path
 from .model import Program, load_model
+from .model.cover import cover
 from .runtime.artifact import Artifact
 from .runtime.host import Host
 from .runtime.signature import Dim, Signature, TensorSpec
@@ -101,6 +102,7 @@ def compile_program(
         "source": {key: value for key, value in program.source.items() if isinstance(value, str | int | float | bool)},
         "notes": built.notes,
         "kernels": built.kernels,
+        **_origins(program, built.calls),
     }
     if built.places:
         manifest["places"] = [dataclasses.asdict(place) for place in built.places]
@@ -108,6 +110,17 @@ def compile_program(
     if calls := [entry for name, entry in hosts.entries.items() if name in built.host_calls]:
         manifest["host_calls"] = calls
     return Artifact(built.library, built.weights, signature, manifest)
+
+
+def _origins(program: Program, calls: pipeline.Calls) -> dict[str, Any]:
+    """For the manifest: the calls of each function of the program in order, each a kernel and the numbers of the operations that it
+    computes, and what the model calls these."""
+    sites = [site for function in calls.values() for site in function]
+    covered = iter(cover(program, [numbers for _, numbers in sites]))
+    named = {name: [[kernel, next(covered)] for kernel, _ in function] for name, function in calls.items()}
+    used = {number for function in named.values() for _, numbers in function for number in numbers}
+    operations = {str(n): [op.short_name, op.handle] for n, op in enumerate(program.walk()) if n in used}
+    return {"operations": operations, "calls": named}
 
 
 def _refuse_host_calls(hosts: Hosts, target: targets.Target) -> None:

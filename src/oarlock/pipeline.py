@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from .rules.dataflow import dataflow_blocks
 from .rules.deploy import check_packed_functions
 from .rules.integers import integer_products
 from .rules.legalise import LEGALISATIONS
+from .rules.origins import Groups, call_sites, keep_names
 from .rules.sizes import name_sizes
 from .rules.spelling import simplify_sizes
 from .rules.weights import Weights, lift_weights
@@ -35,6 +36,7 @@ from .targets import Notes, Place, Stage, Target
 
 Dump = Callable[[str, tvm.IRModule], None]
 Kernels = dict[str, dict[str, Any]]
+Calls = dict[str, list[tuple[str, list[int]]]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Built:
     ``kernels``: function name → its schedule, its workload and candidate where there was a choice, and its work (profiling/work.py).
     ``host_calls``: names of the functions of the host that the program calls (runtime/host.py).
     ``places``: what runs where, of a target with several places.
+    ``calls``: of each function of the program the kernels that it calls, in order, and the operations that each is for.
     """
 
     library: bytes
@@ -53,13 +56,13 @@ class Built:
     kernels: Kernels = field(default_factory=dict)
     host_calls: set[str] = field(default_factory=set)
     places: list[Place] = field(default_factory=list)
+    calls: Calls = field(default_factory=dict)
 
 
-def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels, host_calls: set[str] | None = None) -> list[Stage]:
-    """All stages for ``target``; the lifted weights are put into ``weights``, what the kernels are into ``kernels``, what is called
-    on the host into ``host_calls``."""
+def stages(target: Target, weights: Weights, choices: Choices, built: Built) -> list[Stage]:
+    """All stages for ``target``; the lifted weights are put into ``weights``, what there is to tell of the program into ``built``."""
     t, takes = relax.transform, target.integer_products
-    called = set() if host_calls is None else host_calls
+    groups: Groups = {}
     work: dict[str, dict[str, Any]] = {}
     return [
         _passes("canonicalise", t.Normalize(), t.DecomposeOpsForInference()),
@@ -85,7 +88,7 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels,
         _passes("fold-legalised", t.FoldConstant(), t.DeadCodeElimination()),
         # FuseTIR compares shapes as they are written: without this, or with name-sizes here, it fails or leaves sums that no tile divides
         Stage("spell-sizes", lambda mod, notes: simplify_sizes(mod)),
-        _passes("fuse-operators", t.AnnotateTIROpPattern(), t.FuseOps()),
+        Stage("fuse-operators", lambda mod, notes: _fuse_operators(mod, groups)),
         *target.fusion_stages(choices),
         _passes("fuse", t.FuseTIR(), t.DeadCodeElimination()),
         # after fusing, which matches shapes between kernels; before schedules, which reason about extents
@@ -94,13 +97,15 @@ def stages(target: Target, weights: Weights, choices: Choices, kernels: Kernels,
         Stage("count-work", lambda mod, notes: _note_work(mod, work)),
         # schedules see whole fused kernels
         *target.kernel_stages(choices),
-        Stage("note-kernels", lambda mod, notes: _note_kernels(mod, kernels, work)),
+        Stage("note-kernels", lambda mod, notes: _note_kernels(mod, built.kernels, work)),
         # weights leave the module only now: every rule above may look into constants
         Stage("lift-weights", lambda mod, notes: lift_weights(mod, weights)),
+        # the last look at the program as calls of kernels, before targets make other programs of it
+        Stage("note-calls", lambda mod, notes: _note_calls(mod, built.calls, groups)),
         *target.program_stages(weights),
         _passes("lower-dataflow", t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
         # last look at the module as calls by name: what the runtime libraries lack must not be called
-        Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod, called, target.provides)),
+        Stage("check-packed-functions", lambda mod, notes: check_packed_functions(mod, built.host_calls, target.provides)),
         _passes("plan-memory", t.StaticPlanBlockMemory()),
         # between planning, which says what memory is the same in every run, and lowering, which forgets it
         *target.memory_stages(weights),
@@ -124,16 +129,14 @@ def build(
     ``progress``: called with (stage name, stages done, stages in all) before each stage.
     Raises UnsupportedError for what the target cannot do, TargetError for a missing tool, InternalError for our own faults.
     """
-    weights, notes, write = Weights(), Notes(), _writer(dump)
-    kernels: Kernels = {}
-    host_calls: set[str] = set()
+    weights, notes, write, built = Weights(), Notes(), _writer(dump), Built(b"", [])
     if refusals := target.refusals(mod):
         raise UnsupportedError(
             f"target {target.name} cannot run this model:\n" + "\n".join(f"    {r.what}: {r.why}" for r in refusals),
             where=f"target {target.name}",
         )
     with target.tvm_target, tvm.transform.PassContext(opt_level=3):
-        every = [Stage("imported", lambda mod, notes: mod), *stages(target, weights, choices or Choices(), kernels, host_calls)]
+        every = [Stage("imported", lambda mod, notes: mod), *stages(target, weights, choices or Choices(), built)]
         report = progress or (lambda stage, done, total: None)
         for number, stage in enumerate(every):
             report(stage.name, number, len(every) + 1)
@@ -149,7 +152,7 @@ def build(
             raise InternalError(f"TVM failed to build the lowered module: {_last_line(e)}") from e
         with tempfile.TemporaryDirectory(prefix="oarlock-") as scratch:
             library = target.build(executable, Path(scratch))
-    return Built(library, weights.arrays, notes.lines, kernels, host_calls, notes.places)
+    return replace(built, library=library, weights=weights.arrays, notes=notes.lines, places=notes.places)
 
 
 def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
@@ -166,6 +169,11 @@ def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
     return mod
 
 
+def _fuse_operators(mod: tvm.IRModule, groups: Groups) -> tvm.IRModule:
+    marked = relax.transform.AnnotateTIROpPattern()(mod)
+    return keep_names(marked, relax.transform.FuseOps()(marked), groups)
+
+
 def _note_work(mod: tvm.IRModule, work: dict[str, dict[str, Any]]) -> tvm.IRModule:
     """What each fused kernel has to do, for ``note-kernels``; the module stays as it is."""
     work.update(count_work(mod))
@@ -179,6 +187,12 @@ def _note_kernels(mod: tvm.IRModule, kernels: Kernels, work: dict[str, dict[str,
         if SCHEDULE in (function.attrs or {}):
             facts: dict[str, Any] = {name: str(function.attrs[key]) for key, name in names.items() if key in function.attrs}
             kernels[gv.name_hint] = facts | ({"work": work[gv.name_hint]} if gv.name_hint in work else {})
+    return mod
+
+
+def _note_calls(mod: tvm.IRModule, calls: Calls, groups: Groups) -> tvm.IRModule:
+    """Which kernels the program calls, and for which operations; the module stays as it is."""
+    calls.update(call_sites(mod, groups))
     return mod
 
 

@@ -275,7 +275,7 @@ def test_a_search_that_is_stopped_goes_on_after_its_last_trial(tmp_path: Path) -
     choices.starts = {}
     with target.tvm_target, tvm.transform.PassContext(opt_level=3):
         mod = import_program(net(), None)
-        for stage in pipeline.stages(target, Weights(), choices, {}):
+        for stage in pipeline.stages(target, Weights(), choices, pipeline.Built(b"", [])):
             mod = stage.run(mod, Notes())
             if stage.name == "note-kernels":
                 break

@@ -260,8 +260,8 @@ def _emit(
     expected = [relax.ShapeExpr([-1 if d is None else d for d in shape]) for shape in shapes]
     given = [joined(b, t) if isinstance(t, Complex) else t for t in tensors]
     called = relax.call_pure_packed(name, *(t.expr for t in given), *expected, ty_args=types[0] if single else relax.TupleType(types))
-    var = b.bb.emit(called)
-    parts = [var] if single else [b.bb.emit(relax.TupleGetItem(var, i)) for i in range(len(types))]
+    var = b.bb.emit(called, b.origin)
+    parts = [var] if single else [b.bb.emit(relax.TupleGetItem(var, i), b.origin) for i in range(len(types))]
     out = []
     for part, dtype, pair, shape in zip(parts, parts_of, pairs, shapes, strict=True):
         dims = [b.fresh_dim() if d is None else d for d in shape]

@@ -18,6 +18,7 @@ from ..ops.builder import Builder
 from ..ops.complex_pair import Complex, complex_const, joined, parted
 from ..ops.dtypes import check_dtype, is_complex, part_dtype
 from ..ops.tensor import Tensor
+from ..rules.origins import name_of
 from . import control
 from .host import Hosts
 
@@ -78,6 +79,7 @@ class Importer:
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
         self.progress = progress
         self._imported = 0
+        self._numbers = {id(op): number for number, op in enumerate(program.walk())}
         self._done, self._total = 0, sum(1 for _ in program.walk())
 
     def run(self) -> tvm.IRModule:
@@ -161,7 +163,9 @@ class Importer:
     def block(self, block: Block) -> None:
         """Import the operations of a block in order."""
         for op in block.ops:
+            outer, self.b.origin = self.b.origin, name_of(op.short_name, self._numbers[id(op)])
             self.operation(op)
+            self.b.origin = outer
             self._done += 1
             if self.progress:
                 self.progress(self._done, self._total)

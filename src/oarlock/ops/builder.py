@@ -17,6 +17,7 @@ from tvm import relax, sym, te, tirx
 
 from ..compat import assertion, block_iterators, copy_primfunc, is_dim
 from ..errors import UnsupportedError
+from ..rules.origins import standing_for
 from .dtypes import check_dtype, is_float, numpy_dtype, promote
 from .tensor import Dim, PrimExpr, Tensor, as_dim, known_array
 
@@ -31,6 +32,7 @@ class Builder:
         self.analyzer = sym.Analyzer()
         self._positive = sym.Analyzer()  # knows that the dims of the model's inputs are not 0
         self.scope: object = object()
+        self.origin = ""  # what is bound is called so: the operation that it is bound for (rules/origins.py)
         self._checked: set[tuple[object, str]] = set()
         self._joined: dict[tuple[object, frozenset[str]], Dim] = {}  # common sizes that run time decides, by what they are common to
         self._parts: dict[str, frozenset[str]] = {}  # of each such size: the sizes it is common to
@@ -79,15 +81,18 @@ class Builder:
 
     # ---- emitting ------------------------------------------------------------------------------------------------
 
+    def _bind(self, expr: relax.Expr) -> relax.Var:
+        return self.bb.emit(expr, self.origin)
+
     def emit(self, expr: relax.Expr) -> Tensor:
         """Bind an expression of one tensor; unknown dims become fresh symbolic variables."""
-        var = self.bb.emit(expr)
+        var = self._bind(expr)
         return self._shaped(var)
 
     def emit_tuple(self, expr: relax.Expr) -> list[Tensor]:
         """Bind an expression of a tuple of tensors and take it apart."""
-        var = self.bb.emit(expr)
-        return [self._shaped(self.bb.emit(relax.TupleGetItem(var, i))) for i in range(len(var.ty.fields))]
+        var = self._bind(expr)
+        return [self._shaped(self._bind(relax.TupleGetItem(var, i))) for i in range(len(var.ty.fields))]
 
     def te(self, fn: Callable[..., Any], *args: Any, name: str = "", attrs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         """Bind a TE function of tensors (Tensor arguments, also in lists, become te.Tensor) → Tensor or list of Tensor.
@@ -116,12 +121,12 @@ class Builder:
         func = func.with_attrs(attrs) if attrs else func
         gv = self.bb.add_func(copy_primfunc(func), name or getattr(fn, "__name__", "te").strip("<>"))
         types = [relax.TensorType(relax.ShapeExpr([self._expr(d) for d in out.shape]), str(out.dtype)) for out in outs]
-        var = self.bb.emit(relax.call_tir(gv, [*(t.expr for t, _ in inputs), *free], types if len(types) > 1 else types[0]))
+        var = self._bind(relax.call_tir(gv, [*(t.expr for t, _ in inputs), *free], types if len(types) > 1 else types[0]))
         if isinstance(result, te.Tensor):
             return self._shaped(var)
         if len(outs) == 1:
             return [self._shaped(var)]
-        return [self._shaped(self.bb.emit(relax.TupleGetItem(var, i))) for i in range(len(outs))]
+        return [self._shaped(self._bind(relax.TupleGetItem(var, i))) for i in range(len(outs))]
 
     def _expr(self, dim: Any) -> PrimExpr:
         return _i64(self.simplify(as_dim(dim)))
@@ -143,10 +148,10 @@ class Builder:
             if ty.ndim < 0:
                 raise UnsupportedError("the rank of a result is not known at import time")
             fresh = [self.fresh_dim() for _ in range(ty.ndim)]
-            var = self.bb.match_cast(var, relax.TensorType(relax.ShapeExpr(fresh), ty.dtype))
+            var = self.bb.match_cast(var, relax.TensorType(relax.ShapeExpr(fresh), ty.dtype), self.origin)
         elif not isinstance(ty.shape, relax.ShapeExpr):
             fresh = [self.fresh_dim() for _ in range(ty.ndim)]
-            var = self.bb.match_cast(var, relax.TensorType(relax.ShapeExpr(fresh), ty.dtype))
+            var = self.bb.match_cast(var, relax.TensorType(relax.ShapeExpr(fresh), ty.dtype), self.origin)
         return Tensor(self, var)
 
     @contextmanager
@@ -199,7 +204,7 @@ class Builder:
         if count == 0:
             return []
         flat = x.astype("int64").reshape([count])
-        shape = self.bb.emit(relax.op.tensor_to_shape(flat.expr))
+        shape = self._bind(relax.op.tensor_to_shape(flat.expr))
         fresh = [self.fresh_dim() for _ in range(count)]
         self.bb.match_cast(shape, relax.ShapeType(fresh))
         return list(fresh)
@@ -260,9 +265,10 @@ class Builder:
                 raise UnsupportedError(f"a tensor of shape {x.shape} should be {list(shape)}", todo="check the shapes given to compile")
 
         wrong = f"sizes that must be equal differ: {', '.join(f'{a} and {d}' for a, d in pairs)}"
-        checked = self._check([_i64(a) == _i64(d) for a, d in pairs], wrong)
         dims = _exprs(shape)
-        return self.te(lambda t, _: te.compute(dims, lambda *i: t(*i), name="match"), x, checked, name="match")
+        with standing_for(self, x.expr):
+            checked = self._check([_i64(a) == _i64(d) for a, d in pairs], wrong)
+            return self.te(lambda t, _: te.compute(dims, lambda *i: t(*i), name="match"), x, checked, name="match")
 
     def _check(self, conditions: Sequence[PrimExpr], message: str) -> Tensor:
         """A kernel that fails with a message unless the conditions hold; its result must be used, or it is dropped as dead code."""

@@ -141,6 +141,7 @@ def _kernel(rank: int, row: Row, longest: float) -> str:
     facts += [f"{row.intensity:.1f} FLOP/B" if row.intensity else "", f"{row.rate / 1e9:.1f} GFLOP/s" if row.rate else ""]
     facts += [f"median {row.median_s * 1e6:.1f} µs"]
     what = " · ".join(filter(None, facts))
+    model = f'<span class="what">{_text(row.operators)}<br>{_text(", ".join(row.handles))}</span>' if row.operators else ""
     filled = 0.0 if row.reached is None else min(row.reached, 1.0)
     width = row.seconds / longest if longest else 0.0
     reached = "" if row.reached is None else f"{row.reached:.0%}"
@@ -150,7 +151,7 @@ def _kernel(rank: int, row: Row, longest: float) -> str:
         f'<span class="track"><span class="bar" style="display:block;width:{width:.2%}" title="{_text(_LIMITS[row.limit])}">'
         f'<i style="width:{filled:.1%}"></i></span></span>'
         f'<span class="n">{row.seconds * 1e6:.1f}</span><span class="n">{row.share:.1%}</span><span class="n">{reached}</span>'
-        f'<span class="what">{_text(what)}</span></div>'
+        f'{model}<span class="what">{_text(what)}</span></div>'
     )
 
 

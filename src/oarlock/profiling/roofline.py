@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from .sizes import evaluate, is_size
 
 COMPUTE, MEMORY, OVERHEAD, UNKNOWN, HOST = "compute", "memory", "overhead", "unknown", "host"
 FASTER = 1.1  # a kernel that reaches more of its roofline shows that the machine was measured too slow
+_SIZES = ("full_int_array", "full", "shape64", "shape")
 PLAIN_S = 1.0  # at most, for whole runs without a look at the kernels
 
 
@@ -35,6 +36,7 @@ class Row:
     operands), ``read``, ``written`` and ``weights`` (bytes of ``read``): what it has to do; None where that is not known.
     ``roofline_s``: the least time that this machine could need; ``limit``: what sets it (a call that costs more than the work:
     overhead; host: it is no kernel but a function of Python or Paddle, of which bytes alone are known).
+    ``operators``: what of the model it computes; ``handles``: what the model calls the results of the calls in its program.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Row:
     schedule: str = ""
     workload: str = ""
     candidate: str = ""
+    operators: str = ""
+    handles: tuple[str, ...] = ()
 
     @property
     def operations(self) -> int | None:
@@ -166,10 +170,12 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
     notes = _notes(found, works, kernels)
     if peaks is None:
         notes.append("the machine was not measured: there are no rooflines")
-    touched = _touched(works.values())
+    touched, stands_for = _touched(works.values()), origins(manifest)
     everything = sum(t.seconds for t in times if t.name in kernels or t.name in hosts)
     rows = tuple(
-        _host_row(t, hosts[t.name], everything) if t.name in hosts else _row(t, works[t.name], kernels[t.name], everything, touched, peaks)
+        _host_row(t, hosts[t.name], everything)
+        if t.name in hosts
+        else replace(_row(t, works[t.name], kernels[t.name], everything, touched, peaks), **stands_for.get(t.name, {}))
         for t in times
         if t.name in kernels or t.name in hosts
     )
@@ -191,6 +197,20 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
         peaks=peaks,
         notes=tuple(notes),
     )
+
+
+def origins(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Kernel → its operators and handles (see Row), by the manifest of an artifact; of an older one nothing is known."""
+    named: Mapping[str, Any] = manifest.get("operations", {})
+    found: dict[str, tuple[dict[str, None], list[str]]] = {}
+    for name, numbers in (call for function in manifest.get("calls", {}).values() for call in function):
+        operations = [named[str(number)] for number in numbers]
+        if operations:
+            operators, handles = found.setdefault(name, ({}, []))
+            # no words about what only tells sizes
+            operators[" + ".join(o for o, _ in operations if not o.startswith(_SIZES)) or operations[-1][0]] = None
+            handles.append(operations[-1][1])
+    return {name: {"operators": " / ".join(operators), "handles": tuple(handles)} for name, (operators, handles) in found.items()}
 
 
 def lost_seconds(kernels: Mapping[str, Mapping[str, Any]], times: Mapping[str, tuple[float, int]], peaks: Peaks | None) -> dict[str, float]:

@@ -15,6 +15,7 @@ import tvm
 from tvm import relax
 
 from .. import compat
+from .origins import Origins
 from .rewriting import bodies, readers, rewrite_functions
 
 _AXIS = {"relax.nn.conv2d": 1, "relax.nn.conv1d": 1, "relax.matmul": -1}  # where the channels of the result are
@@ -36,7 +37,7 @@ def fold_affine(mod: tvm.IRModule) -> tvm.IRModule:
 
 
 @relax.expr_functor.mutator
-class _Fold(relax.PyExprMutator):
+class _Fold(relax.PyExprMutator, Origins):
     def __init__(self, mod: tvm.IRModule) -> None:
         super().__init__(mod)
         self.readers = readers(*bodies(mod))
@@ -44,12 +45,13 @@ class _Fold(relax.PyExprMutator):
         self.sums: dict[relax.Var, int] = {}  # sums of integers, as they are or as floats: the axis of their channels
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        self.enter(binding)
         self._note_sums(binding)
         folded = self._fold(binding.value)
         if folded is not None and isinstance(binding.var, relax.DataflowVar):
             self.known[binding.var] = folded
             if folded.call is not binding.value:
-                self.set_var_remap(binding.var, self._emit(folded))
+                self.set_var_remap(binding.var, self._bind(folded))
                 return
         super().visit_var_binding_(binding)
 
@@ -104,15 +106,15 @@ class _Fold(relax.PyExprMutator):
             return None
         return _Affine(call, _AXIS[name] % ty.ndim, ty.ndim, None)
 
-    def _emit(self, affine: _Affine) -> relax.Var:
+    def _bind(self, affine: _Affine) -> relax.Var:
         call = affine.call
-        out = self.builder_.emit(relax.Call(call.op, [self.visit_expr(a) for a in call.args], call.attrs, call.ty_args))
+        out = self.emit(relax.Call(call.op, [self.visit_expr(a) for a in call.args], call.attrs, call.ty_args))
         if affine.bias is None:
             return out
         dtype = compat.constant_array(call.args[1]).dtype
         shape = [1] * affine.rank
         shape[affine.axis] = -1
-        return self.builder_.emit(relax.op.add(out, compat.constant(affine.bias.astype(dtype).reshape(shape))))
+        return self.emit(relax.op.add(out, compat.constant(affine.bias.astype(dtype).reshape(shape))))
 
 
 def _weight_axis(affine: _Affine) -> int:

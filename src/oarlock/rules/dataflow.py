@@ -19,6 +19,7 @@ import tvm
 from tvm import relax
 
 from ..compat import set_type
+from .rewriting import rebound
 
 
 def dataflow_blocks(mod: tvm.IRModule) -> tvm.IRModule:
@@ -83,28 +84,10 @@ def _variables(exprs: Iterable[relax.Expr]) -> list[relax.Var]:
 
 def _dataflow(run: list[relax.Binding], shared: set[relax.Var]) -> relax.DataflowBlock:
     local: dict[relax.Var, relax.DataflowVar] = {}
-
-    def renamed(expr: relax.Expr) -> relax.Expr:
-        new: relax.Expr
-        if isinstance(expr, relax.Var):
-            return local.get(expr, expr)
-        if isinstance(expr, relax.Call):
-            new = relax.Call(expr.op, [renamed(a) for a in expr.args], expr.attrs, expr.ty_args)
-        elif isinstance(expr, relax.Tuple):
-            return relax.Tuple([renamed(f) for f in expr.fields])  # typed by its fields
-        elif isinstance(expr, relax.TupleGetItem):
-            return relax.TupleGetItem(renamed(expr.tuple_value), expr.index)
-        else:
-            return expr
-        if new.ty.is_missing():  # tuples type themselves
-            set_type(new, expr.ty)
-        return new
-
     out = []
     for binding in run:
-        value = renamed(binding.value)
         var = binding.var
         if var not in shared and not isinstance(var, relax.DataflowVar):
-            local[var] = var = relax.DataflowVar(var.name, var.ty)
-        out.append(relax.MatchCast(var, value, binding.ty) if isinstance(binding, relax.MatchCast) else relax.VarBinding(var, value))
+            local[var] = relax.DataflowVar(var.name, var.ty)
+        out.append(rebound(binding, local))
     return relax.DataflowBlock(out)

@@ -21,6 +21,7 @@ from tvm import relax
 
 from .. import compat
 from ..ops.quant import INTEGERS
+from .origins import Origins
 from .pointwise import recognise
 from .rewriting import bodies, readers, rewrite_functions
 
@@ -45,7 +46,7 @@ class _Quantised:
 
 
 @relax.expr_functor.mutator
-class _Rewriter(relax.PyExprMutator):
+class _Rewriter(relax.PyExprMutator, Origins):
     def __init__(self, mod: tvm.IRModule, takes: Callable[[Sequence[int], int, int | None], bool]) -> None:
         super().__init__(mod)
         self.takes = takes
@@ -55,6 +56,7 @@ class _Rewriter(relax.PyExprMutator):
         self.readers = readers(*bodies(mod))
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        self.enter(binding)
         self.values[binding.var] = binding.value
         made = self._rewritten(binding.value) if isinstance(binding.value, relax.Call) else None
         if made is None:
@@ -98,7 +100,7 @@ class _Rewriter(relax.PyExprMutator):
             return None
         integers = self._pooled(data.integers)
         if integers is None:
-            integers = self.builder_.emit(relax.op.astype(self.visit_expr(data.integers), "int8"))
+            integers = self.emit(relax.op.astype(self.visit_expr(data.integers), "int8"))
         narrow = compat.constant(w.astype("int8"))
         if name == "relax.nn.conv2d":
             a = call.attrs
@@ -108,8 +110,8 @@ class _Rewriter(relax.PyExprMutator):
         else:
             sums = relax.op.matmul(integers, narrow, out_dtype="int32")
             factor = (data.scale.reshape(()) * by_channel).reshape([1] * (call.ty.ndim - 1) + [-1])
-        wide = self.builder_.emit(relax.op.astype(self.builder_.emit(sums), "float32"))
-        return self.builder_.emit(relax.op.multiply(wide, compat.constant(factor.astype("float32"))))
+        wide = self.emit(relax.op.astype(self.emit(sums), "float32"))
+        return self.emit(relax.op.multiply(wide, compat.constant(factor.astype("float32"))))
 
     def _quantised(self, expr: relax.Expr) -> _Quantised | None:
         """``expr`` as integers · scale / largest, which is how quantised tensors become numbers again."""
@@ -138,10 +140,10 @@ class _Rewriter(relax.PyExprMutator):
             return None
         if any(reader is None or not _calls(reader, "relax.call_tir") or reader.args[0] not in self.marked for reader in self.readers[x]):
             return None
-        source, emit = self.visit_expr(pool.args[0]), self.builder_.emit
+        source, emit = self.visit_expr(pool.args[0]), self.emit
         name = "quantize_linear"
         tensors = source, self.visit_expr(scale)
-        whole = self.builder_.emit_te(lambda *t: made.broadcast(t[0].shape, t, name), *tensors, primfunc_name_hint=name)
+        whole = emit(self.builder_.call_te(lambda *t: made.broadcast(t[0].shape, t, name), *tensors, primfunc_name_hint=name))
         return emit(relax.Call(pool.op, [emit(relax.op.astype(whole, "int8"))], pool.attrs))
 
     def _is_marked(self, expr: relax.Expr) -> bool:

@@ -18,6 +18,7 @@ from tvm import relax
 
 from ... import compat
 from ...errors import InternalError
+from ...rules.origins import Origins, standing_for
 from .dots import Narrow
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -63,7 +64,7 @@ def product(sizes: Sequence[Any]) -> Any:
 
 
 @relax.expr_functor.mutator
-class Forms(relax.PyExprMutator):
+class Forms(relax.PyExprMutator, Origins):
     """Rewrites one function with ``handlers`` (operator name → what makes its result in other forms)."""
 
     def __init__(self, mod: tvm.IRModule, handlers: dict[str, Handler], narrow: Narrow | None, keeps: Keeps) -> None:
@@ -79,10 +80,6 @@ class Forms(relax.PyExprMutator):
         self.in_dataflow = False
 
     # ---- what handlers use ------------------------------------------------------------------------------------------
-
-    def emit(self, expr: relax.Expr) -> relax.Var:
-        """Bind an expression in the new function."""
-        return self.builder_.emit(expr)
 
     def te(self, function: Callable, *args: Any, name: str, fusable: bool = True) -> relax.Var:
         """Bind a kernel made by a TE function; ``fusable``: elementwise operators after it may join it."""
@@ -122,7 +119,9 @@ class Forms(relax.PyExprMutator):
         if not isinstance(value, relax.Var):
             return self._convert(self.visit_expr(value), form)
         have = self.forms.setdefault(value, {})
-        if form not in have:
+        if form in have:
+            return have[form]
+        with standing_for(self, value):
             if form == "plain":
                 have[form] = self._plain(value, have)
             elif form == "rows1":
@@ -225,6 +224,7 @@ class Forms(relax.PyExprMutator):
         return compat.end_block(self.builder_)
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        self.enter(binding)
         var, value = binding.var, binding.value
         if not self.in_dataflow:
             return super().visit_var_binding_(binding)
@@ -244,11 +244,12 @@ class Forms(relax.PyExprMutator):
         self.forms[var] = made
         self.order[var] = len(self.order)
         if not isinstance(var, relax.DataflowVar):
-            plain = self.builder_.emit_output(self.get(var, "plain"))
+            plain = self.builder_.emit_output(self.get(var, "plain"), self.origin)
             self.set_var_remap(var, plain)
         return None
 
     def visit_match_cast_(self, binding: relax.MatchCast) -> None:
+        self.enter(binding)
         self._plain_uses(binding.value)
         super().visit_match_cast_(binding)
 

@@ -15,6 +15,7 @@ import tvm
 from tvm import relax, te, tirx
 
 from ...rules import extremes
+from ...rules.origins import Origins
 from ...rules.rewriting import rewrite_functions
 from .forms import dims, product
 from .machine import Machine
@@ -160,10 +161,14 @@ def rewrite_rows(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
 
 
 @relax.expr_functor.mutator
-class _Rewriter(relax.PyExprMutator):
+class _Rewriter(relax.PyExprMutator, Origins):
     def __init__(self, mod: tvm.IRModule, machine: Machine) -> None:
         super().__init__(mod)
         self.machine = machine
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        self.enter(binding)
+        super().visit_var_binding_(binding)
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = self.visit_expr_post_order(call)
@@ -184,11 +189,11 @@ class _Rewriter(relax.PyExprMutator):
 
     def _te(self, function: Callable, name: str, *args: relax.Expr) -> relax.Var:
         # 3 = TVM's kCommReduce: elementwise operators before it join it
-        return self.builder_.emit(self.builder_.call_te(function, *args, primfunc_name_hint=name, primfunc_attrs={"op_pattern": 3}))
+        return self.emit(self.builder_.call_te(function, *args, primfunc_name_hint=name, primfunc_attrs={"op_pattern": 3}))
 
     def _reshape(self, x: relax.Expr, shape: list) -> relax.Expr:
         have = dims(x)
-        return x if have is not None and len(have) == len(shape) else self.builder_.emit(relax.op.reshape(x, tuple(shape)))
+        return x if have is not None and len(have) == len(shape) else self.emit(relax.op.reshape(x, tuple(shape)))
 
     def _reduce(self, call: relax.Call, kind: str, shape: list, lanes: int) -> relax.Expr:
         rank = len(shape)
