@@ -316,7 +316,9 @@ def _row(
         weights=work["weights"] or 0,
         roofline_s=roofline,
         limit=limit,
-        **{key: str(facts.get(key, "")) for key in ("schedule", "workload", "candidate")},
+        schedule=str(facts.get("schedule", "")),
+        workload=str(facts.get("workload", "")),
+        candidate=str(facts.get("candidate", "")),
     )
 
 
