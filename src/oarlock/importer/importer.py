@@ -18,7 +18,7 @@ from ..ops.builder import Builder
 from ..ops.complex_pair import Complex, complex_const, joined, parted
 from ..ops.dtypes import check_dtype, is_complex, part_dtype
 from ..ops.tensor import Tensor
-from ..rules.origins import name_of
+from ..rules.origins import name_of, name_results
 from . import control
 from .host import Hosts
 
@@ -76,6 +76,7 @@ class Importer:
         self.b = Builder(self.bb)
         self.env: dict[Value, Any] = {}
         self.complex_outputs: list[int] = []
+        self.results: dict[relax.Var, int] = {}  # variables of main that are results of operations: which of them
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
         self.progress = progress
         self._imported = 0
@@ -94,6 +95,7 @@ class Importer:
                 raise
             self.bb.emit_func_output(relax.Tuple(outputs))
         mod = self.bb.get()
+        mod["main"] = name_results(mod["main"], self.results)
         complex_inputs = [i for i, v in enumerate(self.program.inputs) if isinstance(self.env[v], Complex)]
         marks = {COMPLEX_INPUTS: complex_inputs, COMPLEX_OUTPUTS: self.complex_outputs}
         if any(marks.values()):
@@ -229,6 +231,8 @@ class Importer:
             elif isinstance(value.type, ListType) and isinstance(result, Tensor | Complex):
                 result = [result]
             self.env[value] = result
+            if isinstance(result, Tensor) and result.variable is not None:
+                self.results.setdefault(result.variable, i)
 
     def _structural(self, op: Op) -> None:
         if op.name == "builtin.combine":

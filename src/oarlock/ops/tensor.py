@@ -71,6 +71,11 @@ class Tensor:
         return expr
 
     @property
+    def variable(self) -> relax.Var | None:
+        """The variable that holds it, if there is one already."""
+        return self._expr if isinstance(self._expr, relax.Var) else None
+
+    @property
     def size(self) -> Dim:
         """The number of elements."""
         total: Dim = 1

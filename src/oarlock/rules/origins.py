@@ -1,14 +1,14 @@
 """Which operation of the model a variable of the Relax module comes from, told by its name.
 
-The importer names what it binds for operation 12 of the program (in the order of Program.walk) ``conv2d_op12_``; the block builder makes
-that ``conv2d_op12_1`` where the name is taken.  TVM's passes keep the names of bindings.  Rules of ours that bind in place of a binding
-name what they bind after it: ``Origins.emit``.
+The importer names what it binds for operation 12 of the program (in the order of Program.walk) ``conv2d_op12_``, and its result 0
+``conv2d_op12_r0_``; the block builder adds a number where a name is taken.  TVM's passes keep the names of bindings.  Rules of ours that
+bind in place of a binding name what they bind after it: ``Origins.emit``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,13 +18,20 @@ from tvm import relax
 from .. import compat
 from .rewriting import substituted
 
-_NAME = re.compile(r"(.*_op(\d+)_)(g?\d+)?")
+_NAME = re.compile(r"(.*_op(\d+)_(?:r(\d+)_)?)(g?\d+)?")
 Groups = dict[tuple[str, str], list[int]]  # name of a function, of a variable that a group makes in it → operations of what the group binds
 
 
 def name_of(operator: str, number: int) -> str:
     """The name for what operation ``number``, an ``operator``, binds."""
     return f"{operator}_op{number}_"
+
+
+def name_results(function: relax.Function, results: Mapping[relax.Var, int]) -> relax.Function:
+    """``function`` with variables that are results of operations named so; ``results``: the number of each among the operation's."""
+    new = {var: type(var)(f"{stem(var.name)}r{i}_", var.ty) for var, i in results.items() if stem(var.name)}
+    body = substituted(function.body, new)
+    return relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)
 
 
 def stem(name: str) -> str:
@@ -37,6 +44,12 @@ def number(name: str) -> int | None:
     """The operation that a variable of this name comes from."""
     found = _NAME.fullmatch(name)
     return int(found[2]) if found else None
+
+
+def result(name: str) -> tuple[int, int] | None:
+    """The operation, and the number of its result, that a variable of this name holds, perhaps in another layout or type."""
+    found = _NAME.fullmatch(name)
+    return (int(found[2]), int(found[3])) if found and found[3] else None
 
 
 @contextmanager
