@@ -27,6 +27,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .checking import check
+    from .checking.why import why
     from .compiler import compile
     from .kernels.contest import tune
     from .model import Program, load_model
@@ -52,6 +53,7 @@ _LAZY = {
     "quantize": ".quantising.quantise",
     "save_model": ".model.write",
     "tune": ".kernels.contest",
+    "why": ".checking.why",
 }
 
 __all__ = [
@@ -78,6 +80,7 @@ __all__ = [
     "quantize",
     "save_model",
     "tune",
+    "why",
 ]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from . import cli_profile, cli_quantize, cli_tune, cli_web
+from . import cli_profile, cli_quantize, cli_tune, cli_web, cli_why
 from .cli_common import (
     compile_options,
     echo_json,
@@ -75,6 +75,7 @@ main.add_command(cli_quantize.quantize)
 main.add_command(cli_tune.tune)
 main.add_command(cli_tune.records)
 main.add_command(cli_web.web)
+main.add_command(cli_why.why)
 
 
 @main.command()

@@ -231,8 +231,10 @@ class Importer:
             elif isinstance(value.type, ListType) and isinstance(result, Tensor | Complex):
                 result = [result]
             self.env[value] = result
-            if isinstance(result, Tensor) and result.variable is not None:
-                self.results.setdefault(result.variable, i)
+            parts = list(enumerate(result)) if isinstance(result, list) and len(op.results) == 1 else [(i, result)]
+            for number, part in parts:
+                if isinstance(part, Tensor) and part.variable is not None:
+                    self.results.setdefault(part.variable, number)
 
     def _structural(self, op: Op) -> None:
         if op.name == "builtin.combine":

@@ -24,7 +24,7 @@ from .sizes import evaluate, is_size
 
 COMPUTE, MEMORY, OVERHEAD, UNKNOWN, HOST = "compute", "memory", "overhead", "unknown", "host"
 FASTER = 1.1  # a kernel that reaches more of its roofline shows that the machine was measured too slow
-_SIZES = ("full_int_array", "full", "shape64", "shape")
+SIZES = ("full_int_array", "full", "shape64", "shape")  # operators that tell sizes and numbers, and do nothing
 PLAIN_S = 1.0  # at most, for whole runs without a look at the kernels
 
 
@@ -208,7 +208,7 @@ def origins(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if operations:
             operators, handles = found.setdefault(name, ({}, []))
             # no words about what only tells sizes
-            operators[" + ".join(o for o, _ in operations if not o.startswith(_SIZES)) or operations[-1][0]] = None
+            operators[" + ".join(o for o, _ in operations if o not in SIZES) or operations[-1][0]] = None
             handles.append(operations[-1][1])
     return {name: {"operators": " / ".join(operators), "handles": tuple(handles)} for name, (operators, handles) in found.items()}
 

@@ -51,7 +51,9 @@ class _Fold(relax.PyExprMutator, Origins):
         if folded is not None and isinstance(binding.var, relax.DataflowVar):
             self.known[binding.var] = folded
             if folded.call is not binding.value:
-                self.set_var_remap(binding.var, self._bind(folded))
+                made = self._bind(folded)
+                self.settle(made)
+                self.set_var_remap(binding.var, made)
                 return
         super().visit_var_binding_(binding)
 

@@ -62,6 +62,7 @@ class _Rewriter(relax.PyExprMutator, Origins):
         if made is None:
             super().visit_var_binding_(binding)
         else:
+            self.settle(made)
             self.set_var_remap(binding.var, made)
 
     def _rewritten(self, call: relax.Call) -> relax.Expr | None:

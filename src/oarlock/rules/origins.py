@@ -19,6 +19,7 @@ from .. import compat
 from .rewriting import substituted
 
 _NAME = re.compile(r"(.*_op(\d+)_(?:r(\d+)_)?)(g?\d+)?")
+_RESULT = re.compile(r"_r\d+_$")
 Groups = dict[tuple[str, str], list[int]]  # name of a function, of a variable that a group makes in it → operations of what the group binds
 
 
@@ -30,8 +31,7 @@ def name_of(operator: str, number: int) -> str:
 def name_results(function: relax.Function, results: Mapping[relax.Var, int]) -> relax.Function:
     """``function`` with variables that are results of operations named so; ``results``: the number of each among the operation's."""
     new = {var: type(var)(f"{stem(var.name)}r{i}_", var.ty) for var, i in results.items() if stem(var.name)}
-    body = substituted(function.body, new)
-    return relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)
+    return with_variables(function, new)
 
 
 def stem(name: str) -> str:
@@ -61,7 +61,7 @@ def standing_for(binder: Any, value: relax.Expr) -> Iterator[None]:
 
 
 class Origins:
-    """For mutators: what they bind while they look at a binding is named after it."""
+    """For mutators: what they bind while they look at a binding is named after its operation, and, if it is settled, after its result."""
 
     builder_: Any
     origin = ""
@@ -71,7 +71,26 @@ class Origins:
 
     def emit(self, expr: relax.Expr) -> relax.Var:
         """Bind an expression in the new function."""
-        return self.builder_.emit(expr, self.origin)
+        return self.builder_.emit(expr, _RESULT.sub("_", self.origin))
+
+    def settle(self, made: Any) -> None:
+        """``made`` holds what the binding held, perhaps in another layout or type.  It gets its name when the function is done."""
+        if isinstance(made, relax.Var) and self.origin:
+            self.settled.setdefault(made, self.origin)
+
+    @property
+    def settled(self) -> dict[relax.Var, str]:
+        return self.__dict__.setdefault("_settled", {})
+
+    def named(self, function: relax.Function) -> relax.Function:
+        """The function that was made, with the names of results."""
+        new = {var: type(var)(f"{name}{count}", var.ty) for count, (var, name) in enumerate(self.settled.items()) if var.name != name}
+        return with_variables(function, new)
+
+
+def with_variables(function: relax.Function, new: Mapping[relax.Var, relax.Var]) -> relax.Function:
+    body = substituted(function.body, new)
+    return relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)
 
 
 # ---- across FuseOps, which names what its groups make anew -----------------------------------------------------------
@@ -106,10 +125,13 @@ class _Matched:
         self.params = list(before.params)
         self.made: dict[tuple[Any, ...], list[relax.Var]] = {}
         self.named: dict[str, relax.Var] = {}
+        same: dict[relax.Var, relax.Var] = {}  # other names of variables
         for binding in bindings(before):
             self.named.setdefault(binding.var.name, binding.var)
-            if is_kernel_call(binding.value):
-                self.made.setdefault(_key(binding.value, _itself), []).append(binding.var)
+            if isinstance(binding.value, relax.Var):
+                same[binding.var] = same.get(binding.value, binding.value)
+            elif is_kernel_call(binding.value):
+                self.made.setdefault(_key(binding.value, lambda e: same.get(e, _itself(e))), []).append(binding.var)
 
     def names(self, after: relax.Function) -> dict[relax.Var, tuple[str, list[int]]]:
         """Of each variable that a group makes: what its name begins with, and the operations of all that the group binds."""
@@ -194,8 +216,7 @@ def _renamed(function: relax.Function, names: dict[relax.Var, tuple[str, list[in
     for count, (var, (name, operations)) in enumerate(names.items()):
         new[var] = type(var)(f"{name}g{count}", var.ty)
         groups[own, new[var].name] = operations
-    body = substituted(function.body, new)
-    return relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)
+    return with_variables(function, new)
 
 
 # ---- the calls of a program ------------------------------------------------------------------------------------------
@@ -210,7 +231,7 @@ def call_sites(mod: tvm.IRModule, groups: Groups) -> dict[str, list[tuple[str, l
             sites: dict[relax.Var, tuple[str, list[int]]] = {}
             for binding in bindings(function):
                 value = binding.value
-                if isinstance(value, relax.Call) and (name := _called(value)):
+                if name := called(value):
                     sites[binding.var] = name, []
                 made = value.tuple_value if isinstance(value, relax.TupleGetItem) else binding.var
                 own = number(binding.var.name)
@@ -221,8 +242,8 @@ def call_sites(mod: tvm.IRModule, groups: Groups) -> dict[str, list[tuple[str, l
     return out
 
 
-def _called(call: relax.Call) -> str:
-    """The name of the kernel or function of the host that is called."""
-    if is_kernel_call(call):
-        return str(call.args[0].name_hint)
-    return str(call.op.global_symbol) if isinstance(call.op, relax.ExternFunc) else ""
+def called(value: relax.Expr) -> str:
+    """The name of the kernel or function of the host that is called; "" for anything else."""
+    if is_kernel_call(value):
+        return str(value.args[0].name_hint)
+    return str(value.op.global_symbol) if isinstance(value, relax.Call) and isinstance(value.op, relax.ExternFunc) else ""

@@ -13,9 +13,10 @@ from ..compat import set_type
 
 def rewrite_functions(rewriter: relax.PyExprMutator, mod: tvm.IRModule) -> tvm.IRModule:
     """All Relax functions of ``mod`` as ``rewriter``, which was made for it, gives them."""
+    named = getattr(rewriter, "named", lambda function: function)  # see origins.py
     for gv, function in list(mod.functions.items()):
         if isinstance(function, relax.Function):
-            rewriter.builder_.update_func(gv, rewriter.visit_expr(function))
+            rewriter.builder_.update_func(gv, named(rewriter.visit_expr(function)))
     return rewriter.builder_.get()
 
 

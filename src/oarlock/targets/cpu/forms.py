@@ -133,6 +133,7 @@ class Forms(relax.PyExprMutator, Origins):
                 have[form] = self.reshape(have["rows1"], (n, h, w, c))
             else:
                 have[form] = self._convert(self.stored(value, "plain"), "nhwc")
+            self.settle(have[form])
         return have[form]
 
     def has(self, value: relax.Expr, form: str) -> bool:
@@ -241,6 +242,8 @@ class Forms(relax.PyExprMutator, Origins):
         if self.narrow and var in self.kept_narrow:
             held = self.narrow.operand
             made = {form: e if str(e.ty.dtype) == held else self.emit(self.narrow.narrow(e)) for form, e in made.items()}
+        for expr in made.values():
+            self.settle(expr)
         self.forms[var] = made
         self.order[var] = len(self.order)
         if not isinstance(var, relax.DataflowVar):

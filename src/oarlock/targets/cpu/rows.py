@@ -168,10 +168,18 @@ class _Rewriter(relax.PyExprMutator, Origins):
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         self.enter(binding)
+        if isinstance(binding.value, relax.Call) and isinstance(binding.var, relax.DataflowVar):
+            made = self._rewritten(self.visit_expr_post_order(binding.value))
+            if isinstance(made, relax.Var):
+                self.settle(made)
+                self.set_var_remap(binding.var, made)
+                return
         super().visit_var_binding_(binding)
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
-        call = self.visit_expr_post_order(call)
+        return self._rewritten(self.visit_expr_post_order(call))
+
+    def _rewritten(self, call: relax.Call) -> relax.Expr:
         name = getattr(call.op, "name", "").removeprefix("relax.")
         if not call.args or not isinstance(call.args[0].ty, relax.TensorType) or str(call.args[0].ty.dtype) not in DTYPES:
             return call

@@ -1,0 +1,189 @@
+"""A compiled model run kernel by kernel, each given what the reference gives its inputs: the error that it makes itself.
+
+What the model's own run has at the same place is the error that has come together so far.  The reference's results are asked for some
+kernels at a time; kernels stay as they are compiled and fused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import InternalError
+from ..runtime.session import Session
+from .compare import OutputCheck, compare
+from .sites import Held, Site, in_layout, tensor_view
+
+CHUNK_BYTES = 256 << 20  # of what is compared at a time
+MOST_SITES = 64  # calls that are compared at a time
+
+
+class Reference(Protocol):
+    def knows(self, held: Held | None) -> bool: ...
+
+    def fetch(self, wanted: Sequence[Held]) -> dict[Held, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kernel call: ``introduced`` is the largest difference of its results from the reference's where it read the reference's
+    tensors, ``carried`` that in the model's own run; both by the result's scale.
+
+    ``compared``: how many results there were to compare; 0: none has a counterpart in the model (a step inside an operation).
+    ``fed``: whether all results of operations that it reads were the reference's.  ``why``: how results differ in more than numbers.
+    """
+
+    number: int
+    site: Site
+    shape: tuple[int, ...]
+    introduced: float = 0.0
+    introduced_rms: float = 0.0
+    carried: float = 0.0
+    compared: int = 0
+    fed: bool = True
+    why: str = ""
+
+
+def trace(
+    session: Session,
+    sites: Sequence[Site],
+    inputs: Mapping[str, Any],
+    reference: Reference,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Finding]:
+    """The findings of all calls, in order.  Memory: CHUNK_BYTES of results and of the reference's, whatever the model's depth."""
+    sizes = _sizes(session, sites, inputs)
+    for chunk in _chunks(sites, sizes, reference):
+        if progress is not None:
+            progress(chunk[0], len(sites))
+        held = [h for n in chunk for h in (*sites[n].reads, *sites[n].gives) if h is not None and reference.knows(h)]
+        expected = reference.fetch(held)
+        own, fed = _Comparison(sites, set(chunk), expected, feed=False), _Comparison(sites, set(chunk), expected, feed=True)
+        for comparison in (own, fed):
+            run_traced(session, sites, inputs, comparison.before, comparison.after)
+        for n in chunk:
+            if n in fed.found:
+                yield _finding(n, sites[n], own.found.get(n, []), fed.found[n], fed.complete.get(n, False))
+
+
+def _finding(n: int, site: Site, own: list[OutputCheck], fed: list[OutputCheck], complete: bool) -> Finding:
+    worst = max(fed, key=lambda c: (not c.ok and not c.max_rel, c.max_rel), default=None)
+    if worst is None:
+        return Finding(n, site, ())
+    wrong = next((c.why for c in fed if c.why and not c.max_rel), "")
+    carried = max((c.max_rel for c in own), default=0.0)
+    return Finding(n, site, worst.shape, worst.max_rel, worst.rms_rel, carried, len(fed), complete, wrong)
+
+
+class _Comparison:
+    """Compares the results of some calls with the reference's; ``feed``: having given them the reference's operands."""
+
+    def __init__(self, sites: Sequence[Site], chosen: set[int], expected: Mapping[Held, np.ndarray], feed: bool) -> None:
+        self.sites, self.chosen, self.expected, self.feed = sites, chosen, expected, feed
+        self.found: dict[int, list[OutputCheck]] = {}
+        self.complete: dict[int, bool] = {}
+
+    def before(self, n: int, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        if not self.feed:
+            return
+        complete = True  # all calls are fed, those too whose results nothing is known of: the next reads them
+        for held, tensor in zip(self.sites[n].reads, operands, strict=True):
+            if held is None or held not in self.expected:
+                continue
+            mine = tensor_view(tensor)
+            theirs = None if mine is None else in_layout(self.expected[held], mine)
+            if mine is not None and theirs is not None:
+                mine[...] = theirs
+            else:
+                complete = False
+        self.complete[n] = complete
+
+    def after(self, n: int, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        if n not in self.chosen:
+            return
+        checks = self.found.setdefault(n, [])
+        if not self.sites[n].comparable:
+            return
+        for held, tensor in zip(self.sites[n].gives, results, strict=True):
+            mine = tensor_view(tensor)
+            if held is None or held not in self.expected or mine is None:
+                continue
+            theirs = in_layout(self.expected[held], mine)
+            checks.append(compare("", mine, self.expected[held] if theirs is None else theirs))
+
+
+def run_traced(
+    session: Session,
+    sites: Sequence[Site],
+    inputs: Mapping[str, Any],
+    before: Callable[[int, Sequence[Any], Sequence[Any]], None],
+    after: Callable[[int, Sequence[Any], Sequence[Any]], None],
+) -> None:
+    """Run the model; ``before`` and ``after`` each call of ``main`` they get its number, its tensor operands and its results.
+
+    Branches that are not taken are passed over; what functions that ``main`` calls (loops) do counts to nothing.
+    """
+    functions = set(session.artifact.manifest["calls"]) - {"main"}
+    cursor, depth, here = 0, 0, -1
+    failures: list[BaseException] = []
+
+    def hook(function: Any, name: str, first: bool, result: Any, *arguments: Any) -> int:
+        nonlocal cursor, depth, here
+        try:
+            if name in functions:
+                depth += 1 if first else -1
+            elif depth == 0 and not failures:
+                if first:
+                    here = next((n for n in range(cursor, len(sites)) if sites[n].kernel == name), -1)
+                    cursor = here + 1 if here >= 0 else cursor
+                if here >= 0 and sites[here].kernel == name:
+                    site = sites[here]
+                    if site.host and not first:
+                        arguments = (*arguments, *([result] if hasattr(result, "data_ptr") else result))
+                    tensors = [a for a in arguments if hasattr(a, "data_ptr")]
+                    split = len(site.reads)
+                    (before if first else after)(here, tensors[:split], tensors[split:])
+        except BaseException as error:  # nothing may pass through the VM
+            failures.append(error)
+        return 0
+
+    session.instrument(hook)
+    try:
+        session.run(inputs)
+    finally:
+        session.instrument(None)
+    if failures:
+        raise InternalError(f"the trace failed: {type(failures[0]).__name__}: {failures[0]}") from failures[0]
+
+
+def _sizes(session: Session, sites: Sequence[Site], inputs: Mapping[str, Any]) -> dict[int, int]:
+    """The bytes of what each call that runs reads and gives."""
+    sizes: dict[int, int] = {}
+
+    def note(n: int, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        held = zip((*sites[n].reads, *sites[n].gives), (*operands, *results), strict=False)
+        sizes[n] = sum(_bytes(t) for h, t in held if h is not None)
+
+    run_traced(session, sites, inputs, lambda *_: None, note)
+    return sizes
+
+
+def _bytes(tensor: Any) -> int:
+    view = tensor_view(tensor)
+    return 0 if view is None else view.nbytes
+
+
+def _chunks(sites: Sequence[Site], sizes: Mapping[int, int], reference: Reference) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    total = 0
+    for n in sorted(sizes):
+        if chunk and (total + sizes[n] > CHUNK_BYTES or len(chunk) == MOST_SITES):
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(n)
+        total += sizes[n]
+    if chunk:
+        yield chunk

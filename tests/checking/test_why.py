@@ -1,0 +1,107 @@
+"""why: planted faults are traced to the operator and the stage, right models have none, memory does not grow with depth."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from faulty import FAULTS, MODELS
+
+from oarlock.checking import trace as tracing
+from oarlock.checking.oracle import export_call
+from oarlock.checking.reference import PaddleReference
+from oarlock.checking.why import Why, why
+from oarlock.cli import main
+from oarlock.errors import TargetError
+
+pytest.importorskip("paddle", reason="paddlepaddle is the reference")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    out = {}
+    for name, model in MODELS.items():
+        folder = tmp_path_factory.mktemp(name)
+        export_call(model.call, model.inputs, {}, folder / "inference", dynamic=False)
+        out[name] = folder / "inference.json"
+    return out
+
+
+def find(exported: dict[str, Path], name: str, in_paddle: object, folder: Path | None = None) -> Why:
+    return why(exported[name], MODELS[name].inputs, threads=1, run=in_paddle, folder=folder)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_right_model_has_no_guilty_kernel(name: str, exported: dict[str, Path], in_paddle: object) -> None:
+    found = find(exported, name, in_paddle)
+    assert found.ok and found.wrong == 0
+    assert len(found.layers) >= 3
+    assert max(layer.introduced for layer in found.layers) < 1e-5
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_traced_to_its_operator_and_stage(
+    name: str, exported: dict[str, Path], in_paddle: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fault = FAULTS[name]
+    with monkeypatch.context() as patch:
+        fault.plant(patch)
+        found = find(exported, fault.model, in_paddle, tmp_path)
+    (guilt,) = found.guilty
+    assert fault.operator in [o.operator for o in guilt.operations], guilt.text
+    assert guilt.blame is not None and guilt.blame.stage == fault.stage, guilt.text
+    # with the fault taken out, what showed it passes
+    done = subprocess.run([sys.executable, guilt.script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_command_tells_the_same(exported: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **MODELS["decoder"].inputs)
+    arguments = ["why", str(exported["decoder"]), "--npz", str(tmp_path / "x.npz"), "--threads", "1"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0 and "no kernel introduces more" in done.stdout, done.output
+    FAULTS["legalising"].plant(monkeypatch)
+    done = CliRunner().invoke(main, [*arguments, "--json", "-o", str(tmp_path / "fault")])
+    assert done.exit_code == 1
+    facts = json.loads(done.stdout)
+    (guilt,) = facts["guilty"]
+    assert [o["operator"] for o in guilt["operations"]] == ["tanh"] and guilt["blame"]["stage"] == "legalise"
+    assert {p.name for p in Path(guilt["script"]).parent.iterdir()} == {
+        "model", "inputs.npz", "expected.npz", "reproduce.py", "why.json"
+    }  # fmt: skip
+
+
+def test_memory_does_not_grow_with_depth(monkeypatch: pytest.MonkeyPatch, in_paddle: object, tmp_path: Path) -> None:
+    monkeypatch.setattr(tracing, "CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(tracing, "MOST_SITES", 6)
+    most: dict[int, int] = {}
+
+    class Counted(PaddleReference):
+        def fetch(self, wanted: Any) -> Any:
+            out = super().fetch(wanted)
+            most[depth] = max(most.get(depth, 0), sum(a.nbytes for a in out.values()))
+            return out
+
+    monkeypatch.setattr("oarlock.checking.why.PaddleReference", Counted)
+    for depth in (6, 30):
+
+        def call(paddle: Any, x: Any, depth: int = depth) -> Any:
+            for _ in range(depth):
+                x = paddle.nn.functional.softmax(paddle.cumsum(x, 1))
+            return x
+
+        folder = tmp_path / str(depth)
+        export_call(call, {"x": np.ones((16, 64), "float32")}, {}, folder / "inference", dynamic=False)
+        assert len(why(folder / "inference.json", threads=1, run=in_paddle).layers) == 2 * depth
+    assert most[30] == most[6]
+
+
+def test_targets_whose_tensors_cannot_be_read_are_refused(exported: dict[str, Path]) -> None:
+    with pytest.raises(TargetError, match="cannot for target web"):
+        why(exported["conv"], target="web")
