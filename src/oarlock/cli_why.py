@@ -25,6 +25,7 @@ from .cli_common import (
 )
 
 if TYPE_CHECKING:
+    from .checking.stages import Blame
     from .checking.why import Why
 
 WRONG = 1  # exit status
@@ -118,7 +119,12 @@ def _show(found: Why, top: int) -> None:
     for guilt in found.guilty:
         out.print(f"[bold red]guilty[/]: {escape(guilt.text)}")
         if guilt.blame is not None:
-            before = f"right after stage {guilt.blame.good}, wrong after {guilt.blame.stage}" if guilt.blame.good else "wrong as imported"
-            out.print(f"  {before}")
+            out.print(f"  {_stages(guilt.blame)}")
         if guilt.script:
             out.print(f"  shown by: python {escape(guilt.script)}")
+
+
+def _stages(blame: Blame) -> str:
+    if blame.good:
+        return f"right after stage {blame.good}, wrong after {blame.stage}"
+    return "wrong as imported" if blame.stage == "imported" else f"wrong after {blame.stage}; what is before it cannot be built alone"

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from oarlock.errors import ArtifactError, TargetError
-from oarlock.runtime import tvm_runtime
 from oarlock.runtime.artifact import Artifact
 from oarlock.runtime.devices import Device
 
@@ -27,7 +26,6 @@ class Xpu(Device):
         wanted = artifact.runtime.get("chip")
         if not isinstance(wanted, str):
             raise ArtifactError("the manifest is damaged: it does not say for which chip the kernels are", where=artifact.path)
-        tvm_runtime.load_runtime()
         become(wanted)
         return cls()
 

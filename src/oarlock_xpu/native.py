@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oarlock.errors import TargetError
+from oarlock.runtime import tvm_runtime
 
 ENV_LIBRARIES, ENV_CACHE = "OARLOCK_XPU_LIBRARIES", "XDG_CACHE_HOME"
 _COMPILERS = ("g++", "c++", "clang++")
@@ -220,9 +221,10 @@ _loaded: list[ctypes.CDLL] = []
 
 
 def load() -> None:
-    """Load the libraries once a process, behind TVM's runtime library, which must be loaded: the XPU is TVM's device ext_dev then."""
+    """Load the libraries once a process, behind TVM's runtime library: the XPU is TVM's device ext_dev then."""
     if _loaded:
         return
+    tvm_runtime.load_runtime()
     folder = libraries()
     for library in LIBRARIES:
         try:

@@ -14,7 +14,6 @@ from oarlock.errors import TargetError
 from oarlock.kernels import Choices
 from oarlock.kernels.choice import SCHEDULE
 from oarlock.rules.weights import Weights
-from oarlock.runtime import tvm_runtime
 from oarlock.targets import Notes, Place, Refusal, Stage, Target
 from oarlock.targets.cpu import CpuTarget
 
@@ -65,7 +64,6 @@ class XpuTarget(Target):
 
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         # what the modules are made with is looked at before the work, not after it
-        tvm_runtime.load_runtime()
         native.load()
         return []
 

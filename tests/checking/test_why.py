@@ -102,6 +102,27 @@ def test_memory_does_not_grow_with_depth(monkeypatch: pytest.MonkeyPatch, in_pad
     assert most[30] == most[6]
 
 
+def test_where_chunks_end_changes_nothing(exported: dict[str, Path], in_paddle: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    FAULTS["product"].plant(monkeypatch)
+    whole = find(exported, "tabular", in_paddle)
+    monkeypatch.setattr(tracing, "MOST_SITES", 1)
+    parts = find(exported, "tabular", in_paddle)
+    assert [(layer.kernel, layer.introduced) for layer in whole.layers] == [(layer.kernel, layer.introduced) for layer in parts.layers]
+
+
+def test_what_reads_a_loop_is_given_what_the_loop_should_give(in_paddle: object, tmp_path: Path) -> None:
+    def call(paddle: Any, x: Any, n: Any) -> Any:
+        i = paddle.zeros([], "int64")
+        _, y = paddle.static.nn.while_loop(lambda i, x: i < n, lambda i, x: [i + 1, paddle.tanh(x) * 0.5], [i, x])
+        return paddle.nn.functional.softmax(y)
+
+    inputs = {"x": np.linspace(-2, 2, 20, dtype="float32").reshape(4, 5), "n": np.array(3)}
+    export_call(call, inputs, {}, tmp_path / "inference", dynamic=False)
+    found = why(tmp_path / "inference.json", inputs, threads=1, run=in_paddle)
+    (last,) = [layer for layer in found.layers if layer.operations[-1].operator == "softmax"]
+    assert found.ok and last.fed
+
+
 def test_targets_whose_tensors_cannot_be_read_are_refused(exported: dict[str, Path]) -> None:
     with pytest.raises(TargetError, match="cannot for target web"):
         why(exported["conv"], target="web")

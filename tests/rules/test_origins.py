@@ -92,6 +92,16 @@ def test_a_product_whose_reader_joins_it_gives_both_operations(tmp_path: Path) -
     assert any("matmul" in operators and "add" in operators for _, operators in made["main"])
 
 
+def test_calls_of_the_host_are_among_the_calls(tmp_path: Path) -> None:
+    def call(paddle: Any, x: Any) -> Any:
+        return paddle.real(paddle.linalg.eigvals(paddle.tanh(x))).sum()
+
+    made, _, manifest = calls(call, {"x": np.eye(3, dtype="float32")}, tmp_path)
+    (host,) = [operators for name, operators in made["main"] if name not in manifest["kernels"]]
+    assert host == ["eigvals"] and len(manifest["host_calls"]) == 1
+    assert any("tanh" in operators for _, operators in made["main"])
+
+
 def test_names() -> None:
     assert stem(name_of("conv2d", 12)) == "conv2d_op12_" and number("conv2d_op12_3") == 12
     assert number("lv12") is None and stem("x_op1") == ""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..model.cut import extract
-from ..model.program import Program, TensorType, Value
+from ..model.normalise import captures
+from ..model.program import Op, Program, TensorType, Value
 from .compare import TOLERANCE, OutputCheck, compare
 from .reference import CONSTANT, PaddleReference
 from .sites import Held
@@ -65,7 +66,7 @@ class Excerpts:
         """What ``chosen`` operations read and others make, but for constants; of lists their elements."""
         constants = {v for op in self.ops if op.name in CONSTANT for v in op.results}
         found: dict[Value, None] = {}
-        todo = [v for n in sorted(chosen) for v in self.ops[n].operands.values() if v is not None]
+        todo = [v for n in sorted(chosen) for v in _read(self.ops[n])]
         while todo:
             value = todo.pop(0)
             if value in self.combined:
@@ -75,8 +76,13 @@ class Excerpts:
         return list(found)
 
     def _results(self, chosen: Collection[int]) -> list[Held]:
-        inside = {v for n in chosen for v in self.ops[n].operands.values()}
-        outside = {v for n, op in enumerate(self.ops) if n not in chosen for v in op.operands.values()}
+        inside = {v for n in chosen for v in _read(self.ops[n])}
+        outside = {v for n, op in enumerate(self.ops) if n not in chosen for v in _read(op)}
         outside |= set(self.reference.program.outputs.values())
         ours = [(held, v) for held, v in self.reference.values.items() if held[0] in chosen]
         return sorted(held for held, v in ours if v in outside or (held[1] == 0 and v not in inside))
+
+
+def _read(op: Op) -> list[Value]:
+    """What an operation reads, its regions too."""
+    return [v for v in (*op.operands.values(), *(v for region in op.regions for v in captures(region))) if v is not None]

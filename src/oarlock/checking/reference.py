@@ -38,9 +38,13 @@ class PaddleReference:
         """``run``: what runs a saved model."""
         self.program, self.inputs, self.run = program, dict(inputs), run
         self.values = results(program)
+        self.constants = {number for number, op in enumerate(program.walk()) if op.name in CONSTANT}
 
     def knows(self, held: Held | None) -> bool:
         return held in self.values
+
+    def is_constant(self, held: Held) -> bool:
+        return held[0] in self.constants
 
     def fetch(self, wanted: Iterable[Held]) -> dict[Held, np.ndarray]:
         """The arrays, by Paddle's own kernels."""
@@ -57,8 +61,12 @@ class PaddleReference:
 
 
 def results(program: Program) -> dict[Held, Value]:
-    """The tensors that operations of the top block give, but for constants; those of a list are its operation's."""
+    """The tensors that operations of the top block give, but for constants; those of a list are its operation's.
+
+    Nor the conditions of loops, which Paddle writes over.
+    """
     top = {id(op) for op in program.block.ops}
+    conditions = {next(iter(op.operands.values())) for op in program.block.ops if op.name == "pd_op.while"}
     lists: dict[Value, int] = {}
     found: dict[Held, Value] = {}
     for number, op in enumerate(program.walk()):
@@ -67,5 +75,5 @@ def results(program: Program) -> dict[Held, Value]:
         if len(op.results) == 1 and isinstance(op.results[0].type, ListType):
             lists[op.results[0]] = number
         of = next((lists[v] for v in op.operands.values() if v in lists), number) if op.name == "builtin.split" else number
-        found |= {(of, i): value for i, value in enumerate(op.results) if isinstance(value.type, TensorType)}
+        found |= {(of, i): value for i, value in enumerate(op.results) if isinstance(value.type, TensorType) and value not in conditions}
     return found

@@ -36,12 +36,14 @@ def sites(mod: tvm.IRModule) -> list[Site]:
     main = mod["main"]
     parts: dict[relax.Var, dict[int, Held | None]] = {}
     views: dict[relax.Expr, Held] = {}  # what other names and shapes of a variable hold
+    holds: dict[relax.Expr, Held | None] = {}
     for binding in bindings(main):
         value, held = binding.value, result(binding.var.name)
         if isinstance(value, relax.TupleGetItem):
             parts.setdefault(value.tuple_value, {})[value.index] = held
         elif isinstance(value, relax.Call) and getattr(value.op, "name", "") == "relax.reshape":
             value = value.args[0]
+        holds[binding.var] = held or holds.get(value)
         if held is not None:
             views.setdefault(value, held)
     out = []
@@ -51,9 +53,9 @@ def sites(mod: tvm.IRModule) -> list[Site]:
         if not kernel:
             continue
         host = not is_kernel_call(call)
-        given = relax.Tuple(call.args) if host else call.args[1]
+        given = relax.Tuple(call.args[1:]) if host else call.args[1]
         fields = given.fields if isinstance(given, relax.Tuple) else [given]
-        reads = [result(f.name) if isinstance(f, relax.Var) else None for f in fields if isinstance(f.ty, relax.TensorType)]
+        reads = [holds.get(f) for f in fields if isinstance(f.ty, relax.TensorType)]
         single = not isinstance(call.ty, relax.TupleType)
         made = parts.get(binding.var, {})
         own = result(binding.var.name) or views.get(binding.var)

@@ -24,6 +24,8 @@ MOST_SITES = 64  # calls that are compared at a time
 class Reference(Protocol):
     def knows(self, held: Held | None) -> bool: ...
 
+    def is_constant(self, held: Held) -> bool: ...
+
     def fetch(self, wanted: Sequence[Held]) -> dict[Held, np.ndarray]: ...
 
 
@@ -33,7 +35,8 @@ class Finding:
     tensors, ``carried`` that in the model's own run; both by the result's scale.
 
     ``compared``: how many results there were to compare; 0: none has a counterpart in the model (a step inside an operation).
-    ``fed``: whether all results of operations that it reads were the reference's.  ``why``: how results differ in more than numbers.
+    ``fed``: whether all results of operations that it reads were the reference's; if not, nothing tells what
+    it introduces.  ``why``: how results differ in more than numbers.
     """
 
     number: int
@@ -61,7 +64,7 @@ def trace(
             progress(chunk[0], len(sites))
         held = [h for n in chunk for h in (*sites[n].reads, *sites[n].gives) if h is not None and reference.knows(h)]
         expected = reference.fetch(held)
-        own, fed = _Comparison(sites, set(chunk), expected, feed=False), _Comparison(sites, set(chunk), expected, feed=True)
+        own, fed = (_Comparison(sites, set(chunk), expected, reference, feed) for feed in (False, True))
         for comparison in (own, fed):
             run_traced(session, sites, inputs, comparison.before, comparison.after)
         for n in chunk:
@@ -73,7 +76,8 @@ def _finding(n: int, site: Site, own: list[OutputCheck], fed: list[OutputCheck],
     worst = max(fed, key=lambda c: (not c.ok and not c.max_rel, c.max_rel), default=None)
     if worst is None:
         return Finding(n, site, ())
-    wrong = next((c.why for c in fed if c.why and not c.max_rel), "")
+    # integers are right or wrong, whatever the tolerance
+    wrong = next((c.why for c in fed if c.why and (not c.max_rel or "float" not in c.dtype)), "")
     carried = max((c.max_rel for c in own), default=0.0)
     return Finding(n, site, worst.shape, worst.max_rel, worst.rms_rel, carried, len(fed), complete, wrong)
 
@@ -81,8 +85,10 @@ def _finding(n: int, site: Site, own: list[OutputCheck], fed: list[OutputCheck],
 class _Comparison:
     """Compares the results of some calls with the reference's; ``feed``: having given them the reference's operands."""
 
-    def __init__(self, sites: Sequence[Site], chosen: set[int], expected: Mapping[Held, np.ndarray], feed: bool) -> None:
-        self.sites, self.chosen, self.expected, self.feed = sites, chosen, expected, feed
+    def __init__(
+        self, sites: Sequence[Site], chosen: set[int], expected: Mapping[Held, np.ndarray], reference: Reference, feed: bool
+    ) -> None:
+        self.sites, self.chosen, self.expected, self.reference, self.feed = sites, chosen, expected, reference, feed
         self.found: dict[int, list[OutputCheck]] = {}
         self.complete: dict[int, bool] = {}
 
@@ -91,10 +97,10 @@ class _Comparison:
             return
         complete = True  # all calls are fed, those too whose results nothing is known of: the next reads them
         for held, tensor in zip(self.sites[n].reads, operands, strict=True):
-            if held is None or held not in self.expected:
+            if held is None or self.reference.is_constant(held):
                 continue
             mine = tensor_view(tensor)
-            theirs = None if mine is None else in_layout(self.expected[held], mine)
+            theirs = in_layout(self.expected[held], mine) if mine is not None and held in self.expected else None
             if mine is not None and theirs is not None:
                 mine[...] = theirs
             else:
@@ -127,6 +133,7 @@ def run_traced(
     Branches that are not taken are passed over; what functions that ``main`` calls (loops) do counts to nothing.
     """
     functions = set(session.artifact.manifest["calls"]) - {"main"}
+    kernels = {site.kernel for site in sites}
     cursor, depth, here = 0, 0, -1
     failures: list[BaseException] = []
 
@@ -135,7 +142,7 @@ def run_traced(
         try:
             if name in functions:
                 depth += 1 if first else -1
-            elif depth == 0 and not failures:
+            elif depth == 0 and name in kernels and not failures:
                 if first:
                     here = next((n for n in range(cursor, len(sites)) if sites[n].kernel == name), -1)
                     cursor = here + 1 if here >= 0 else cursor
@@ -180,7 +187,9 @@ def _chunks(sites: Sequence[Site], sizes: Mapping[int, int], reference: Referenc
     chunk: list[int] = []
     total = 0
     for n in sorted(sizes):
-        if chunk and (total + sizes[n] > CHUNK_BYTES or len(chunk) == MOST_SITES):
+        # not between the steps of an operation: the next would read what was made of tensors that are not the reference's
+        whole = bool(chunk) and all(reference.knows(held) for held in sites[chunk[-1]].gives)
+        if whole and (total + sizes[n] > CHUNK_BYTES or len(chunk) >= MOST_SITES):
             yield chunk
             chunk, total = [], 0
         chunk.append(n)

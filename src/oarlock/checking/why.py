@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OarlockError, TargetError
+from ..errors import InternalError, OarlockError, TargetError
 from ..inputs import random_inputs
 from ..model.load import load_model
 from ..model.program import Program
@@ -49,10 +49,11 @@ class Layer:
     introduced: float
     introduced_rms: float
     carried: float
+    fed: bool
     why: str
 
     def guilty(self, tolerance: float) -> bool:
-        return bool(self.why) or not self.introduced <= tolerance
+        return self.fed and (bool(self.why) or not self.introduced <= tolerance)
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def why(
             todo='look for the fault with target "cpu"; if it is not there, it is in the kernels of this target',
         )
     # kernels are called one by one
-    chosen = make_target(chosen.name, None, chosen.profiling_options)
+    chosen = make_target(chosen.name, None, {**(options or {}), **chosen.profiling_options})
     limit = TOLERANCE[str(chosen.options.get("precision", "float32"))] if tolerance is None else tolerance
     report("compiling", 0, 1)
     steps = compile_steps(program, chosen, shapes, keep=(LAST,))
@@ -170,7 +171,7 @@ def why(
 
 
 def _layer(finding: Finding, numbers: Sequence[int], named: Sequence[Operation]) -> Layer:
-    given = [h[0] for h in finding.site.gives if h is not None]
+    given = list(dict.fromkeys(h[0] for h in finding.site.gives if h is not None))
     order = [n for n in numbers if n not in given and named[n].operator not in SIZES] + given  # what it gives comes last
     return Layer(
         finding.site.kernel,
@@ -179,6 +180,7 @@ def _layer(finding: Finding, numbers: Sequence[int], named: Sequence[Operation])
         finding.introduced,
         finding.introduced_rms,
         finding.carried,
+        finding.fed,
         finding.why,
     )
 
@@ -194,7 +196,7 @@ def _guilt(layer: Layer, reference: PaddleReference, target: Target, tolerance: 
             return None
         try:
             steps = compile_steps(part.program, target, part.shapes)
-        except OarlockError:
+        except (OarlockError, InternalError):
             return None  # what cannot be compiled alone shows nothing
         blame = first_bad_stage(steps, part.inputs, lambda got: all(c.ok for c in part.check(got, tolerance)))
         return None if blame is None else (part, blame)

@@ -202,7 +202,7 @@ def _fit(imp: Importer, var: relax.Var, dims: Sequence[Dim | None]) -> Tensor:
     """A tensor whose unknown dims become fresh symbolic variables."""
     if any(d is None for d in dims):
         shape = [imp.b.fresh_dim() if d is None else d for d in dims]
-        var = imp.bb.match_cast(var, relax.TensorType(relax.ShapeExpr(shape), var.ty.dtype))
+        var = imp.bb.match_cast(var, relax.TensorType(relax.ShapeExpr(shape), var.ty.dtype), imp.b.origin)
     return imp.b.tensor(var)
 
 
@@ -260,7 +260,7 @@ def import_if(imp: Importer, op: Op) -> list[Any]:
     )
     calls = [lambda f=f, fn=fn: relax.Call(fn, f.region.arguments()) for f, fn in zip(frames, functions, strict=True)]
     chosen = _choose(imp, condition.expr, calls[0], calls[1], outer)
-    made = [_fit(imp, imp.bb.emit(relax.TupleGetItem(chosen, i)), dims) for i, dims in enumerate(types)]
+    made = [_fit(imp, imp.bb.emit(relax.TupleGetItem(chosen, i), imp.b.origin), dims) for i, dims in enumerate(types)]
     tensors = iter([_same_number(*pair) or t for pair, t in zip(pairs, made, strict=True)])
     return [rebuild(shape_of(v), tensors) for v in yields[0]]
 
@@ -465,6 +465,6 @@ class _Loop:
         """Run the loop from the initial values."""
         state = [self.condition.expr, *(t.expr for v in self.initial for t in leaves(v))]
         called = self.imp.bb.emit(relax.Call(top, self.region.arguments(state)))
-        out = [self.imp.bb.emit(relax.TupleGetItem(called, i + 1)) for i in range(len(self.region.carried))]
+        out = [self.imp.bb.emit(relax.TupleGetItem(called, i + 1), self.b.origin) for i in range(len(self.region.carried))]
         tensors = iter([_fit(self.imp, var, c.dims) for var, c in zip(out, self.region.carried, strict=True)])
         return [rebuild(shape_of(v), tensors) for v in self.initial]

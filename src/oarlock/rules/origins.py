@@ -246,4 +246,5 @@ def called(value: relax.Expr) -> str:
     """The name of the kernel or function of the host that is called; "" for anything else."""
     if is_kernel_call(value):
         return str(value.args[0].name_hint)
-    return str(value.op.global_symbol) if isinstance(value, relax.Call) and isinstance(value.op, relax.ExternFunc) else ""
+    host = isinstance(value, relax.Call) and getattr(value.op, "name", "") == "relax.call_pure_packed"
+    return str(value.args[0].global_symbol) if host else ""

@@ -40,8 +40,6 @@ def unpacking() -> Iterator[None]:
     """
     import tvm_ffi  # what calls Python from TVM
 
-    before = tvm_ffi.get_global_func(_CALLBACK, allow_missing=True)
-
     def compiled(source: str, *rest: Any) -> bytes:
         code = unpack(source)
         if code is not None:
@@ -51,6 +49,7 @@ def unpacking() -> Iterator[None]:
         return before(source, *rest)
 
     with _lock:
+        before = tvm_ffi.get_global_func(_CALLBACK, allow_missing=True)
         tvm_runtime.register(_CALLBACK, compiled)
         try:
             yield
