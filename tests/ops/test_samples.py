@@ -44,6 +44,8 @@ def test_sample(case: Sample, dynamic: bool, tmp_path: Path, request: pytest.Fix
         assert got.shape == want.shape
         assert got.dtype == want.dtype
         if not case.seed_free:
+            if got.dtype.name == "bfloat16":  # numpy has no type in common with its own scalars
+                got, want = got.astype("float32"), want.astype("float32")
             np.testing.assert_allclose(got, want, rtol=case.rtol, atol=case.atol * max(1.0, _scale(want)))
 
 

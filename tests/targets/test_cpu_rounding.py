@@ -59,6 +59,7 @@ def test_sums_of_products_are_rounded_twice() -> None:
 @runs
 def test_activations_are_paddles_bit_for_bit(tmp_path: Path, in_paddle: Callable) -> None:
     paddle = pytest.importorskip("paddle", reason="paddlepaddle makes the model")
+    paddle.disable_static()
     nn = paddle.nn
     net = nn.Sequential(nn.Hardswish(), nn.Hardsigmoid())
     net.eval()

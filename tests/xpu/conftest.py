@@ -31,6 +31,13 @@ def compiler() -> str:
         pytest.skip(f"the XPU's native part cannot be built: {error.what}")
 
 
+@pytest.fixture(autouse=True)
+def dynamic_mode() -> None:
+    """Other tests of the process leave Paddle in static mode."""
+    if "paddle" in sys.modules:
+        sys.modules["paddle"].disable_static()
+
+
 @pytest.fixture(scope="session")
 def call(compiler: str) -> Call:
     """call(step, inputs, shape, dtype) → what one function of the kernel library makes of numpy arrays on an R200."""
