@@ -10,8 +10,8 @@ from tvm import ir, relax, sym
 
 from .compiler import plain_dim
 from .importer import Hosts
-from .importer.importer import STRUCTURAL, import_program, is_supported
-from .model.program import Program, Value
+from .importer.importer import import_program, is_supported
+from .model.program import STRUCTURAL, Program, Value
 from .ops import registry
 from .runtime import dtypes
 

@@ -95,14 +95,14 @@ def _show(found: Why, top: int) -> None:
         table.add_column(name, no_wrap=name == "#")
     table.add_column("introduced", justify="right")
     table.add_column("carried", justify="right")
-    worst = sorted(found.layers, key=lambda layer: (not layer.why, -layer.introduced))[:top]
-    for layer in sorted(worst, key=found.layers.index):
+    worst = sorted(enumerate(found.layers), key=lambda row: (not row[1].why, -row[1].introduced))[:top]
+    for place, layer in sorted(worst, key=lambda row: row[0]):
         colour = "red" if layer.guilty(found.tolerance) else "dim"
         error = layer.why or f"{layer.introduced:.1e}"
         operations = " + ".join(o.operator for o in layer.operations)
         where = layer.operations[-1].handle if layer.operations else ""
         table.add_row(
-            str(found.layers.index(layer)),
+            str(place),
             escape(f"{operations}\n{where}"),
             escape(layer.kernel),
             escape("×".join(map(str, layer.shape))),

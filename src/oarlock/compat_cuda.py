@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm import relax
 
 from . import compat
+from .runtime.tvm_runtime import registered
 
 _POSTPROCESS = "tvm_callback_cuda_postproc"
 _lock = threading.Lock()  # the hook is one for the process
@@ -60,7 +60,7 @@ def _built(build: Callable[[], Any], compile_kernels: Callable[[str], str]) -> A
             raised.append(error)
             return ""
 
-    with _lock, _registered(_POSTPROCESS, hook), _forced_text():
+    with _lock, registered(_POSTPROCESS, hook), _forced_text():
         made = build()
     if raised:
         raise raised[0]
@@ -91,18 +91,6 @@ def load_intrinsics(mod: tvm.IRModule) -> None:
         importlib.import_module("tvm.s_tir.tensor_intrin.cuda")
     finally:
         inspect.stack, inspect.getmodule = stack, module_of
-
-
-@contextmanager
-def _registered(name: str, function: Callable) -> Iterator[None]:
-    before = tvm_ffi.get_global_func(name, allow_missing=True)
-    tvm_ffi.register_global_func(name, function, override=True)
-    try:
-        yield
-    finally:
-        tvm_ffi.registry.remove_global_func(name)
-        if before is not None:
-            tvm_ffi.register_global_func(name, before, override=True)
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import tvm
@@ -13,6 +12,7 @@ from tvm import relax, s_tir
 from tvm.relax.global_info import VDevice
 
 from oarlock import compat
+from oarlock.runtime.tvm_runtime import registered
 
 _BUILD = "target.build.ext_dev"
 # another name of the same memory of the CPU: TVM 0.27 plans storage by scope alone, and with one name would give a tensor of the host
@@ -47,25 +47,13 @@ def build_vm(
 
     if modules:
         mod = mod.with_attr("external_mods", modules)
-    with _lock, _registered(_BUILD, hook), tvm.transform.PassContext(opt_level=3, config={"tirx.disable_cse_tir": True}):
+    with _lock, registered(_BUILD, hook), tvm.transform.PassContext(opt_level=3, config={"tirx.disable_cse_tir": True}):
         try:
             return compat.build_vm(mod, target)
         except Exception:
             if raised:
                 raise raised[0] from None
             raise
-
-
-@contextmanager
-def _registered(name: str, function: Callable) -> Iterator[None]:
-    before = tvm_ffi.get_global_func(name, allow_missing=True)
-    tvm_ffi.register_global_func(name, function, override=True)
-    try:
-        yield
-    finally:
-        tvm_ffi.registry.remove_global_func(name)
-        if before is not None:
-            tvm_ffi.register_global_func(name, before, override=True)
 
 
 def plugin_function(name: str) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from ..model.cut import extract
 from ..model.normalise import captures
 from ..model.program import Op, Program, TensorType, Value
 from .compare import TOLERANCE, OutputCheck, compare
-from .reference import CONSTANT, PaddleReference
+from .reference import PaddleReference
 from .sites import Held
 
 
@@ -44,6 +44,7 @@ class Excerpts:
         self.reference, self.ops = reference, list(reference.program.walk())
         self.held = {value: held for held, value in reference.values.items()}
         self.combined = {op.results[0]: op for op in self.ops if op.name == "builtin.combine"}
+        self.constants = {v for n in reference.constants for v in self.ops[n].results}
         read = [self.held[v] for n in operations for v in self._cuts({n}) if v in self.held]
         self.arrays = reference.fetch([*read, *(held for held in reference.values if held[0] in set(operations))])
 
@@ -52,7 +53,7 @@ class Excerpts:
 
         None where it would begin or end with what is no tensor, or read two tensors of one name.
         """
-        chosen = {n for n in operations if self.ops[n].name not in CONSTANT}  # what needs them brings them along
+        chosen = set(operations) - self.reference.constants  # what needs them brings them along
         cuts = self._cuts(chosen)
         wanted = [held for held in self._results(chosen) if held in self.arrays]
         fed = {v.name: self.arrays.get(self.held[v]) if v in self.held else self.reference.inputs.get(v.name) for v in cuts}
@@ -64,14 +65,13 @@ class Excerpts:
 
     def _cuts(self, chosen: Collection[int]) -> list[Value]:
         """What ``chosen`` operations read and others make, but for constants; of lists their elements."""
-        constants = {v for op in self.ops if op.name in CONSTANT for v in op.results}
         found: dict[Value, None] = {}
         todo = [v for n in sorted(chosen) for v in _read(self.ops[n])]
         while todo:
             value = todo.pop(0)
             if value in self.combined:
                 todo += [v for v in self.combined[value].operands.values() if v is not None]
-            elif value not in constants and self.held.get(value, (-1, 0))[0] not in chosen:
+            elif value not in self.constants and self.held.get(value, (-1, 0))[0] not in chosen:
                 found[value] = None
         return list(found)
 

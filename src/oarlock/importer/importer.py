@@ -12,7 +12,7 @@ import tvm
 from tvm import relax, tirx
 
 from ..errors import InputError, InternalError, OarlockError, UnsupportedError, UnsupportedOperators
-from ..model.program import Block, ListType, Op, Program, TensorType, Value
+from ..model.program import STRUCTURAL, Block, ListType, Op, Program, TensorType, Value
 from ..ops import registry
 from ..ops.builder import Builder
 from ..ops.complex_pair import Complex, complex_const, joined, parted
@@ -24,7 +24,6 @@ from .host import Hosts
 
 Shapes = Mapping[str, Sequence[int | str | None]]
 
-STRUCTURAL = frozenset(["builtin.parameter", "pd_op.data", "pd_op.feed", "pd_op.fetch", "builtin.combine", "builtin.split", "cf.yield"])
 MAX_DIM = (1 << 31) - 1
 COMPLEX_INPUTS, COMPLEX_OUTPUTS = "oarlock.complex_inputs", "oarlock.complex_outputs"  # attributes of main: their places
 MOST_TRIALS = 64  # imports of an operation, on average: a loop in a loop in a loop is tried 2³ times and more

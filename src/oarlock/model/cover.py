@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from .program import Op, Program, Value
-
-_NO_WORK = ("builtin.parameter", "builtin.combine", "builtin.split", "pd_op.data", "pd_op.feed", "pd_op.fetch", "cf.yield")
+from .program import STRUCTURAL, Op, Program, Value
 
 
 def cover(program: Program, calls: Iterable[Collection[int]]) -> list[list[int]]:
@@ -35,4 +33,4 @@ def _needed(ops: list[Op], makers: dict[Value, int], roots: set[int], given: set
             if number is not None and number not in seen and number not in given:
                 seen.add(number)
                 todo.append(number)
-    return {number for number in seen if ops[number].name not in _NO_WORK}
+    return {number for number in seen if ops[number].name not in STRUCTURAL}

@@ -16,6 +16,9 @@ import numpy as np
 
 from ..errors import ModelError
 
+# operations that compute nothing: what comes in and goes out, and lists
+STRUCTURAL = frozenset(["builtin.parameter", "pd_op.data", "pd_op.feed", "pd_op.fetch", "builtin.combine", "builtin.split", "cf.yield"])
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:

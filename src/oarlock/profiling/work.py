@@ -16,6 +16,7 @@ import tvm
 from tvm import ir, relax, s_tir, sym, tirx
 
 from .. import compat
+from ..rules.origins import is_kernel_call
 from .sizes import Size
 
 MAX_TEXT = 400  # characters of an expression of symbols; a longer one is not kept
@@ -47,7 +48,7 @@ def _constant_operands(mod: tvm.IRModule) -> dict[ir.GlobalVar, frozenset[int]]:
     found: dict[ir.GlobalVar, frozenset[int]] = {}
 
     def visit(e: relax.Expr) -> None:
-        if not isinstance(e, relax.Call) or getattr(e.op, "name", "") not in ("relax.call_tir", "relax.call_tir_inplace"):
+        if not is_kernel_call(e):
             return
         kernel, operands = e.args[0], e.args[1]
         operands = operands.fields if isinstance(operands, relax.Tuple) else [operands]

@@ -89,6 +89,8 @@ class Origins:
 
 
 def with_variables(function: relax.Function, new: Mapping[relax.Var, relax.Var]) -> relax.Function:
+    if not new:
+        return function
     body = substituted(function.body, new)
     return relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)
 

@@ -50,10 +50,6 @@ def unpacking() -> Iterator[None]:
 
     with _lock:
         before = tvm_ffi.get_global_func(_CALLBACK, allow_missing=True)
-        tvm_runtime.register(_CALLBACK, compiled)
-        try:
+        tvm_runtime.from_callable(compiled)  # which says what is missing
+        with tvm_runtime.registered(_CALLBACK, compiled):
             yield
-        finally:
-            tvm_ffi.registry.remove_global_func(_CALLBACK)
-            if before is not None:
-                tvm_ffi.register_global_func(_CALLBACK, before, override=True)

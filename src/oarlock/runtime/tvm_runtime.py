@@ -18,7 +18,8 @@ import importlib.util
 import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ArtifactError, OarlockError
@@ -225,12 +226,19 @@ def from_callable(function: Callable[..., Any]) -> ffi.Object:
     return ffi.Object.borrowed(converted.__chandle__())
 
 
-def register(name: str, function: Callable[..., Any]) -> None:
-    """Make ``function`` TVM's function of this name; OarlockError where tvm_ffi is not installed, as for from_callable."""
-    from_callable(function)
+@contextmanager
+def registered(name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """``function`` is TVM's of this name for a while; afterwards what had the name before has it again, or nothing."""
     import tvm_ffi
 
+    before = tvm_ffi.get_global_func(name, allow_missing=True)
     tvm_ffi.register_global_func(name, function, override=True)
+    try:
+        yield
+    finally:
+        tvm_ffi.registry.remove_global_func(name)
+        if before is not None:
+            tvm_ffi.register_global_func(name, before, override=True)
 
 
 def _read(path: str) -> str:

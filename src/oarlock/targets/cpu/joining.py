@@ -14,6 +14,7 @@ import tvm_ffi
 from tvm import relax, tirx
 
 from ... import compat
+from ...rules.origins import is_group
 from .forms import alike, dims
 from .tiles import ATTRIBUTE
 
@@ -41,7 +42,7 @@ def join_readers(mod: tvm.IRModule) -> tvm.IRModule:
     """Apply the rule to the fused functions of all Relax functions of ``mod``."""
     out = mod.clone()
     for gv, function in mod.functions.items():
-        if isinstance(function, relax.Function) and "Primitive" not in (function.attrs or {}) and isinstance(function.body, relax.SeqExpr):
+        if isinstance(function, relax.Function) and not is_group(function) and isinstance(function.body, relax.SeqExpr):
             blocks = [_joined(mod, out, b) if isinstance(b, relax.DataflowBlock) else b for b in function.body.blocks]
             body = relax.SeqExpr(blocks, function.body.body)
             out[gv] = relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)
@@ -87,7 +88,7 @@ def _kernel(mod: tvm.IRModule, binding: relax.Binding) -> _Kernel | None:
     if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.GlobalVar):
         return None
     function = mod[value.op]
-    fused = isinstance(function, relax.Function) and "Primitive" in (function.attrs or {})
+    fused = isinstance(function, relax.Function) and is_group(function)
     return _Kernel(binding, function) if fused and isinstance(binding.var.ty, relax.TensorType) else None
 
 
