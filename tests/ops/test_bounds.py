@@ -82,7 +82,7 @@ def test_ctc_of_wrong_lengths_and_labels(tmp_path: Path, wrong: int) -> None:
 def test_regions_of_more_images_than_there_are(tmp_path: Path) -> None:
     example = {"x": _whole(1, 1, 8, 8), "r": np.array([[0, 0, 4, 4], [1, 1, 5, 5]], F), "n": np.array([2], "int32")}
     session = _session(lambda paddle, x, r, n: paddle.vision.ops.roi_align(x, r, n, 2), example, tmp_path, dynamic=True)
-    with pytest.raises(oarlock.OarlockError, match="sizes that must be equal"):
+    with pytest.raises(oarlock.OarlockError, match="sizes that must be equal differ: .*, in roi_align"):
         session.run(example | {"n": np.array([1, 1], "int32")})
 
 

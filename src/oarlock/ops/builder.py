@@ -17,7 +17,7 @@ from tvm import relax, sym, te, tirx
 
 from ..compat import assertion, block_iterators, copy_primfunc, is_dim
 from ..errors import UnsupportedError
-from ..rules.origins import standing_for
+from ..rules.origins import operator_of, standing_for
 from .dtypes import check_dtype, is_float, numpy_dtype, promote
 from .tensor import Dim, PrimExpr, Tensor, as_dim, known_array
 
@@ -264,7 +264,7 @@ class Builder:
             if isinstance(a, int) and isinstance(d, int):
                 raise UnsupportedError(f"a tensor of shape {x.shape} should be {list(shape)}", todo="check the shapes given to compile")
 
-        wrong = f"sizes that must be equal differ: {', '.join(f'{a} and {d}' for a, d in pairs)}"
+        wrong = f"sizes that must be equal differ: {', '.join(f'{a} and {d}' for a, d in pairs)}{self._asked_by()}"
         dims = _exprs(shape)
         with standing_for(self, x.expr):
             checked = self._check([_i64(a) == _i64(d) for a, d in pairs], wrong)
@@ -277,6 +277,10 @@ class Builder:
             return tirx.SeqStmt([*(assertion(c, message) for c in conditions), outs[0].vstore([0], tirx.const(1, "int8"))])
 
         return self.te(lambda: te.extern((_i64(1),), [], assertions, dtype="int8", name="check_sizes"), name="check_sizes")
+
+    def _asked_by(self) -> str:
+        """For messages of run-time checks: the operator that needs it (not which one of them, so that equal checks stay one kernel)."""
+        return f", in {operator}" if (operator := operator_of(self.origin)) else ""
 
     def broadcast_shape(self, *shapes: Sequence[Dim]) -> list[Dim]:
         """Numpy's common shape; dims that cannot be compared give a run-time choice."""
@@ -331,7 +335,7 @@ class Builder:
             return self.emit(relax.op.broadcast_to(x.expr, relax.ShapeExpr(shape)))
 
         pairs = [(d, _i64(shape[lead + i])) for i, (d, u) in enumerate(zip(x.shape, unsure, strict=True)) if u]
-        wrong = f"sizes do not broadcast: {', '.join(f'{d} and {to}' for d, to in pairs)}"
+        wrong = f"sizes do not broadcast: {', '.join(f'{d} and {to}' for d, to in pairs)}{self._asked_by()}"
         checks = [self._check([tirx.any(_i64(d) == 1, _i64(d) == to) for d, to in pairs], wrong)] if self._first_time(wrong) else []
 
         def guarded(t: te.Tensor, *index: Any) -> PrimExpr:

@@ -40,6 +40,12 @@ def stem(name: str) -> str:
     return found[1] if found else ""
 
 
+def operator_of(name: str) -> str:
+    """The operator that a variable of this name comes from; "" when there is none."""
+    found = _NAME.fullmatch(name)
+    return found[1][: found.start(2) - len("_op")] if found else ""
+
+
 def number(name: str) -> int | None:
     """The operation that a variable of this name comes from."""
     found = _NAME.fullmatch(name)
