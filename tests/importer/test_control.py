@@ -79,3 +79,22 @@ def test_loops_nested_too_deeply_are_refused_not_tried_for_ever() -> None:
     import_program(_nested(3))
     with pytest.raises(UnsupportedOperators, match="nested too deeply"):
         import_program(_nested(20))
+
+
+def test_a_layer_with_its_own_gradient_is_its_forward_function(tmp_path: Path) -> None:
+    """pd_op.pylayer, also in a branch, of several operands, one of which is handed on."""
+
+    def call(paddle: Any, x: Any, y: Any, flag: Any) -> Any:
+        def layer(a: Any, b: Any) -> Any:
+            return paddle.static.nn.static_pylayer(lambda a, b: (paddle.tanh(a) * b, b), [a, b], lambda da, db: (da, db))
+
+        product, same = layer(x, y)
+        return paddle.static.nn.cond(flag, lambda: layer(product, same)[0], lambda: product + same)
+
+    random = np.random.default_rng(0)
+    inputs = {"x": random.standard_normal((2, 3)).astype("float32"), "y": random.standard_normal((2, 3)).astype("float32")}
+    session = _session(call, inputs | {"flag": np.array(True)}, tmp_path)
+    once = np.tanh(inputs["x"]) * inputs["y"]
+    np.testing.assert_allclose(_run(session, **inputs, flag=np.array(True)), np.tanh(once) * inputs["y"], atol=1e-6)
+    np.testing.assert_allclose(_run(session, **inputs, flag=np.array(False)), once + inputs["y"], atol=1e-6)
+    assert '"1.pylayer"' in next(tmp_path.glob("*.json")).read_text().replace(" ", "")

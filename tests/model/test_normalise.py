@@ -143,3 +143,15 @@ def test_a_value_that_the_loop_makes_itself_stays_inside():
 def test_loops_and_branches_whose_parts_do_not_fit_are_refused(loop):
     with pytest.raises(ModelError):
         read(X, FLAG, tiny.full(4, 0.0, "i64", "int64"), loop)
+
+
+def test_a_region_that_runs_once_stands_in_place_of_its_operation():
+    inner = [unary("exp", 1, 4), tiny.op("2.yield", [4], [])]
+    program = read(X, tiny.op("1.pylayer", [1], [(3, ROW)], regions=[[inner]]), unary("sqrt", 3, 5), tiny.fetch("a", 5, 9, 0, ROW))
+    assert [op.short_name for op in program.walk() if op.name.startswith("pd_op.")][-3:] == ["exp", "assign", "sqrt"]
+
+
+@pytest.mark.parametrize("yielded", [[], [1, 1]])
+def test_a_region_that_does_not_fit_is_an_error(yielded: list[int]):
+    with pytest.raises(ModelError, match=r"the region of pd_op.pylayer does not fit its 1 results"):
+        read(X, tiny.op("1.pylayer", [1], [(3, ROW)], regions=[[[tiny.op("2.yield", yielded, [])]]]), tiny.fetch("a", 3, 9, 0, ROW))

@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ..errors import ModelError, UnsupportedError
+from .inline import inline_regions
 from .limits import DAMAGED
 from .program import Block, Op, Program, Type, Value
 
@@ -75,8 +76,12 @@ _ALIASES = frozenset(["pd_op.share_data_"])
 
 
 def normalise(program: Program) -> Program:
-    """``program``, changed in place: no operator writes into an operand, none ends in ``_``, and fetches are outputs only."""
+    """``program``, changed in place: no operator writes into an operand, none ends in ``_``, and fetches are outputs only.
+
+    Regions that always run once stand in place of their operation.
+    """
     program.verify()
+    inline_regions(program)
     _Normaliser(program).run()
     return program.verify()
 
