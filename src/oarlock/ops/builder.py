@@ -204,7 +204,9 @@ class Builder:
         if count == 0:
             return []
         flat = x.astype("int64").reshape([count])
-        shape = self._bind(relax.op.tensor_to_shape(flat.expr))
+        # not R.tensor_to_shape: TVM lowers that to this call and a second name for each size, puts the one in place of the other as it
+        # fuses, simplifies what shapes say of it, and then finds kernels and shapes that do not agree
+        shape = self._bind(relax.call_pure_packed("vm.builtin.tensor_to_shape", flat.expr, ty_args=relax.ShapeType(ndim=count)))
         fresh = [self.fresh_dim() for _ in range(count)]
         self.bb.match_cast(shape, relax.ShapeType(fresh))
         return list(fresh)
