@@ -23,7 +23,10 @@ _NAMES = {
 
 
 def setup() -> None:
+    import paddle
+
     compat.without("visualdl")
+    compat.paddle_fluid().data_feeder = paddle.base.data_feeder
 
 
 def build(module: str, name: str) -> Any:

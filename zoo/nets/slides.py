@@ -86,7 +86,7 @@ class ICNet(nn.Layer):
     def __init__(self):
         super().__init__()
         self.whole = nn.Sequential(dilated(3, 16, 2), dilated(16, 16, 2), dilated(16, 32, 2))
-        self.half = nn.Sequential(dilated(3, 16, 2), dilated(16, 32, 2), dilated(32, 64, 2))
+        self.halved = nn.Sequential(dilated(3, 16, 2), dilated(16, 32, 2), dilated(32, 64, 2))
         self.quarter = nn.Sequential(dilated(64, 64, 2), dilated(64, 64, 1, 2), dilated(64, 64, 1, 4))
         self.coarse = nn.LayerList([self.norm(c, 32, 3, 2) for c in (64, 32)])
         self.fine = nn.LayerList([self.norm(c, 32, 1, 1) for c in (64, 32)])
@@ -102,7 +102,7 @@ class ICNet(nn.Layer):
         return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=True)
 
     def forward(self, x):
-        half = self.half(self.scale(x, 0.5))
+        half = self.halved(self.scale(x, 0.5))
         quarter = self.quarter(half)
         for size in (1, 2):
             pooled = F.adaptive_avg_pool2d(quarter, size)
