@@ -29,6 +29,7 @@ from .rules.deploy import check_packed_functions
 from .rules.integers import integer_products
 from .rules.legalise import LEGALISATIONS
 from .rules.origins import Groups, call_sites, keep_names
+from .rules.scalars import join_sizes
 from .rules.sizes import name_sizes
 from .rules.spelling import simplify_sizes
 from .rules.weights import Weights, lift_weights
@@ -171,7 +172,7 @@ def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
 
 def _fuse_operators(mod: tvm.IRModule, groups: Groups) -> tvm.IRModule:
     marked = relax.transform.AnnotateTIROpPattern()(mod)
-    return keep_names(marked, relax.transform.FuseOps()(marked), groups)
+    return join_sizes(keep_names(marked, relax.transform.FuseOps()(marked), groups))
 
 
 def _note_work(mod: tvm.IRModule, work: dict[str, dict[str, Any]]) -> tvm.IRModule:
