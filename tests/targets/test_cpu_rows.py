@@ -1,4 +1,4 @@
-"""Softmax of short, long, ragged and dynamic rows."""
+"""Softmax, extremes and norms of short, long, ragged and dynamic rows."""
 
 from __future__ import annotations
 
@@ -58,3 +58,22 @@ def test_extremes_of_nan_and_infinity(shape: tuple, axis: tuple, dynamic: bool, 
     some.reshape(-1)[rng.integers(0, plain.size, 3)] = np.nan
     for x in (plain, some, np.full_like(plain, np.inf), np.full_like(plain, -np.inf)):
         np.testing.assert_array_equal(program(x)[0], getattr(np, name)(x, axis=axis))
+
+
+@pytest.mark.parametrize("places", ["known", "unknown"])
+@pytest.mark.parametrize("groups", [1, 4, 8], ids=["layer", "group", "instance"])
+def test_norms_of_long_groups_stay_accurate(groups: int, places: str) -> None:
+    """Half a million numbers in a group: added one by one in float32, they would be off by 1e-3."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((2, 8, 256, 257)) * 2 + 3).astype("float32")
+    gamma, beta = (rng.standard_normal(8).astype("float32") for _ in range(2))
+    shape = x.shape if places == "known" else (dim("n"), 8, dim("h"), dim("w"))
+    args = [var("x", shape), var("gamma", (8,)), var("beta", (8,))]
+    if groups == 8:
+        program = build(args, lambda bb, x, g, b: op.nn.instance_norm(x, g, b, 1, [2, 3], 1e-3))
+    else:
+        program = build(args, lambda bb, x, g, b: op.nn.group_norm(x, g, b, groups, 1, [2, 3], 1e-3))
+    wide = x.astype("float64").reshape(2, groups, -1)
+    normal = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-3)
+    want = normal.reshape(x.shape) * gamma[:, None, None] + beta[:, None, None]
+    np.testing.assert_allclose(program(x, gamma, beta)[0], want, atol=2e-5)

@@ -1,4 +1,4 @@
-"""Reductions (sum, mean, max, min, softmax, layer_norm) as kernels that keep one accumulator a vector lane.
+"""Reductions (sum, mean, max, min, softmax, norms of layers, groups and instances) as kernels that keep one accumulator a vector lane.
 
 LLVM may not reorder a sum of floats, so a plain loop adds one number at a time.  Here the reduced axis is cut into vectors: lane l
 adds up x[l], x[l + L], …; a tree adds the lanes; the rest that fills no vector is added at the end.  It is also more accurate.
@@ -130,8 +130,8 @@ def softmax(x: te.Tensor, lanes: int, log: bool) -> te.Tensor:
     return te.compute(x.shape, lambda *s: powers(*s) * inverse(*s[:-1]), name="softmax", attrs=note)
 
 
-def layer_norm(x: te.Tensor, gamma: te.Tensor, beta: te.Tensor, epsilon: float, center: bool, scale: bool, lanes: int) -> te.Tensor:
-    """Over the last axis: (x − mean) / √(E[(x − mean)²] + ε) · gamma + beta."""
+def _statistics(x: te.Tensor, epsilon: float, lanes: int) -> tuple[te.Tensor, te.Tensor]:
+    """Of each row its mean and 1 / √(E[(x − mean)²] + ε)."""
     lead, length = _rows(x)
     note = {ROW: [len(lead)]}
     dtype = str(x.dtype)
@@ -145,14 +145,33 @@ def layer_norm(x: te.Tensor, gamma: te.Tensor, beta: te.Tensor, epsilon: float, 
 
     squares = reduce_row(square, lead, length, "sum", lanes, "squares")
     one, eps = tirx.const(1, dtype), tirx.const(epsilon, dtype)
-    inverse = te.compute(lead, lambda *s: one / te.sqrt(squares(*s) / count + eps), name="inverse", attrs=note)
+    return mean, te.compute(lead, lambda *s: one / te.sqrt(squares(*s) / count + eps), name="inverse", attrs=note)
+
+
+def layer_norm(x: te.Tensor, gamma: te.Tensor, beta: te.Tensor, epsilon: float, center: bool, scale: bool, lanes: int) -> te.Tensor:
+    """Over the last axis: (x − mean) / √(E[(x − mean)²] + ε) · gamma + beta."""
+    mean, inverse = _statistics(x, epsilon, lanes)
 
     def element(*s: Dim) -> Any:
         value = (x(*s) - mean(*s[:-1])) * inverse(*s[:-1])
         value = value * gamma(s[-1]) if scale else value
         return value + beta(s[-1]) if center else value
 
-    return te.compute(x.shape, element, name="layer_norm", attrs=note)
+    return te.compute(x.shape, element, name="layer_norm", attrs={ROW: [len(x.shape) - 1]})
+
+
+def group_norm(
+    x: te.Tensor, gamma: te.Tensor, beta: te.Tensor, epsilon: float, center: bool, scale: bool, channels: int, places: Dim, lanes: int
+) -> te.Tensor:
+    """[batch, groups, channels of a group · places] over the last axis, gamma and beta by channel → [batch, groups, channels, places]."""
+    mean, inverse = _statistics(x, epsilon, lanes)
+
+    def element(n: Dim, g: Dim, c: Dim, p: Dim) -> Any:
+        value = (x(n, g, c * places + p) - mean(n, g)) * inverse(n, g)
+        value = value * gamma(g * channels + c) if scale else value
+        return value + beta(g * channels + c) if center else value
+
+    return te.compute([*x.shape[:2], channels, places], element, name="group_norm", attrs={ROW: [2]})
 
 
 def rewrite_rows(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
@@ -193,6 +212,8 @@ class _Rewriter(relax.PyExprMutator, Origins):
             return self._te(functools.partial(softmax, lanes=lanes, log=name == "nn.log_softmax"), name.removeprefix("nn."), call.args[0])
         if name == "nn.layer_norm":
             return self._layer_norm(call, shape, lanes)
+        if name in ("nn.group_norm", "nn.instance_norm"):
+            return self._group_norm(call, name.removeprefix("nn."), shape, lanes)
         return call
 
     def _te(self, function: Callable, name: str, *args: relax.Expr) -> relax.Var:
@@ -228,3 +249,20 @@ class _Rewriter(relax.PyExprMutator, Origins):
         a = call.attrs
         function = functools.partial(layer_norm, epsilon=float(a.epsilon), center=bool(a.center), scale=bool(a.scale), lanes=lanes)
         return self._reshape(self._te(function, "layer_norm", x, gamma, beta), shape)
+
+    def _group_norm(self, call: relax.Call, name: str, shape: list, lanes: int) -> relax.Expr:
+        """Where the channels stand before all places, so that a group lies in one piece."""
+        rank, a = len(shape), call.attrs
+        axes, channels = sorted(int(axis) % rank for axis in a.axes), shape[1]
+        if (
+            int(a.channel_axis) % rank != 1
+            or axes != list(range(2, rank))
+            or not isinstance(channels, int)
+            or any(d == 0 for d in shape if isinstance(d, int))
+        ):
+            return call
+        groups, places = int(a.num_groups) if name == "group_norm" else channels, product(shape[2:])
+        own = {"center": bool(a.center), "scale": bool(a.scale), "channels": channels // groups, "places": places}
+        function = functools.partial(group_norm, epsilon=float(a.epsilon), lanes=lanes, **own)
+        x = self.emit(relax.op.reshape(call.args[0], (shape[0], groups, channels // groups * places)))
+        return self.emit(relax.op.reshape(self._te(function, name, x, *call.args[1:]), tuple(shape)))
