@@ -66,7 +66,7 @@ def export(recipe: Recipe, folder: Path) -> dict[str, Any]:
     layer.eval()
     facts = _save(layer, recipe, folder / STEM, rng)
     arrays = [i.make(rng) for i in recipe.inputs]
-    facts |= _run(recipe, folder, arrays, rng)
+    facts |= _run(recipe, folder, arrays, rng, facts["dynamic"])
     return facts | {"export_s": time.perf_counter() - start, "paddle": paddle.__version__}
 
 
@@ -172,15 +172,15 @@ def _name(declared: Any, number: int) -> str:
     return declared.name or f"x{number}"
 
 
-def _run(recipe: Recipe, folder: Path, arrays: list[np.ndarray], rng: np.random.Generator) -> dict[str, Any]:
-    """Save the runs; the second has one more in the batch, and is left out where Paddle does not take it."""
+def _run(recipe: Recipe, folder: Path, arrays: list[np.ndarray], rng: np.random.Generator, dynamic: bool) -> dict[str, Any]:
+    """Save the runs; the second has one more in the batch, and is left out where the file or Paddle does not take it."""
     names = [_name(i, n) for n, i in enumerate(recipe.inputs)]
     runs = [dict(zip(names, arrays, strict=True))]
     outputs = _oracle(folder, runs[0])
     _save_run(folder / "run-0.npz", runs[0], outputs)
     first = {a.shape[0] for a, i in zip(arrays, recipe.inputs, strict=True) if i.shape and i.shape[0] is None}
     fixed = any(isinstance(i.values, tuple) and i.values[0] == "array" for i in recipe.inputs)
-    if len(first) == 1 and not fixed and recipe.family not in ("graph", "3d"):
+    if dynamic and len(first) == 1 and not fixed and recipe.family not in ("graph", "3d"):
         try:
             again = dict(zip(names, (i.make(rng, first.copy().pop() + 1) for i in recipe.inputs), strict=True))
             _save_run(folder / "run-1.npz", again, _oracle(folder, again))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from runner import build, dim, module, var
-from tvm import relax, te
+from tvm import relax, te, tirx
 
 from oarlock import pipeline, targets
 
@@ -129,3 +130,25 @@ def test_moved_axes_with_a_formula(shape: tuple[int, ...], dynamic: bool) -> Non
         return op.multiply(bb.emit(op.permute_dims(a, (0, 2, 1, 3))), relax.const(np.float32(0.25)))
 
     np.testing.assert_array_equal(build([var("x", known)], make)(x)[0], x.transpose(0, 2, 1, 3) * np.float32(0.25))
+
+
+def test_a_kernel_that_compares_channels_and_sizes_in_nhwc() -> None:
+    """Between convolutions, a kernel of the importer's that asks for its place, and for a size that none of its shapes has."""
+    x, w = RNG.standard_normal((1, 8, 6, 6)).astype("float32"), RNG.standard_normal((8, 8, 1, 1)).astype("float32")
+
+    def marked(a: te.Tensor, size: Any) -> te.Tensor:
+        return te.compute(
+            a.shape, lambda n, c, h, w: tirx.Select(c < tirx.IntImm("int64", 3), a[n, c, h, w] * size.astype("float32"), a[n, c, h, w])
+        )
+
+    rows = dim("rows")
+
+    def make(bb, a, table):
+        first = bb.emit(op.nn.conv2d(a, relax.const(w)))
+        return op.nn.conv2d(bb.emit_te(marked, first, rows, primfunc_name_hint="marked"), relax.const(w))
+
+    program = build([var("x", x.shape), var("table", (rows, 2))], make)
+    first = np.einsum("oc,nchw->nohw", w[:, :, 0, 0], x)
+    first[:, :3] *= 5
+    want = np.einsum("oc,nchw->nohw", w[:, :, 0, 0], first)
+    np.testing.assert_allclose(program(x, np.zeros((5, 2), "float32"))[0], want, rtol=1e-5, atol=1e-4)

@@ -69,7 +69,8 @@ class Element:
             place = (tvm.ir.Var, lambda v: here.get(v, v))
             return tvm_ffi.structural_map(tvm_ffi.structural_map(self.value, place), (tvm.ir.TensorLoad, load))
 
-        return te.compute(tuple(shape), element, name=name)
+        # places have the type of their dims, and the kernel compares them with numbers of int64
+        return te.compute(tuple(tirx.IntImm("int64", d) if isinstance(d, int) else d for d in shape), element, name=name)
 
     def keeps_channels(self) -> bool:
         """Whether every load of a rank-4 input reads the channel of the place that is computed."""

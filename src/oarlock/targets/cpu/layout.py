@@ -394,7 +394,12 @@ class _Rules:
             return None
         shape = [out[i] for i in TO_NHWC]
         moved = [f.get(a, "nhwc" if m else "plain") for a, m in zip(operands, last, strict=True)]
-        return {"nhwc": f.te(lambda *t: made.channels_last(shape, t, last, sizes, name), *moved, name=name, fusable=False)}
+
+        def channels_last(shape: list, sizes: list, *tensors: te.Tensor) -> te.Tensor:
+            return made.channels_last(shape, tensors, last, sizes, name)
+
+        # sizes go as arguments: what a kernel uses of them need not stand in a shape
+        return {"nhwc": f.te(channels_last, shape, sizes, *moved, name=name, fusable=False)}
 
     def pool(self, f: Forms, var: relax.Var, call: relax.Call) -> dict[str, relax.Expr] | None:
         """Operators with a layout attribute: the same in NHWC."""
