@@ -6,6 +6,7 @@ unsupported operator); 4 an internal error.  With ``--json`` stdout holds one JS
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ def inspect(
 
 @main.command(name="compile")
 @model_argument
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The artifact's file (default: MODEL's name with .oar).")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The artifact's file (default: MODEL's name with .oar; -: stdout).")
 @compile_options
 @host_option
 @click.option("--dump", type=click.Path(path_type=Path), help="Write the module after every stage into this folder.")
@@ -142,6 +143,9 @@ def compile_command(
 ) -> None:
     """Compile a model to one file."""
     output = output or _default_output(model)
+    if str(output) == "-":
+        _compile(model, target, shapes, threads, options, load_hosts(hosts), dump).write(sys.stdout.buffer)
+        return
     if output.is_dir() or not output.absolute().parent.is_dir():  # said before minutes of work, not after
         raise InputError("the artifact cannot be written there", where=str(output), todo="name a file in a folder that exists")
     artifact = _compile(model, target, shapes, threads, options, load_hosts(hosts), dump)
@@ -339,9 +343,11 @@ def _compile(
 
 
 def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, options: tuple[str, ...], host: str | None) -> Session:
-    """A session of an artifact file, or of a model compiled in memory."""
+    """A session of an artifact file (-: of one from stdin), or of a model compiled in memory."""
     from .runtime.session import Session
 
+    if str(model) == "-":
+        return Session(sys.stdin.buffer, threads=threads)
     if is_artifact(model):
         if options:
             raise InputError("an artifact is compiled already, so it takes no options", where=str(model), todo="give --option to compile")

@@ -23,7 +23,9 @@ from .kernels.records import searched as records_searched
 from .kernels.records import shipped, user_path
 from .model import Program, load_model
 from .model.cover import cover
+from .rules.weights import Weights
 from .runtime.artifact import Artifact
+from .runtime.artifact import Part as ArtifactPart
 from .runtime.host import Host
 from .runtime.signature import Dim, Signature, TensorSpec
 
@@ -89,27 +91,48 @@ def compile_program(
     hosts = Hosts(host)
     module = import_program(program, shapes, lambda done, total: report("import", done, total), hosts)
     _refuse_host_calls(hosts, target)
-    signature = signature_of(module, program)
-    built = pipeline.build(module, target, choices=choices, dump=dump, progress=report)
-    called = target.libraries_of({kernel["schedule"] for kernel in built.kernels.values() if "schedule" in kernel})
-    report("done", 1, 1)
+    signature = signature_of(module, [v.name for v in program.inputs], list(program.outputs))
+    notes = targets.Notes()
+    parts = target.parts(module, notes)
     manifest: dict[str, Any] = {
         **_versions(),
         "created": _now(),
         "target": target.name,
         "options": dict(target.options),
-        "runtime": {**target.runtime, **({"libraries": called} if called else {})},
         "source": {key: value for key, value in program.source.items() if isinstance(value, str | int | float | bool)},
+    }
+    if not parts:
+        built = pipeline.build(module, target, choices=choices, dump=dump, progress=report)
+        report("done", 1, 1)
+        return Artifact(built.library, built.weights, signature, manifest | _facts(program, target, built, hosts))
+    made: list[ArtifactPart] = []
+    weights = Weights()
+    for part in parts:
+        where = Path(dump) / part.name if isinstance(dump, str | Path) else dump
+        built = pipeline.build(part.module, part.target, choices=choices, dump=where, progress=report)
+        numbers = [weights.add_array(array) for array in built.weights]
+        own = signature_of(part.module, part.takes, part.gives) if part.gives else None
+        facts = _facts(program, part.target, built, hosts)
+        made.append(ArtifactPart(part.name, built.library, numbers, {**facts, "notes": [*notes.lines, *facts["notes"]]}, own))
+    report("done", 1, 1)
+    return Artifact(made[0].library, weights.arrays, signature, manifest | made[0].facts, parts=made)
+
+
+def _facts(program: Program, target: targets.Target, built: pipeline.Built, hosts: Hosts) -> dict[str, Any]:
+    """What a manifest says of one program."""
+    called = target.libraries_of({kernel["schedule"] for kernel in built.kernels.values() if "schedule" in kernel})
+    facts: dict[str, Any] = {
+        "runtime": {**target.runtime, **({"libraries": called} if called else {})},
         "notes": built.notes,
         "kernels": built.kernels,
         **_origins(program, built.calls),
     }
     if built.places:
-        manifest["places"] = [dataclasses.asdict(place) for place in built.places]
+        facts["places"] = [dataclasses.asdict(place) for place in built.places]
     # those of branches that are never taken are gone
     if calls := [entry for name, entry in hosts.entries.items() if name in built.host_calls]:
-        manifest["host_calls"] = calls
-    return Artifact(built.library, built.weights, signature, manifest)
+        facts["host_calls"] = calls
+    return facts
 
 
 def _origins(program: Program, calls: pipeline.Calls) -> dict[str, Any]:
@@ -145,8 +168,8 @@ def make_target(target: str | targets.Target, threads: int | None, options: Mapp
     return targets.get(target, **chosen)
 
 
-def signature_of(module: tvm.IRModule, program: Program) -> Signature:
-    """The signature of ``main``: the program's names, and types with symbolic dims as text, one name a symbol."""
+def signature_of(module: tvm.IRModule, takes: Sequence[str], gives: Sequence[str]) -> Signature:
+    """The signature of ``main`` with these names, and types with symbolic dims as text, one name a symbol."""
     main = module["main"]
     # TVM's printer gives every symbol a name of its own and writes dims as Python expressions: read those.
     text = str(compat.function_type(list(main.params), main.ret_ty, True))
@@ -155,8 +178,8 @@ def signature_of(module: tvm.IRModule, program: Program) -> Signature:
         raise InternalError(f"main has an unexpected type: {text}")
     given, returned = call.args[0], call.args[1]
     outputs = returned.args if isinstance(returned, ast.Call) and _name(returned) == "Tuple" else [returned]
-    inputs = [_spec(v.name, t) for v, t in zip(program.inputs, given.elts, strict=True)]
-    results = [_spec(name, t) for name, t in zip(program.outputs, outputs, strict=True)]
+    inputs = [_spec(name, t) for name, t in zip(takes, given.elts, strict=True)]
+    results = [_spec(name, t) for name, t in zip(gives, outputs, strict=True)]
     for specs, key in ((inputs, COMPLEX_INPUTS), (results, COMPLEX_OUTPUTS)):
         for i in map(int, (main.attrs or {}).get(key, [])):
             specs[i] = _complex_spec(specs[i])

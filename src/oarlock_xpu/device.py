@@ -22,7 +22,19 @@ class Xpu(Device):
 
     @classmethod
     def open(cls, artifact: Artifact) -> Xpu:
-        """TargetError when the libraries cannot be built, or the device is another chip."""
+        """TargetError when the libraries cannot be built, or the device is a chip that the artifact has no code for."""
+        if len(artifact.parts) > 1:
+            names = [part.name for part in artifact.parts]
+            found = current_chip(native.runtime())
+            if found not in names:
+                raise TargetError(
+                    f"the artifact has code for the chips {', '.join(names)}, and the device is a {found}",
+                    where=artifact.path,
+                    todo=f"compile the model with --option chips={','.join([*names, found])}",
+                )
+            device = cls()
+            device.part = found
+            return device
         wanted = artifact.runtime.get("chip")
         if not isinstance(wanted, str):
             raise ArtifactError("the manifest is damaged: it does not say for which chip the kernels are", where=artifact.path)

@@ -14,7 +14,7 @@ from oarlock.errors import TargetError
 from oarlock.kernels import Choices
 from oarlock.kernels.choice import SCHEDULE
 from oarlock.rules.weights import Weights
-from oarlock.targets import Notes, Place, Refusal, Stage, Target
+from oarlock.targets import Notes, Part, Place, Refusal, Stage, Target
 from oarlock.targets.cpu import CpuTarget
 
 from . import compat_xpu, native
@@ -33,21 +33,23 @@ class XpuTarget(Target):
     ``checked``: kernels are compiled so that every access of memory is looked at (slow): races, missing fences, accesses past the end.
     ``xcc``: the compiler of generated kernels with {source} and {output} in it; empty: the host's, for the emulator.
     ``cxx``: the compiler driver that links the host's part, as for the target cpu.
+    ``chips``: more chips ("k200,r200") that the artifact has programs for, over the same weights; it runs on the one that is there.
     """
 
     chip_name: ClassVar[str]
 
-    def __init__(self, *, checked: bool | str = False, xcc: str = "", cxx: str = "") -> None:
+    def __init__(self, *, checked: bool | str = False, xcc: str = "", cxx: str = "", chips: str = "") -> None:
         if checked not in (True, False, "true", "false"):
             raise TargetError(f"checked must be true or false, not {checked!r}", where=f"target {self.name}, option checked")
         self.chip = chip(self.chip_name)
-        self.checked, self.xcc = checked in (True, "true"), xcc
+        self.checked, self.xcc, self.cxx = checked in (True, "true"), xcc, cxx
+        self.chips = _chips(self.chip.name, chips)
         self._host = CpuTarget(threads=1, executor="vm", libraries="none", cxx=cxx)
         self._tvm_target = compat_xpu.xpu_target(self.chip.name, self._host.tvm_target)
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {"checked": self.checked, "xcc": self.xcc}
+        return {"checked": self.checked, "xcc": self.xcc, **({"chips": ",".join(self.chips)} if len(self.chips) > 1 else {})}
 
     @property
     def tvm_target(self) -> tvm.target.Target:
@@ -61,6 +63,11 @@ class XpuTarget(Target):
     @property
     def record_key(self) -> tuple[str, str]:
         return self.name, "xpu"
+
+    def parts(self, mod: tvm.IRModule, notes: Notes) -> list[Part]:
+        if len(self.chips) == 1:
+            return []
+        return [Part(name, TARGETS[name](checked=self.checked, xcc=self.xcc, cxx=self.cxx), mod) for name in self.chips]
 
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         # what the modules are made with is looked at before the work, not after it
@@ -117,6 +124,16 @@ class XpuTarget(Target):
         return self._host.build(executable, directory)
 
 
+def _chips(own: str, more: str) -> list[str]:
+    """The chips of an artifact, the target's own first."""
+    names = [own, *(name.strip() for name in more.split(",") if name.strip())]
+    if unknown := [name for name in names if name not in TARGETS]:
+        raise TargetError(
+            f"there is no chip {', '.join(map(repr, unknown))}", where="option chips", todo=f"use some of: {', '.join(TARGETS)}"
+        )
+    return list(dict.fromkeys(names))
+
+
 def _note_refused(found: Plan, notes: Notes) -> None:
     """What the library does not do, and why: once for each reason."""
     reasons: dict[str, int] = {}
@@ -143,3 +160,6 @@ class Kl3(XpuTarget):
     """The third generation, KL3."""
 
     name, chip_name = "xpu/kl3", "kl3"
+
+
+TARGETS: dict[str, type[XpuTarget]] = {cls.chip_name: cls for cls in (K200, R200, Kl3)}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 from oarlock import ArtifactError
-from oarlock.runtime.artifact import ALIGNMENT, FORMAT_VERSION, Artifact
+from oarlock.runtime.artifact import ALIGNMENT, FORMAT_VERSION, Artifact, Part
 from oarlock.runtime.signature import Signature, TensorSpec
 
 SIGNATURE = Signature(
@@ -47,9 +49,60 @@ def assert_same(a: Artifact, b: Artifact) -> None:
 def test_round_trip(tmp_path: Path) -> None:
     read = Artifact.load(sample().save(tmp_path / "a.oar"))
     assert_same(read, sample())
-    assert read.manifest["note"] == "é" and read.manifest["format_version"] == FORMAT_VERSION
+    assert read.manifest["note"] == "é" and read.manifest["format_version"] == 1
     assert_same(Artifact.load(read.save(tmp_path / "b.oar")), sample())
     assert (tmp_path / "a.oar").read_bytes() == (tmp_path / "b.oar").read_bytes()
+
+
+class Pipe:
+    """A stream that can do nothing but write."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> int:
+        self.data += bytes(data)
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+def with_parts() -> Artifact:
+    artifact = sample()
+    other = Signature((), (TensorSpec("z", "int8", (3,)),))
+    artifact.parts = [Part("a", artifact.library, [0, 2], {"runtime": {"chip": "a"}}), Part("b", b"other", [2, 1], {}, other)]
+    return artifact
+
+
+@pytest.mark.parametrize("make", [sample, with_parts])
+def test_bytes_and_streams_hold_what_a_file_does(tmp_path: Path, make: Callable[[], Artifact]) -> None:
+    file, pipe = make().save(tmp_path / "a.oar").read_bytes(), Pipe()
+    make().write(cast("BinaryIO", pipe))
+    assert make().to_bytes() == file
+    for source in (file, bytearray(pipe.data), io.BytesIO(pipe.data)):
+        read = Artifact.load(source)
+        assert_same(read, make())
+        assert all(w.ctypes.data % ALIGNMENT == 0 for w in read.weights if w.size)
+        assert read.to_bytes() == file
+    for end in (0, 3, 40, len(file) // 2, len(file) - 1):
+        with pytest.raises(ArtifactError):
+            Artifact.load(file[:end])
+
+
+def test_parts_share_weights() -> None:
+    read = Artifact.load(with_parts().to_bytes())
+    a, b = read.part("a"), read.part("b")
+    assert a.runtime == {"chip": "a"} and a.signature == read.signature and a.library == read.library
+    assert b.library == b"other" and b.signature.outputs[0].name == "z" and b.names == [read.names[2], read.names[1]]
+    assert a.weights[1] is b.weights[0] is read.weights[2]
+    with pytest.raises(ArtifactError, match="no part 'c'"):
+        read.part("c")
+    for key, value in {"weights": [99], "facts": [], "name": 3}.items():
+        data = with_parts()
+        setattr(data.parts[0], key, value)
+        with pytest.raises(ArtifactError, match="damaged"):
+            Artifact.load(data.to_bytes())
 
 
 def test_weights_are_mapped_aligned_and_private(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def quantise(
             todo="layers are conv2d and matmul of a float32 tensor by a stored float32 weight",
         )
     kept = named(layers, keep)
-    specs = signature_of(import_program(program, shapes, hosts=Hosts(host)), program).inputs
+    specs = signature_of(import_program(program, shapes, hosts=Hosts(host)), [v.name for v in program.inputs], list(program.outputs)).inputs
     judged = sensitivity or budget is not None
     found = examples(data, specs, shapes or {})
     calibrating, holding = split(found, held_out) if judged else (found, [])

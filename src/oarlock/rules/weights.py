@@ -29,7 +29,10 @@ class Weights:
 
     def add(self, constant: compat.Constant) -> int:
         """The number of this constant's content among the weights."""
-        array = compat.constant_array(constant)
+        return self.add_array(compat.constant_array(constant))
+
+    def add_array(self, array: np.ndarray) -> int:
+        """The number of this content among the weights."""
         digest = hashlib.blake2b(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, digest_size=16).digest()
         key = (str(array.dtype), array.shape, digest)
         if key not in self._index:

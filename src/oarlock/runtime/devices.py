@@ -29,6 +29,8 @@ class Device(ABC):
 
     kind: ClassVar[int]
     """DLPack's device type."""
+    part: str = ""
+    """Which part of an artifact that has several it runs."""
 
     def __init__(self, number: int = 0) -> None:
         self.device = ffi.Device(self.kind, number)

@@ -26,7 +26,7 @@ import numpy as np
 from ..errors import ArtifactError, HostCallError, InputError, OarlockError
 from . import dtypes, ffi, libraries, pool, tvm_runtime
 from .arrays import ALIGNMENT, aligned_empty
-from .artifact import Artifact
+from .artifact import Artifact, Source
 from .machine import allow_tile_registers, cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
 
@@ -50,7 +50,7 @@ class Session:
     ``host`` gives functions for the operators that the model calls on the host; others are those of ``oarlock.host_operator``.
     """
 
-    def __init__(self, artifact: Artifact | str | os.PathLike[str], *, threads: int | None = None, host: Host | None = None) -> None:
+    def __init__(self, artifact: Artifact | Source, *, threads: int | None = None, host: Host | None = None) -> None:
         if not isinstance(artifact, Artifact):
             artifact = Artifact.load(artifact)
         _check_machine(artifact)
@@ -61,6 +61,8 @@ class Session:
         _sessions.add(self)
         self._staging: dict[str, tuple[np.ndarray, ffi.Tensor]] = {}
         self._device = _open_device(artifact)
+        if artifact.parts:
+            self.artifact = artifact = artifact.part(self._device.part if self._device else artifact.parts[0].name)
         # From here on self.artifact keeps the weights' memory alive for the VM.
         load = self._device.load_module if self._device else tvm_runtime.load_module
         module = load(artifact.library, artifact.path or "the artifact's library")
@@ -419,8 +421,10 @@ def _address_ranges(tensors: list[ffi.Tensor]) -> list[tuple[int, int]]:
     return ranges
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None, host: Host | None = None) -> Session:
-    """A Session of the artifact at ``path``.  ArtifactError when the file is no artifact, or a damaged or newer one.
+def load(path: Source, *, threads: int | None = None, host: Host | None = None) -> Session:
+    """A Session of the artifact at ``path``, or of its bytes, or of a stream of them (an object with ``read``).
+
+    ArtifactError when that is no artifact, or a damaged or newer one.  Bytes and streams are loaded without a file.
 
     ``host``: functions for the operators that the model calls on the host (see Session).
     """

@@ -7,9 +7,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import TargetError
-from .base import Notes, Place, Refusal, Search, Stage, Target
+from .base import Notes, Part, Place, Refusal, Search, Stage, Target
 
-__all__ = ["Notes", "Place", "Refusal", "Search", "Stage", "Target", "get", "names"]
+__all__ = ["Notes", "Part", "Place", "Refusal", "Search", "Stage", "Target", "get", "names"]
 
 ENTRY_POINTS = "oarlock.targets"
 _BUILT_IN = {

@@ -48,6 +48,20 @@ class Place:
     crossing: int | None = 0
 
 
+@dataclass(frozen=True)
+class Part:
+    """One program of an artifact that has several (see runtime/artifact.py): the module that it is compiled from, and for what.
+
+    ``takes``, ``gives``: names of what its main takes and returns, where that is not what the model does.
+    """
+
+    name: str
+    target: Target
+    module: tvm.IRModule
+    takes: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+
+
 @dataclass
 class Notes:
     """What the stages want to tell: facts worth showing that are no errors (a schedule that did not apply, …), and what runs where."""
@@ -113,6 +127,11 @@ class Target(ABC):
     @abstractmethod
     def record_key(self) -> tuple[str, str]:
         """What records of measurements go by: a key that equal machines and options share, and a family of those that are alike."""
+
+    def parts(self, mod: tvm.IRModule, notes: Notes) -> list[Part]:
+        """The programs of an artifact that is to have several, for the importer's module: for several chips, or for several devices that
+        run the model together.  None by default: there is one, ``mod``."""
+        return []
 
     @property
     def integer_products(self) -> TakesIntegers | None:
