@@ -6,6 +6,8 @@
 
 They are kept in ~/.cache/oarlock/xpu, by what they are made of: sources, compiler, CPU and TVM.  ``OARLOCK_XPU_LIBRARIES`` names a
 folder that has them already: there each can be exchanged for another one, the vendor's for the emulator.
+
+A fourth, liboarlock.so, is the C++ API (native/xpu/cpp), which no Python loads: it is built when it is asked for (config.py).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +54,7 @@ RUNTIME = Library("libxpurt.so", "runtime")
 KERNELS = Library("libxpuapi.so", "kernels", ("libxpurt.so",))
 PLUGIN = Library("liboarlock_xpu.so", "plugin", ("libxpurt.so", "libxpuapi.so"), tvm=True, level="-O1")  # it computes nothing
 LIBRARIES = (RUNTIME, KERNELS, PLUGIN)  # in the order in which they are loaded
+API = Library("liboarlock.so", "cpp", tvm=True, level="-O1")
 
 
 def sources() -> Path:
@@ -103,13 +106,26 @@ def libraries() -> Path:
             )
         return folder
     cxx = compiler()
-    folder = cache_folder() / f"lib-{_fingerprint(cxx)}"
+    return _kept(f"lib-{_fingerprint(cxx, LIBRARIES)}", lambda made, scratch: _build(cxx, LIBRARIES, made, scratch))
+
+
+def api() -> Path:
+    """The folder with the C++ API's library, built if it is not there yet.  TargetError when that fails."""
+    cxx, beneath = compiler(), libraries()
+    flags = [f'-DOARLOCK_XPU_BUILT_IN="{beneath}"', f'-DOARLOCK_PYTHON_BUILT_IN="{sys.executable}"']
+    key = hashlib.sha256("\0".join([_fingerprint(cxx, (API,)), *flags]).encode()).hexdigest()[:16]
+    return _kept(f"api-{key}", lambda made, scratch: _build(cxx, (API,), made, scratch, flags))
+
+
+def _kept(name: str, make: Callable[[Path, Path], None]) -> Path:
+    """The folder of this name in the cache; where it is not there, ``make`` fills it, and has another one for scratch."""
+    folder = cache_folder() / name
     with _locked(folder):
         if not folder.is_dir():
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
                 made = Path(scratch) / "lib"
                 made.mkdir()
-                _build(cxx, made, Path(scratch))
+                make(made, Path(scratch))
                 made.rename(folder)
     return folder
 
@@ -132,23 +148,23 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _build(cxx: str, into: Path, scratch: Path) -> None:
+def _build(cxx: str, made: Sequence[Library], into: Path, scratch: Path, flags: Sequence[str] = ()) -> None:
     jobs: list[tuple[Library, Path, Path]] = []
-    for library in LIBRARIES:
+    for library in made:
         for source in sorted((sources() / library.folder / "src").glob("*.cc")):
             jobs.append((library, source, scratch / f"{library.folder}-{source.stem}.o"))
 
     def compile_one(job: tuple[Library, Path, Path]) -> None:
         library, source, output = job
-        run([cxx, *_FLAGS, library.level, *_includes(library), "-c", str(source), "-o", str(output)], f"{_WHERE}: {source.name}")
+        run([cxx, *_FLAGS, library.level, *flags, *_includes(library), "-c", str(source), "-o", str(output)], f"{_WHERE}: {source.name}")
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(compile_one, jobs))
-    for library in LIBRARIES:
+    for library in made:
         objects = [str(output) for owner, _, output in jobs if owner is library]
         links = [f"-l:{name}" for name in library.needs]
         if library.tvm:
-            links += [f"-L{_tvm('tvm') / 'lib'}", f"-L{_tvm('tvm_ffi') / 'lib'}", "-ltvm_runtime", "-ltvm_ffi"]
+            links += tvm_links(found=library is API)
         # found beside this one, or, TVM's, in the process already
         run(
             [
@@ -167,11 +183,22 @@ def _build(cxx: str, into: Path, scratch: Path) -> None:
         )
 
 
+def tvm_links(*, found: bool) -> list[str]:
+    """How a library is linked with TVM's; ``found``: they are found where they are now, and the VM is one of them."""
+    folders = [_tvm("tvm") / "lib", _tvm("tvm_ffi") / "lib"]
+    links = [*(f"-L{folder}" for folder in folders), "-ltvm_runtime", "-ltvm_ffi"]
+    if found:  # nobody calls the VM by a symbol
+        links += ["-Wl,--no-as-needed", "-ltvm_runtime_extra", "-Wl,--as-needed", *(f"-Wl,-rpath,{folder}" for folder in folders)]
+    return links
+
+
 def _includes(library: Library) -> list[str]:
     folders = [*include_folders(), sources() / library.folder / "src"]
+    if library is API:
+        folders = [sources() / library.folder / "include", sources() / library.folder / "src"]
     flags = [f"-I{folder}" for folder in folders]
     if library.tvm:  # as system headers: their warnings are not ours
-        shim = sources() / library.folder / "shim"
+        shim = sources() / PLUGIN.folder / "shim"
         flags += [f for folder in (shim, _tvm("tvm") / "include", _tvm("tvm_ffi") / "include") for f in ("-isystem", str(folder))]
     return flags
 
@@ -187,10 +214,11 @@ def _tvm(package: str) -> Path:
 
 
 @functools.cache
-def _fingerprint(cxx: str) -> str:
+def _fingerprint(cxx: str, made: tuple[Library, ...]) -> str:
     digest = hashlib.sha256()
     root = sources()
-    for path in sorted(p for p in root.rglob("*") if p.suffix in (".cc", ".h", ".def")):
+    folders = [root / library.folder for library in made]
+    for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix in (".cc", ".h", ".def")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     digest.update(toolchain(cxx).encode())
     for package in ("tvm", "tvm_ffi"):
