@@ -107,15 +107,23 @@ def compile_program(
         return Artifact(built.library, built.weights, signature, manifest | _facts(program, target, built, hosts))
     made: list[ArtifactPart] = []
     weights = Weights()
+    names = {f"in.{i}": spec.name for i, spec in enumerate(signature.inputs)}
+    names |= {f"out.{i}": spec.name for i, spec in enumerate(signature.outputs)}
+
+    def own(given: Sequence[str]) -> list[str]:
+        return [names.get(name, f"inside {name}") for name in given]
+
     for part in parts:
         where = Path(dump) / part.name if isinstance(dump, str | Path) else dump
         built = pipeline.build(part.module, part.target, choices=choices, dump=where, progress=report)
         numbers = [weights.add_array(array) for array in built.weights]
-        own = signature_of(part.module, part.takes, part.gives) if part.gives else None
-        facts = _facts(program, part.target, built, hosts)
-        made.append(ArtifactPart(part.name, built.library, numbers, {**facts, "notes": [*notes.lines, *facts["notes"]]}, own))
+        takes_and_gives = signature_of(part.module, own(part.takes), own(part.gives)) if part.gives else None
+        facts = _facts(program, part.target, built, hosts) | {key: own(value) for key, value in part.facts.items()}
+        facts["notes"] = [*notes.lines, *facts["notes"]]
+        made.append(ArtifactPart(part.name, built.library, numbers, facts, takes_and_gives))
     report("done", 1, 1)
-    return Artifact(made[0].library, weights.arrays, signature, manifest | made[0].facts, parts=made)
+    whole = {**manifest, **made[0].facts, "runtime": dict(target.runtime)}
+    return Artifact(made[0].library, weights.arrays, signature, whole, parts=made)
 
 
 def _facts(program: Program, target: targets.Target, built: pipeline.Built, hosts: Hosts) -> dict[str, Any]:

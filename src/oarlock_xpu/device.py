@@ -8,7 +8,7 @@ from typing import Any
 
 from oarlock.errors import ArtifactError, TargetError
 from oarlock.runtime.artifact import Artifact
-from oarlock.runtime.devices import Device
+from oarlock.runtime.devices import Device, Workers
 
 from . import native
 
@@ -40,6 +40,14 @@ class Xpu(Device):
             raise ArtifactError("the manifest is damaged: it does not say for which chip the kernels are", where=artifact.path)
         become(wanted)
         return cls()
+
+
+    @classmethod
+    def open_workers(cls, artifact: Artifact, threads: int | None) -> Workers:
+        """An XPU for each part of the artifact, each in a process of its own but for the first."""
+        from .parallel.session import open_workers
+
+        return open_workers(artifact, threads)
 
 
 def become(chip: str) -> None:

@@ -184,12 +184,11 @@ def _build(cxx: str, made: Sequence[Library], into: Path, scratch: Path, flags: 
 
 
 def tvm_links(*, found: bool) -> list[str]:
-    """How a library is linked with TVM's; ``found``: they are found where they are now, and the VM is one of them."""
+    """How a library is linked with TVM's; ``found``: they are found where they are now."""
     folders = [_tvm("tvm") / "lib", _tvm("tvm_ffi") / "lib"]
-    links = [*(f"-L{folder}" for folder in folders), "-ltvm_runtime", "-ltvm_ffi"]
-    if found:  # nobody calls the VM by a symbol
-        links += ["-Wl,--no-as-needed", "-ltvm_runtime_extra", "-Wl,--as-needed", *(f"-Wl,-rpath,{folder}" for folder in folders)]
-    return links
+    # the last has the VM, which nobody calls by a symbol, and Disco
+    links = [*(f"-L{folder}" for folder in folders), "-ltvm_runtime", "-ltvm_ffi", "-Wl,--no-as-needed", "-ltvm_runtime_extra"]
+    return links + (["-Wl,--as-needed", *(f"-Wl,-rpath,{folder}" for folder in folders)] if found else [])
 
 
 def _includes(library: Library) -> list[str]:

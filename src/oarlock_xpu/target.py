@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from .compiler.engine import Plan, plan
 from .compiler.graph import Graph
 from .compiler.rewrite import PREFIX, apply_plan, calls_of
 from .compiler.rules import RULES
+from .parallel.plan import parse, pieces
 
 
 class XpuTarget(Target):
@@ -34,22 +36,31 @@ class XpuTarget(Target):
     ``xcc``: the compiler of generated kernels with {source} and {output} in it; empty: the host's, for the emulator.
     ``cxx``: the compiler driver that links the host's part, as for the target cpu.
     ``chips``: more chips ("k200,r200") that the artifact has programs for, over the same weights; it runs on the one that is there.
+    ``parallel``: "tp=2", "pp=2", "tp=2,pp=2": the model runs on that many devices together (see parallel/).
     """
 
     chip_name: ClassVar[str]
 
-    def __init__(self, *, checked: bool | str = False, xcc: str = "", cxx: str = "", chips: str = "") -> None:
+    def __init__(self, *, checked: bool | str = False, xcc: str = "", cxx: str = "", chips: str = "", parallel: str = "") -> None:
         if checked not in (True, False, "true", "false"):
             raise TargetError(f"checked must be true or false, not {checked!r}", where=f"target {self.name}, option checked")
         self.chip = chip(self.chip_name)
         self.checked, self.xcc, self.cxx = checked in (True, "true"), xcc, cxx
         self.chips = _chips(self.chip.name, chips)
+        self.parallel = parse(parallel)
+        if self.parallel.devices > 1 and len(self.chips) > 1:
+            raise TargetError("several chips and several devices cannot be had together", where="options chips and parallel")
         self._host = CpuTarget(threads=1, executor="vm", libraries="none", cxx=cxx)
         self._tvm_target = compat_xpu.xpu_target(self.chip.name, self._host.tvm_target)
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {"checked": self.checked, "xcc": self.xcc, **({"chips": ",".join(self.chips)} if len(self.chips) > 1 else {})}
+        return {
+            "checked": self.checked,
+            "xcc": self.xcc,
+            **({"chips": ",".join(self.chips)} if len(self.chips) > 1 else {}),
+            **({"parallel": str(self.parallel)} if self.parallel.devices > 1 else {}),
+        }
 
     @property
     def tvm_target(self) -> tvm.target.Target:
@@ -58,16 +69,25 @@ class XpuTarget(Target):
     @property
     def runtime(self) -> Mapping[str, Any]:
         cpu = self._host.runtime
-        return {"device": "xpu", "chip": self.chip.name, "machine": cpu["machine"], "features": cpu["features"]}
+        runtime = {"device": "xpu", "chip": self.chip.name, "machine": cpu["machine"], "features": cpu["features"]}
+        return runtime | ({"parallel": dataclasses.asdict(self.parallel)} if self.parallel.devices > 1 else {})
 
     @property
     def record_key(self) -> tuple[str, str]:
         return self.name, "xpu"
 
     def parts(self, mod: tvm.IRModule, notes: Notes) -> list[Part]:
+        plain = {"checked": self.checked, "xcc": self.xcc, "cxx": self.cxx}
+        if self.parallel.devices > 1:
+            found = pieces(mod, self.parallel, self.chip, lambda text: notes.add("parallel", text))
+            one = TARGETS[self.chip.name](**plain)
+            return [
+                Part(str(number), one, piece.module, tuple(piece.takes), tuple(piece.gives), {"forward": piece.forward})
+                for number, piece in enumerate(found)
+            ]
         if len(self.chips) == 1:
             return []
-        return [Part(name, TARGETS[name](checked=self.checked, xcc=self.xcc, cxx=self.cxx), mod) for name in self.chips]
+        return [Part(name, TARGETS[name](**plain), mod) for name in self.chips]
 
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         # what the modules are made with is looked at before the work, not after it

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -19,6 +20,16 @@ from .artifact import Artifact
 
 ENTRY_POINTS = "oarlock.devices"
 _BUILT_IN = {"cuda": "oarlock.runtime.cuda:Gpu"}
+
+
+class Workers(Protocol):
+    """Devices that run a model together."""
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs by name.  OarlockError when a device failed; there are no further calls then."""
+
+    def close(self) -> None:
+        """Let go of the devices."""
 
 
 class Device(ABC):
@@ -40,6 +51,11 @@ class Device(ABC):
     @abstractmethod
     def open(cls, artifact: Artifact) -> Device:
         """The device for an artifact."""
+
+    @classmethod
+    def open_workers(cls, artifact: Artifact, threads: int | None) -> Workers:
+        """Several devices that run an artifact's parts together.  TargetError where there is no such thing."""
+        raise TargetError(f"{cls.__name__} runs no model on several devices", where=artifact.path)
 
     def load_module(self, library: bytes, where: str) -> ffi.Object:
         """The TVM module in ``library``, an artifact's; ``where`` names that in errors."""
@@ -81,9 +97,16 @@ def _copy(tensor: ffi.Tensor, into: ffi.Tensor) -> ffi.Tensor:
 
 def open_device(artifact: Artifact) -> Device | None:
     """The device that an artifact runs on; None for the CPU.  TargetError for one that is not known, or cannot run it."""
+    return None if artifact.runtime.get("device", "cpu") == "cpu" else _device_class(artifact).open(artifact)
+
+
+def open_workers(artifact: Artifact, threads: int | None) -> Workers:
+    """The devices that run an artifact together.  TargetError as of open_device."""
+    return _device_class(artifact).open_workers(artifact, threads)
+
+
+def _device_class(artifact: Artifact) -> type[Device]:
     name = artifact.runtime.get("device", "cpu")
-    if name == "cpu":
-        return None
     place = _BUILT_IN.get(name) or _installed(name)
     if place is None:
         raise TargetError(
@@ -93,10 +116,9 @@ def open_device(artifact: Artifact) -> Device | None:
         )
     module, _, attribute = place.partition(":")
     try:
-        cls = getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise TargetError(f"the package of device {name!r} does not load: {error}", where=place) from error
-    return cls.open(artifact)
 
 
 def _installed(name: str) -> str | None:

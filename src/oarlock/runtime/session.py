@@ -31,7 +31,7 @@ from .machine import allow_tile_registers, cpu_features, default_threads
 from .signature import TensorSpec, check_names, check_shape
 
 if TYPE_CHECKING:
-    from .devices import Device
+    from .devices import Device, Workers
     from .host import Host, HostCalls, HostTime
 
 _POOLED_ALLOCATOR = 2
@@ -60,6 +60,10 @@ class Session:
         self._ended = ""  # why it runs no more
         _sessions.add(self)
         self._staging: dict[str, tuple[np.ndarray, ffi.Tensor]] = {}
+        self._workers: Workers | None = None
+        if artifact.runtime.get("parallel"):
+            self._open_workers(artifact, threads)
+            return
         self._device = _open_device(artifact)
         if artifact.parts:
             self.artifact = artifact = artifact.part(self._device.part if self._device else artifact.parts[0].name)
@@ -93,6 +97,14 @@ class Session:
             weights = [self._device.upload(weight) for weight in weights]
         self._main: ffi.Call | None = ffi.Call(main, len(self.inputs), weights)
         self._weight_ranges = _address_ranges(weights)
+
+    def _open_workers(self, artifact: Artifact, threads: int | None) -> None:
+        """Several devices run the model, each a part: there is no program here."""
+        from .devices import open_workers
+
+        self._device = self._host = self._vm = self._main = None
+        self._tvm_threads, self._weight_ranges = False, []
+        self._workers = open_workers(artifact, threads)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -128,10 +140,13 @@ class Session:
         if self._host is not None and self._host.in_this_thread:
             raise HostCallError("a host function runs the session that it is called from", todo="give it a session of its own")
         with self._lock:
-            if self._main is None or self._ended:
+            if (self._main is None and self._workers is None) or self._ended:
                 raise self._no_more()
             symbols: dict[str, tuple[int, str]] = {}
             tensors = [self._input_tensor(spec, given[spec.name], symbols) for spec in self.inputs]
+            if self._workers is not None:
+                return self._run_workers(self._workers, tensors)
+            assert self._main is not None
             if self._tvm_threads:
                 tvm_runtime.use_threads(self.threads)
             try:
@@ -160,6 +175,14 @@ class Session:
                     failed, host.failed = host.failed, None
                     raise failed from failed.__cause__
                 raise
+
+    def _run_workers(self, workers: Workers, tensors: list[ffi.Tensor]) -> dict[str, np.ndarray]:
+        try:
+            found = workers({spec.name: tensor.array() for spec, tensor in zip(self.inputs, tensors, strict=True)})
+        except OarlockError:
+            self._ended = "a device failed, and the others cannot go on without it"
+            raise
+        return {spec.name: _whole(spec, found[spec.name]) for spec in self.outputs}
 
     def _run_on(self, device: Device, main: ffi.Call, tensors: list[ffi.Tensor]) -> list[Any]:
         """Results as tensors of the CPU; what is no tensor stays, for _outputs to refuse."""
@@ -190,6 +213,8 @@ class Session:
         model does not need.  See ``oarlock.runtime.profile``, which times kernels by it.
         """
         with self._lock:
+            if self._workers is not None:
+                raise OarlockError("the calls of a model on several devices are not told", todo="instrument the model on one device")
             if self._vm is None or self._ended:
                 raise self._no_more()
             ffi.module_function(self._vm, "set_instrument")(None if hook is None else tvm_runtime.from_callable(hook))
@@ -204,6 +229,9 @@ class Session:
             self._staging.clear()
             if self._device:
                 self._device.close()
+            if self._workers is not None:
+                self._workers.close()
+                self._ended = self._ended or "the session is closed"
 
     def __enter__(self) -> Session:
         return self

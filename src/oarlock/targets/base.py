@@ -52,7 +52,8 @@ class Place:
 class Part:
     """One program of an artifact that has several (see runtime/artifact.py): the module that it is compiled from, and for what.
 
-    ``takes``, ``gives``: names of what its main takes and returns, where that is not what the model does.
+    ``takes``, ``gives``: names of what its main takes and returns, where that is not what the model does: "in.2" and "out.0" are the
+    model's third input and first output.  ``facts``: more for its part of the manifest, with such names in lists.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Part:
     module: tvm.IRModule
     takes: tuple[str, ...] = ()
     gives: tuple[str, ...] = ()
+    facts: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
