@@ -41,7 +41,6 @@ class Xpu(Device):
         become(wanted)
         return cls()
 
-
     @classmethod
     def open_workers(cls, artifact: Artifact, threads: int | None) -> Workers:
         """An XPU for each part of the artifact, each in a process of its own but for the first."""

@@ -77,7 +77,7 @@ class XpuTarget(Target):
         return self.name, "xpu"
 
     def parts(self, mod: tvm.IRModule, notes: Notes) -> list[Part]:
-        plain = {"checked": self.checked, "xcc": self.xcc, "cxx": self.cxx}
+        plain: dict[str, Any] = {"checked": self.checked, "xcc": self.xcc, "cxx": self.cxx}
         if self.parallel.devices > 1:
             found = pieces(mod, self.parallel, self.chip, lambda text: notes.add("parallel", text))
             one = TARGETS[self.chip.name](**plain)

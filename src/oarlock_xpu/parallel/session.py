@@ -57,9 +57,9 @@ class Workers:
             bkcl = ffi.call("oarlock_xpu.bkcl_create", self.count)
             self._descriptors.append(bkcl)
             artifacts = [-1, *(self._memory(f"oarlock-part-{i}", 0, part) for i, part in enumerate(parts[1:], 1))]
-            self._plan = Plan(next(_numbers), os.getpid(), self.count, tp, artifacts, bkcl, self._arena, threads or 0)
+            self._plan = Plan(next(_numbers), os.getpid(), self.count, tp, artifacts, bkcl, self._arena, threads or 0, self.where)
             self._worker = Worker(self._plan, 0, parts[0])
-            self._worker.plan_outputs = [spec.name for spec in artifact.signature.outputs]
+            self._worker.expected = [spec.name for spec in artifact.signature.outputs]
             own_workers[(self._plan.session, 0)] = self._worker
             self._start(pp)
             self._ask({"processes": [os.getpid(), *(self.processes[i].pid for i in range(1, self.count))]})
@@ -67,7 +67,7 @@ class Workers:
             self.close()
             raise
         # what is left of a session that nobody closed, also when the process ends
-        self._end = weakref.finalize(self, _end, self._held, self.processes)
+        self._end = weakref.finalize(self, _end, self._worker, self._held, self.processes, self._descriptors)
 
     def _memory(self, name: str, size: int, content: Artifact | None = None) -> int:
         """A descriptor of memory that workers inherit."""
@@ -96,7 +96,12 @@ class Workers:
         """Start the process of one worker → the descriptors by which Disco talks with it."""
         from_worker, to_controller = os.pipe()
         from_controller, to_worker = os.pipe()
-        command = [sys.executable, "-m", "oarlock_xpu.parallel.worker", *map(str, (number, self.count, self._plan.workers // self._plan.tp))]
+        command = [
+            sys.executable,
+            "-m",
+            "oarlock_xpu.parallel.worker",
+            *map(str, (number, self.count, self._plan.workers // self._plan.tp)),
+        ]
         kept = (to_controller, from_controller, self._plan.bkcl, self._plan.arena, self._plan.artifacts[number])
         environment = {**os.environ, ENV: json.dumps(asdict(self._plan))}
         command += [str(from_controller), str(to_controller)]
@@ -148,7 +153,9 @@ class Workers:
         gone = [n for n, process in self.processes.items() if process.returncode not in (None, 0)]
         number = gone[0] if gone else lost[0] if lost else next(iter(errors))
         how = _how(self.processes.get(number))
-        raise OarlockError(f"worker {number} of {self.count} ended{how}", where=self.where, todo="make a new Session; see what it wrote above")
+        raise OarlockError(
+            f"worker {number} of {self.count} ended{how}", where=self.where, todo="make a new Session; see what it wrote above"
+        )
 
     def _errors(self) -> dict[int, OarlockError]:
         found = {}
@@ -160,20 +167,23 @@ class Workers:
         return found
 
     def close(self, *, broken: bool = False) -> None:
-        """End all workers."""
+        """End all workers; ``broken``: one is gone already."""
         if hasattr(self, "_end"):
             self._end.detach()
-        _end(self._held, self.processes, broken)
-        if hasattr(self, "_plan"):
-            own_workers.pop((self._plan.session, 0), None)
-        descriptors, self._descriptors = self._descriptors, []
-        for descriptor in descriptors:
-            os.close(descriptor)
+        _end(getattr(self, "_worker", None), self._held, self.processes, self._descriptors, broken)
 
 
-def _end(held: list[Any], processes: Mapping[int, subprocess.Popen[bytes]], broken: bool = False) -> None:
+def _end(
+    worker: Worker | None, held: list[Any], processes: Mapping[int, subprocess.Popen[bytes]], descriptors: list[int], broken: bool = False
+) -> None:
     """Let the workers end; those that do not are ended."""
-    if broken or any(process.poll() is not None for process in processes.values()):
+    broken = broken or any(process.poll() is not None for process in processes.values())
+    if worker is not None:
+        own_workers.pop((worker.plan.session, 0), None)
+        if broken and descriptors:  # nobody is to wait for a worker that is gone
+            ffi.call("oarlock_xpu.bkcl_fail", worker.plan.bkcl, 0)
+        worker.close()
+    if broken:
         for thing in held:
             thing.keep()  # what lets go of it writes to all workers, and ends this process when one is gone
     while held:
@@ -186,6 +196,8 @@ def _end(held: list[Any], processes: Mapping[int, subprocess.Popen[bytes]], brok
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    while descriptors:
+        os.close(descriptors.pop())
 
 
 def _how(process: subprocess.Popen[bytes] | None) -> str:

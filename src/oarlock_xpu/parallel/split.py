@@ -62,7 +62,9 @@ def plan_splits(main: relax.Function, count: int, note: Callable[[str], None]) -
             splits.axis |= region.found.axis
             splits.rows |= region.found.rows
             splits.constants |= region.found.constants
-    note(f"{len(splits.rows)} products of {len(finder.products)} are sums over {count} devices, {len(finder.split_products(splits))} are split")
+    note(
+        f"{len(splits.rows)} products of {len(finder.products)} are sums over {count} devices, {len(finder.split_products(splits))} are split"
+    )
     for reason, times in reasons.items():
         note(f"not split: {reason}" + (f" ({times} times)" if times > 1 else ""))
     return splits
@@ -229,7 +231,7 @@ def _order(call: relax.Call, rank: int) -> list[int]:
 
 
 def _reshaped(given: list | None, wanted: list | None, axis: int) -> int | None:
-    """Where a dim of ``given`` is in ``wanted``, of a reshape in either direction, such that equal parts of the one are those of the other."""
+    """Where a dim of ``given`` is in ``wanted``, of a reshape in either direction: equal parts of the one are those of the other."""
     if given is None or wanted is None:
         return None
     same = tvm.sym.Analyzer().can_prove_equal

@@ -85,7 +85,7 @@ class _Program:
         """Only tensors go from one device to another, and their dims say all that is to be known of sizes."""
         if not all(isinstance(var.ty, relax.TensorType) and shape_of(var) is not None for var in self.alive(k)):
             return False
-        known = _symbols([*self.alive(k), *self.params.values()])
+        known = _defined([*self.alive(k), *self.params.values()])
         for binding in self.bindings[k:]:
             if isinstance(binding, relax.MatchCast):  # which defines what it names
                 known |= {v for v in compat.variables(binding.ty) if compat.is_dim(v)}
@@ -107,20 +107,18 @@ class _Program:
         read |= {var for value in results.values() for var in _variables(value)}
         sources = {self.names[var]: var for var in self.alive(start) if var in read}
         sources |= {name: var for name, var in self.params.items() if var in read}
-        bound = _symbols(list(sources.values()))
+        bound = _defined(list(sources.values()))
         for name, var in self.params.items():  # which some dim of the stage is only known from
-            if name not in sources and _symbols([var]) & (set().union(*map(_used, own)) - bound):
+            if name not in sources and _defined([var]) & (set().union(*map(_used, own)) - bound):
                 sources[name] = var
-                bound |= _symbols([var])
+                bound |= _defined([var])
         given |= results
         gone = {name: v for name, v in self.results.items() if isinstance(v, relax.Var) and v in self.made and self.made[v] < start}
         passed = {self.names[var]: var for var in self.alive(end) if var not in inside and var not in gone.values()}
         direct = {name: v for name, v in self.results.items() if final and isinstance(v, relax.Var) and v in self.params.values()}
         sources |= {self.names[v]: v for v in direct.values()}
         given |= direct
-        return Stage(
-            _module(mod, sources, own, given), list(sources), list(given), list(dict.fromkeys([*given, *gone, *passed]))
-        )
+        return Stage(_module(mod, sources, own, given), list(sources), list(given), list(dict.fromkeys([*given, *gone, *passed])))
 
 
 def _module(mod: tvm.IRModule, sources: dict[str, relax.Var], bindings: list[relax.Binding], given: dict[str, relax.Expr]) -> tvm.IRModule:
@@ -150,16 +148,15 @@ def _variables(value: relax.Expr) -> list[relax.Var]:
 def _used(binding: relax.Binding) -> set[tvm.tirx.Var]:
     """The dims that a binding names."""
     inside = {v for v in compat.variables(binding.value) if compat.is_dim(v)}
-    return inside | _symbols([binding.var])
+    for dim in shape_of(binding.var) or []:
+        if not isinstance(dim, int):
+            inside |= compat.variables(dim)
+    return inside
 
 
-def _symbols(variables: list[relax.Var]) -> set[tvm.tirx.Var]:
-    found: set[tvm.tirx.Var] = set()
-    for var in variables:
-        for dim in shape_of(var) or []:
-            if not isinstance(dim, int):
-                found |= set(compat.variables(dim))
-    return found
+def _defined(variables: list[relax.Var]) -> set[tvm.tirx.Var]:
+    """The symbols that tensors tell the values of: dims that are a symbol, and no expression of one."""
+    return {dim for var in variables for dim in shape_of(var) or [] if not isinstance(dim, int) and compat.variables(dim) == {dim}}
 
 
 def _balanced(costs: list[float], legal: list[int], count: int) -> list[int] | None:

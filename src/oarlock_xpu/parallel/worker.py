@@ -40,6 +40,7 @@ class Plan:
     bkcl: int
     arena: int
     threads: int
+    where: str
 
 
 workers: dict[tuple[int, int], Worker] = {}
@@ -53,27 +54,42 @@ class Worker:
         self.plan, self.number = plan, number
         self.stage, self.stages = number // plan.tp, plan.workers // plan.tp
         self.outputs: dict[str, np.ndarray] = {}
-        self.error: OarlockError | None = None
+        self.expected: list[str] = []  # of worker 0: the names of the model's outputs
+        self._lock = threading.Lock()
+        self._closed = False
         self._artifact = artifact
         self._session: Session | None = None
         self._arena: mmap.mmap | None = None
 
     def handle(self, request: dict[str, Any]) -> None:
-        """Do what a request says; an error is kept, and told to the other workers and the session."""
-        self.error = None
-        try:
-            if "processes" in request:
-                self._load(request["processes"])
-            else:
-                self._run(request["inputs"])
-        except Exception as error:
-            failed = error if isinstance(error, OarlockError) else OarlockError(f"{type(error).__name__}: {error}")
-            self.error = failed
-            text = json.dumps({"what": failed.what, "where": failed.where, "todo": failed.todo})[: STATUS // 2].encode()
-            arena = self._memory(0)
-            arena[self.number * STATUS + 4 : self.number * STATUS + 4 + len(text)] = text
-            arena[self.number * STATUS : self.number * STATUS + 4] = len(text).to_bytes(4, "little")
-            ffi.call("oarlock_xpu.bkcl_fail", self.plan.bkcl, self.number)
+        """Do what a request says; an error is told to the other workers and the session."""
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                if "processes" in request:
+                    self._load(request["processes"])
+                else:
+                    self._run(request["inputs"])
+            except Exception as error:
+                self._fail(error if isinstance(error, OarlockError) else OarlockError(f"{type(error).__name__}: {error}"))
+
+    def close(self) -> None:
+        """Have the worker do nothing any more; waits for what it does, which ends when a worker has failed."""
+        with self._lock:
+            self._closed = True
+            if self._session is not None:
+                self._session.close()
+
+    def _fail(self, failed: OarlockError) -> None:
+        text = json.dumps({"what": failed.what, "where": failed.where, "todo": failed.todo})
+        data = text.encode()
+        if len(data) > STATUS - 4:
+            data = json.dumps({"what": failed.what[:1000], "where": failed.where[:1000], "todo": failed.todo[:1000]}).encode()
+        arena, start = self._memory(0), self.number * STATUS
+        arena[start + 4 : start + 4 + len(data)] = data
+        arena[start : start + 4] = len(data).to_bytes(4, "little")
+        ffi.call("oarlock_xpu.bkcl_fail", self.plan.bkcl, self.number)
 
     def _load(self, processes: list[int]) -> None:
         from .. import native
@@ -83,6 +99,7 @@ class Worker:
         assert shape is not None
         ffi.call("runtime.disco.bkcl.init_ccl_per_worker", shape.object(*processes), self.plan.bkcl, self.stages)
         artifact = self._artifact or Artifact.load(f"/proc/self/fd/{self.plan.artifacts[self.number]}", verify=False)
+        artifact.path = self.plan.where
         self._session = Session(artifact, threads=self.plan.threads or None)
 
     def _run(self, inputs: dict[str, list[Any]]) -> None:
@@ -99,22 +116,20 @@ class Worker:
                 known[name] = self._receive(self.number - tp)
         outputs = self._session.run({spec.name: known[spec.name] for spec in self._session.inputs})
         known |= outputs
-        forward = [known[name] for name in self._session.artifact.manifest["forward"]]
         names = self._session.artifact.manifest["forward"]
+        forward = [known[name] for name in names]
         self.outputs = {}
         if self.stage < self.stages - 1:
             for array in forward:
                 self._send(array, self.number + tp)
             if self.number == 0:  # the session is in this process
                 last = (self.stages - 1) * tp
-                self.outputs = {name: self._receive(last) for name in self.plan_outputs}
+                self.outputs = {name: self._receive(last) for name in self.expected}
         elif self.number == 0:
             self.outputs = dict(zip(names, forward, strict=True))
         elif self.number % tp == 0:
             for array in forward:
                 self._send(array, 0)
-
-    plan_outputs: list[str] = []
 
     def _send(self, array: np.ndarray, to: int) -> None:
         array = np.require(array, requirements=["C", "W"])
@@ -139,7 +154,9 @@ def echo(error: OarlockError) -> bool:
 def run(arguments: list[Any]) -> list[ffi.Tensor]:
     """What Disco calls in every worker."""
     session, (number,), request = arguments[0], ffi.call("runtime.disco.worker_id"), arguments[1]
-    workers[(session, number)].handle(json.loads(request))
+    worker = workers.get((session, number))
+    if worker is not None:  # else it was closed; an exception here would end the process
+        worker.handle(json.loads(request))
     return []
 
 

@@ -128,8 +128,10 @@ Error error_of(int status, const std::string& errors, const std::string& target)
   ffi::String problem;
   json::Value value = json::Parse(ffi::String(line), &problem);
   if (problem.empty())
-    if (auto fields = value.as<json::Object>()) return Error(text_of(*fields, "what", ""), text_of(*fields, "where", ""), text_of(*fields, "todo", ""));
-  const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "status " + std::to_string(WEXITSTATUS(status));
+    if (auto fields = value.as<json::Object>())
+      return Error(text_of(*fields, "what", ""), text_of(*fields, "where", ""), text_of(*fields, "todo", ""));
+  const std::string how =
+      WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status)) : "status " + std::to_string(WEXITSTATUS(status));
   return Error("the compiler ended with " + how + (text.empty() ? "" : ":\n" + text.substr(text.size() > 4000 ? text.size() - 4000 : 0)),
                "target " + target);
 }
@@ -177,7 +179,8 @@ Value Network::constant(const void* data, size_t size, const Shape& shape, const
   return value;
 }
 
-Value Network::add(const std::string& op, const std::map<std::string, Value>& operands, const std::map<std::string, Attribute>& attributes) {
+Value Network::add(const std::string& op, const std::map<std::string, Value>& operands,
+                   const std::map<std::string, Attribute>& attributes) {
   json::Object given, values;
   for (const auto& [role, value] : operands) given.Set(ffi::String(role), state_->name(value, op + ", operand " + role));
   for (const auto& [key, value] : attributes) values.Set(ffi::String(key), json_of(value));

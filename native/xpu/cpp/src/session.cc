@@ -109,7 +109,8 @@ void load_xpu(const std::string& where) {
     if (access((folder + "/liboarlock_xpu.so").c_str(), R_OK)) continue;
     for (const char* name : {"libxpurt.so", "libxpuapi.so", "liboarlock_xpu.so"})
       // global, since modules of kernels find what they call by name
-      if (!dlopen((folder + "/" + name).c_str(), RTLD_NOW | RTLD_GLOBAL)) throw Error(std::string(name) + " does not load: " + dlerror(), where);
+      if (!dlopen((folder + "/" + name).c_str(), RTLD_NOW | RTLD_GLOBAL))
+        throw Error(std::string(name) + " does not load: " + dlerror(), where);
     loaded = true;
     return;
   }
@@ -300,8 +301,8 @@ void Session::set_input(const std::string& name, const void* data, size_t size, 
   const std::string given = name + " " + dtype + show(shape), todo = "give " + show(expected);
   if (dtype != expected.dtype) throw Error("input '" + name + "' is " + dtype + ", expected " + expected.dtype, given, todo);
   if (shape.size() != expected.dims.size())
-    throw Error("input '" + name + "' has rank " + std::to_string(shape.size()) + ", expected " + std::to_string(expected.dims.size()), given,
-                todo);
+    throw Error("input '" + name + "' has rank " + std::to_string(shape.size()) + ", expected " + std::to_string(expected.dims.size()),
+                given, todo);
   size_t bytes = bytes_of(dtype);
   for (size_t axis = 0; axis < shape.size(); ++axis) {
     const std::string& dim = expected.dims[axis];
