@@ -123,3 +123,32 @@ def test_pipes_of_the_command_line(model: Path) -> None:
     made = subprocess.run([*oarlock_command, "compile", model, "--target", "xpu/k200", "-o", "-"], stdout=subprocess.PIPE, check=True)
     done = subprocess.run([*oarlock_command, "run", "-", "--json"], input=made.stdout, stdout=subprocess.PIPE, check=True)
     assert b'"shape": [1, 5]' in done.stdout
+
+
+def test_arguments_are_checked_where_they_come_in(compiler: str) -> None:
+    """What the plug-in's one place of checks refuses, and that the switch for measurements leaves results alone."""
+    import json
+
+    import tvm
+    import tvm_ffi
+
+    from oarlock_xpu import device, native
+
+    native.load()
+    device.become("r200")
+    xpu = tvm.ext_dev(0)
+    relu = tvm_ffi.get_global_func("oarlock_xpu.library_module")(json.dumps({"f": {"api": "relu", "inputs": ["x"]}}))["f"]
+    x, y = tvm.runtime.tensor(X.ravel(), xpu), tvm.runtime.empty((4,), "float32", xpu)
+    with pytest.raises(Exception, match=r"relu \(f\), argument 0 'x': it is not aligned to its elements of 4 bytes"):
+        relu(x._create_view((4,), "float32", 2), y)
+    with pytest.raises(Exception, match=r"takes 1 tensors and one for the result, and got 3"):
+        relu(x, x, y)
+    with pytest.raises(Exception, match=r"argument 0 'x': a tensor is needed, and got int"):
+        relu(1, y)
+    switch = tvm_ffi.get_global_func("oarlock_xpu.check_arguments")
+    assert switch(False)
+    try:
+        relu(x._create_view((4,), "float32", 0), y)
+    finally:
+        assert not switch(True)
+    assert np.array_equal(y.numpy(), np.maximum(X.ravel()[:4], 0))

@@ -1,8 +1,8 @@
-// "bkcl": collectives of TVM's Disco workers over memory that their processes share.  A worker is a process with a chip of its own (worker 0
-// a thread of the process that the session is in).
+// "bkcl": collectives of TVM's Disco workers over memory that their processes share.  A worker is a process with a chip of its own (worker
+// 0 a thread of the process that the session is in).
 //
-// Nobody waits for ever: who waits looks now and then whether some worker has failed or ended, and then throws.  What a worker calls next is
-// compared with what the others of its group call, so that programs that have come apart are told and not mixed up.
+// Nobody waits for ever: who waits looks now and then whether some worker has failed or ended, and then throws.  What a worker calls next
+// is compared with what the others of its group call, so that programs that have come apart are told and not mixed up.
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -141,7 +141,8 @@ void agree(Circle& who, Kind kind, uint64_t bytes, uint64_t detail = 0) {
   who.meet();
   for (int i = who.first; i < who.first + who.count; ++i)
     if (c.shared->calls[i] != c.shared->calls[c.id])
-      TVM_FFI_THROW(RuntimeError) << "workers " << c.id << " and " << i << " call different collectives, or with tensors of different sizes";
+      TVM_FFI_THROW(RuntimeError) << "workers " << c.id << " and " << i
+                                  << " call different collectives, or with tensors of different sizes";
   who.meet();
 }
 

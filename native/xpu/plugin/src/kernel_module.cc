@@ -1,12 +1,11 @@
 // Modules of generated kernels ("xpu"): code for one or more chips, of which the device's is loaded, and the kernels' parameters.
 //
-// TVM calls a kernel with its pointers and numbers, then the extents of its grid; all of it is checked here, since what TVM passes has
-// left the compiler's view: a wrong address in a kernel is a fault of the device, minutes later and far from its cause.
+// TVM calls a kernel with its pointers and numbers, then the extents of its grid; arguments.h checks them.
 #include <cstring>
 #include <map>
 #include <mutex>
 
-#include "plugin.h"
+#include "arguments.h"
 
 namespace oarlock_xpu {
 namespace {
@@ -98,18 +97,13 @@ class KernelModule final : public ffi::ModuleObj {
   }
 
   void launch(const std::string& name, const std::vector<Parameter>& kinds, ffi::PackedArgs args) {
-    auto wrong = [&](size_t i, const char* what) {
-      TVM_FFI_THROW(TypeError) << "kernel " << name << ", argument " << i << ": " << what << ", and got " << args[i].GetTypeKey();
-    };
     if (static_cast<size_t>(args.size()) != kinds.size())
       TVM_FFI_THROW(TypeError) << "kernel " << name << " takes " << kinds.size() << " arguments, and got " << args.size();
     int64_t clusters = 1, cores = 1;
     for (size_t i = 0; i < kinds.size(); ++i) {
       if (kinds[i] != Parameter::kCluster && kinds[i] != Parameter::kCore) continue;
-      auto extent = args[i].try_cast<int64_t>();
-      if (!extent) wrong(i, "an extent of the grid is needed");
-      if (*extent < 0 || *extent > INT32_MAX) TVM_FFI_THROW(ValueError) << "kernel " << name << ": a grid of " << *extent;
-      (kinds[i] == Parameter::kCluster ? clusters : cores) = *extent;
+      // an extent of the grid
+      (kinds[i] == Parameter::kCluster ? clusters : cores) = integer_argument(name, args, static_cast<int>(i), 0, INT32_MAX);
     }
     if (!clusters || !cores) return;  // no work
     const XPUFunc kernel = function(name);
@@ -120,24 +114,12 @@ class KernelModule final : public ffi::ModuleObj {
       check(xpu_launch_argument_set(&value, sizeof(value), offset), name.c_str());
       offset += sizeof(value);
     };
-    auto integer = [&](size_t i, int64_t least, int64_t most) -> int64_t {
-      auto value = args[i].try_cast<int64_t>();
-      if (!value) wrong(i, "an integer is needed");
-      if (*value < least || *value > most)
-        TVM_FFI_THROW(ValueError) << "kernel " << name << ", argument " << i << ": " << *value << " does not fit";
-      return *value;
-    };
+    auto integer = [&](size_t i, int64_t least, int64_t most) { return integer_argument(name, args, static_cast<int>(i), least, most); };
     for (size_t i = 0; i < kinds.size(); ++i) {
       switch (kinds[i]) {
-        case Parameter::kPointer: {
-          auto address = args[i].try_cast<void*>();
-          if (!address) wrong(i, "an address of the device is needed");
-          if (*address && xpu_pointer_kind(*address, nullptr, nullptr) != XPU_SUCCESS)
-            TVM_FFI_THROW(ValueError) << "kernel " << name << ", argument " << i
-                                      << " is no address of the device: " << xpu_last_error_text();
-          set(*address);
+        case Parameter::kPointer:
+          set(address_argument(name, args, static_cast<int>(i)));
           break;
-        }
         case Parameter::kInt8:
           set(static_cast<int8_t>(integer(i, INT8_MIN, INT8_MAX)));
           break;
@@ -156,12 +138,9 @@ class KernelModule final : public ffi::ModuleObj {
         case Parameter::kUint32:
           set(static_cast<uint32_t>(integer(i, 0, UINT32_MAX)));
           break;
-        case Parameter::kFloat: {
-          auto value = args[i].try_cast<double>();
-          if (!value) wrong(i, "a number is needed");
-          set(static_cast<float>(*value));
+        case Parameter::kFloat:
+          set(static_cast<float>(number_argument(name, args, static_cast<int>(i))));
           break;
-        }
         case Parameter::kCluster:
         case Parameter::kCore:
           break;

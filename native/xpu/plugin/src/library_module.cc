@@ -3,37 +3,10 @@
 #include <algorithm>
 #include <memory>
 
-#include "steps.h"
+#include "arguments.h"
 
 namespace oarlock_xpu {
 namespace {
-
-View view_of(const Step& step, ffi::PackedArgs args, int index, const char* role) {
-  auto wrong = [&](const std::string& what) {
-    TVM_FFI_THROW(TypeError) << step.api << " (" << step.symbol << "), argument " << index << " '" << role << "': " << what;
-  };
-  auto given = args[index].try_cast<DLTensor*>();
-  if (!given || !*given) wrong("a tensor is needed, and got " + std::string(args[index].GetTypeKey()));
-  const DLTensor& t = **given;
-  if (t.device.device_type != kXpu) wrong("it is not on the XPU");
-  View view;
-  view.role = role;
-  view.dtype = t.dtype;
-  if (t.ndim < 0 || (t.ndim && !t.shape)) wrong("it has no shape");
-  view.shape.assign(t.shape, t.shape + t.ndim);
-  if (t.dtype.lanes != 1) wrong("its elements are vectors");
-  if (std::any_of(view.shape.begin(), view.shape.end(), [](int64_t d) { return d < 0; })) wrong("a dim is negative");
-  if (t.strides && view.size() > 1) {
-    int64_t step_of = 1;
-    for (int i = t.ndim - 1; i >= 0; --i) {
-      if (t.shape[i] != 1 && t.strides[i] != step_of) wrong("it is not contiguous");
-      step_of *= t.shape[i];
-    }
-  }
-  view.data = static_cast<char*>(t.data) + t.byte_offset;
-  if (!view.data && view.size()) wrong("it has no data");
-  return view;
-}
 
 class LibraryModule final : public ffi::ModuleObj {
  public:
@@ -64,9 +37,11 @@ class LibraryModule final : public ffi::ModuleObj {
     if (args.size() != count + 1)
       TVM_FFI_THROW(TypeError) << step.api << " (" << step.symbol << ") takes " << count << " tensors and one for the result, and got "
                                << args.size();
-    Call call{step, {}, view_of(step, args, count, "result"), nullptr};
-    for (int i = 0; i < count; ++i) call.inputs.push_back(view_of(step, args, i, step.inputs[i].c_str()));
-    use_device(args[count].cast<DLTensor*>()->device.device_id);
+    Call call{step, {}, tensor_argument(step, args, count, "result"), nullptr};
+    const int device = args[count].cast<DLTensor*>()->device.device_id;
+    call.inputs.reserve(static_cast<size_t>(count));
+    for (int i = 0; i < count; ++i) call.inputs.push_back(tensor_argument(step, args, i, step.inputs[i].c_str(), device));
+    use_device(device);
     call.context = current_context();
     const int status = handler(call);
     if (status != api::SUCCESS)
