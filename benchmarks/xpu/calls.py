@@ -1,4 +1,4 @@
-"""What a call costs on the host's side: of a library function and of a generated kernel with their arguments checked and not, and of the VM.
+"""What a call costs on the host's side: of library functions with their arguments checked and not, and of the VM.
 
     python benchmarks/xpu/calls.py [--rounds 40]
 
@@ -108,9 +108,8 @@ def main() -> None:
         each.append((timed(long[0]) - timed(short[0])) / 32)
         direct.append((timed(softmax) + timed(tanh)) / 2)
     low, middle, high = statistics.quantiles(each, n=4)
-    print(
-        f"a call of a dynamic model in the VM: {middle:.2f} µs ({low:.2f} to {high:.2f}), the same called directly {statistics.median(direct):.2f} µs"
-    )
+    alone = statistics.median(direct)
+    print(f"a call of a dynamic model in the VM: {middle:.2f} µs ({low:.2f} to {high:.2f}), the same called directly {alone:.2f} µs")
 
 
 if __name__ == "__main__":

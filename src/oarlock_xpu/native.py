@@ -197,9 +197,14 @@ def _includes(library: Library) -> list[str]:
         folders = [sources() / library.folder / "include", sources() / library.folder / "src"]
     flags = [f"-I{folder}" for folder in folders]
     if library.tvm:  # as system headers: their warnings are not ours
-        shim = sources() / PLUGIN.folder / "shim"
-        flags += [f for folder in (shim, _tvm("tvm") / "include", _tvm("tvm_ffi") / "include") for f in ("-isystem", str(folder))]
+        flags += tvm_includes()
     return flags
+
+
+def tvm_includes() -> list[str]:
+    """The compiler's flags for TVM's headers, and for the few that its wheel leaves out."""
+    folders = (sources() / PLUGIN.folder / "shim", _tvm("tvm") / "include", _tvm("tvm_ffi") / "include")
+    return [flag for folder in folders for flag in ("-isystem", str(folder))]
 
 
 def _tvm(package: str) -> Path:

@@ -62,9 +62,8 @@ def plan_splits(main: relax.Function, count: int, note: Callable[[str], None]) -
             splits.axis |= region.found.axis
             splits.rows |= region.found.rows
             splits.constants |= region.found.constants
-    note(
-        f"{len(splits.rows)} products of {len(finder.products)} are sums over {count} devices, {len(finder.split_products(splits))} are split"
-    )
+    begun = len(finder.split_products(splits))
+    note(f"{len(splits.rows)} products of {len(finder.products)} are sums over {count} devices, {begun} are split")
     for reason, times in reasons.items():
         note(f"not split: {reason}" + (f" ({times} times)" if times > 1 else ""))
     return splits
