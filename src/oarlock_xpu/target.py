@@ -42,10 +42,12 @@ class XpuTarget(Target):
     chip_name: ClassVar[str]
 
     def __init__(self, *, checked: bool | str = False, xcc: str = "", cxx: str = "", chips: str = "", parallel: str = "") -> None:
+        # of a part's target: all but what makes parts
+        self._plain = {name: value for name, value in locals().items() if name not in ("self", "chips", "parallel")}
         if checked not in (True, False, "true", "false"):
             raise TargetError(f"checked must be true or false, not {checked!r}", where=f"target {self.name}, option checked")
         self.chip = chip(self.chip_name)
-        self.checked, self.xcc, self.cxx = checked in (True, "true"), xcc, cxx
+        self.checked, self.xcc = checked in (True, "true"), xcc
         self.chips = _chips(self.chip.name, chips)
         self.parallel = parse(parallel)
         if self.parallel.devices > 1 and len(self.chips) > 1:
@@ -77,17 +79,16 @@ class XpuTarget(Target):
         return self.name, "xpu"
 
     def parts(self, mod: tvm.IRModule, notes: Notes) -> list[Part]:
-        plain: dict[str, Any] = {"checked": self.checked, "xcc": self.xcc, "cxx": self.cxx}
         if self.parallel.devices > 1:
             found = pieces(mod, self.parallel, self.chip, lambda text: notes.add("parallel", text))
-            one = TARGETS[self.chip.name](**plain)
+            one = TARGETS[self.chip.name](**self._plain)
             return [
                 Part(str(number), one, piece.module, tuple(piece.takes), tuple(piece.gives), {"forward": piece.forward})
                 for number, piece in enumerate(found)
             ]
         if len(self.chips) == 1:
             return []
-        return [Part(name, TARGETS[name](**plain), mod) for name in self.chips]
+        return [Part(name, TARGETS[name](**self._plain), mod) for name in self.chips]
 
     def refusals(self, mod: tvm.IRModule) -> list[Refusal]:
         # what the modules are made with is looked at before the work, not after it
