@@ -12,10 +12,13 @@ import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import oarlock
+import oarlock_xpu
 from oarlock.errors import ArtifactError, OarlockError
 from oarlock.runtime import callback, ffi, tvm_runtime
 from oarlock.runtime.artifact import Artifact
@@ -55,6 +58,7 @@ class Workers:
             self._arena = self._memory("oarlock-arena", STATUS * self.count)
             self._size = STATUS * self.count
             bkcl = ffi.call("oarlock_xpu.bkcl_create", self.count)
+            os.set_inheritable(bkcl, False)  # but by workers, which are told
             self._descriptors.append(bkcl)
             artifacts = [-1, *(self._memory(f"oarlock-part-{i}", 0, part) for i, part in enumerate(parts[1:], 1))]
             self._plan = Plan(next(_numbers), os.getpid(), self.count, tp, artifacts, bkcl, self._arena, threads or 0, self.where)
@@ -71,7 +75,7 @@ class Workers:
 
     def _memory(self, name: str, size: int, content: Artifact | None = None) -> int:
         """A descriptor of memory that workers inherit."""
-        descriptor = os.memfd_create(name, 0)
+        descriptor = os.memfd_create(name)
         self._descriptors.append(descriptor)
         if content is None:
             os.ftruncate(descriptor, size)
@@ -103,7 +107,10 @@ class Workers:
             *map(str, (number, self.count, self._plan.workers // self._plan.tp)),
         ]
         kept = (to_controller, from_controller, self._plan.bkcl, self._plan.arena, self._plan.artifacts[number])
-        environment = {**os.environ, ENV: json.dumps(asdict(self._plan))}
+        environment = {**os.environ, ENV: json.dumps(asdict(self._plan)), "PYTHONPATH": os.pathsep.join(filter(None, _search_path()))}
+        # a worker's chip is the first that it sees
+        visible = os.environ.get("XPU_VISIBLE_DEVICES", "").split(",")
+        environment["XPU_VISIBLE_DEVICES"] = visible[number] if number < len(visible) else str(number)
         command += [str(from_controller), str(to_controller)]
         # a session of its own: Ctrl-C is the controller's to handle
         self.processes[number] = subprocess.Popen(command, pass_fds=kept, env=environment, start_new_session=True)
@@ -177,6 +184,10 @@ def _end(
     worker: Worker | None, held: list[Any], processes: Mapping[int, subprocess.Popen[bytes]], descriptors: list[int], broken: bool = False
 ) -> None:
     """Let the workers end; those that do not are ended."""
+    if worker is not None and os.getpid() != worker.plan.parent:  # in a fork, which has no part in the session
+        for thing in held:
+            thing.keep()
+        return
     broken = broken or any(process.poll() is not None for process in processes.values())
     if worker is not None:
         own_workers.pop((worker.plan.session, 0), None)
@@ -198,6 +209,12 @@ def _end(
             process.wait()
     while descriptors:
         os.close(descriptors.pop())
+
+
+def _search_path() -> list[str]:
+    """Where a worker finds this package and Oarlock."""
+    roots = dict.fromkeys(str(Path(package.__file__ or "").resolve().parents[1]) for package in (oarlock, oarlock_xpu))
+    return [*roots, os.environ.get("PYTHONPATH", "")]
 
 
 def _how(process: subprocess.Popen[bytes] | None) -> str:

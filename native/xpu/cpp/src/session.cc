@@ -174,16 +174,13 @@ ffi::Module load_library(std::string_view library, const std::string& where) {
   });
 }
 
-// Parallel loops run on the pool that a library brings, the first one's for all, else on TVM's.
+// Parallel loops run on the pool that a library brings, the first one's for all; a library without one has no parallel loops.
 void use_threads(const ffi::Module& library, int threads) {
   static std::mutex mutex;
   static int64_t host = 0;
   static std::vector<ffi::Module>* kept = new std::vector<ffi::Module>();  // a pool's code is never unloaded
   auto setter = library->GetFunction("oarlock_threads_1");
-  if (!setter) {
-    ffi::Function::GetGlobalRequired("runtime.config_threadpool")(-3, threads);
-    return;
-  }
+  if (!setter) return;
   std::lock_guard<std::mutex> guard(mutex);
   const auto address = (*setter)(threads, host).cast<int64_t>();
   if (address && !host) {
