@@ -6,6 +6,7 @@
 #   make web      bundle the TypeScript runtime of the web target into the package
 #   make web-demo   build the demo pages (PP-OCR, faces) and serve them on this machine; PORT=8000
 #   make native   build the XPU's runtime, kernel library and plug-in (else at their first use)
+#   make xpu-calibration  modelled times of thirteen models beside their published R200 latencies; XPU='--gains' (slow; prints)
 #   make lint     ruff, its formatter, and mypy
 #   make zoo      export, compile and check the models that have no result yet (hours; writes docs/models.md); ZOO='--family nlp'
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
@@ -47,7 +48,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test native web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test native xpu-calibration web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	@$(PY) -m oarlock_xpu.native >/dev/null || echo "the XPU's native part is not built: nothing of it is tested" >&2
@@ -55,6 +56,10 @@ test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 
 native: $(VENV)/.test
 	$(PY) -m oarlock_xpu.native
+
+XPU ?=
+xpu-calibration: $(VENV)/.test
+	$(ONE_THREAD) $(PY) tools/xpu_calibration.py $(XPU)
 
 demo: $(VENV)/.demo
 	$(PY) examples/ocr/demo.py

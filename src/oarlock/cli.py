@@ -22,6 +22,8 @@ from .cli_common import (
     image_option,
     is_artifact,
     json_option,
+    layers_table,
+    memory_lines,
     model_argument,
     model_inputs,
     npz_option,
@@ -32,6 +34,7 @@ from .cli_common import (
     progress,
     seed_option,
     shape_option,
+    write_memory_page,
 )
 from .cli_host import host_option, load_hosts, needs, prices, times
 from .errors import InputError, OarlockError
@@ -86,9 +89,17 @@ main.add_command(cli_why.why)
 @click.option("--text", is_flag=True, help="Print the whole program as text.")
 @click.option("--target", default="", help="Compile for this target too, and show what of the model runs where.")
 @option_option
+@click.option("--memory", type=click.Path(path_type=Path), help="With --target: write its plan of memory as a page to this file.")
 @json_option
 def inspect(
-    model: Path, shapes: tuple[str, ...], hosts: tuple[str, ...], text: bool, target: str, options: tuple[str, ...], as_json: bool
+    model: Path,
+    shapes: tuple[str, ...],
+    hosts: tuple[str, ...],
+    text: bool,
+    target: str,
+    options: tuple[str, ...],
+    memory: Path | None,
+    as_json: bool,
 ) -> None:
     """Show inputs, outputs, operators with counts and support, parameters, and MACs (for --shape)."""
     from .analysis import count_macs, host_calls, inspect
@@ -97,6 +108,8 @@ def inspect(
     from .inputs import parse_shapes
     from .model.load import load_model
 
+    if memory and not target:
+        raise InputError("--memory shows a target's plan", where=str(memory), todo="name the target with --target")
     program = load_model(model)
     if text:
         click.echo(str(program))
@@ -111,13 +124,17 @@ def inspect(
     if target and facts["supported"]:
         manifest = _compile(model, target, shapes, None, options, load_hosts(hosts)).manifest
         facts |= {"target": target, "places": manifest.get("places", []), "notes": manifest["notes"]}
+        if "memory" in manifest:
+            facts["memory"] = manifest["memory"]
+        if memory:
+            write_memory_page(memory, target, manifest)
     if as_json:
         echo_json(facts)
     else:
         _show_facts(facts)
         if "places" in facts:
             out.print(places_table(facts["places"]))
-            for line in facts["notes"]:
+            for line in [*facts["notes"], *memory_lines(facts.get("memory"))]:
                 out.print(escape(line))
     if not facts["supported"]:
         raise SystemExit(FAILED)
@@ -179,6 +196,8 @@ def compile_command(
 @image_option
 @seed_option
 @click.option("--save", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
+@click.option("--dump", type=click.Path(path_type=Path), help="Write what each kernel gives into this folder: .npz files and an index.")
+@click.option("--dump-layers", "pattern", default="*", help="Of layers whose names are like this alone (* ? [abc]).")
 @json_option
 def run(
     model: Path,
@@ -191,13 +210,24 @@ def run(
     image: Path | None,
     seed: int,
     save: Path | None,
+    dump: Path | None,
+    pattern: str,
     as_json: bool,
 ) -> None:
     """Run a model or an artifact once and show its outputs."""
     from .inputs import save_npz
 
-    session = _session(model, target, shapes, threads, options, load_hosts(hosts))
-    outputs = session.run(model_inputs(session, shapes, npz, image, seed))
+    if pattern != "*" and not dump:
+        raise InputError("--dump-layers says of which layers", todo="say where to with --dump FOLDER")
+    session = _session(model, target, shapes, threads, options, load_hosts(hosts), one_by_one=bool(dump))
+    inputs = model_inputs(session, shapes, npz, image, seed)
+    if dump:
+        from .runtime.layers import dump_layers
+
+        outputs, count = dump_layers(session, inputs, dump, pattern)
+        err.print(f"{count} layers in {escape(str(dump))}")
+    else:
+        outputs = session.run(inputs)
     if save:
         save_npz(save, outputs)
     facts = [_summary(name, array) for name, array in outputs.items()]
@@ -267,6 +297,7 @@ def bench(
     help="Largest difference, as a part of each output's scale (default: 1e-4; 0.05 for precision=bfloat16 or int8).",
 )
 @click.option("--python", help="An interpreter with paddlepaddle (default: this one); Paddle 2.6 runs some legacy files that 3.x cannot.")
+@click.option("--layers", is_flag=False, flag_value="*", help="Compare what each kernel gives, too; or of layers with names like this.")
 @json_option
 def check(
     model: Path,
@@ -280,16 +311,25 @@ def check(
     seed: int,
     tolerance: float | None,
     python: str | None,
+    layers: str | None,
     as_json: bool,
 ) -> None:
     """Give the same inputs to Paddle and to Oarlock and compare every output."""
     from .checking import check
 
-    session = _session(model, target, shapes, threads, options, load_hosts(hosts))
-    report = check(model, model_inputs(session, shapes, npz, image, seed), tolerance=tolerance, python=python, session=session)
+    session = _session(model, target, shapes, threads, options, load_hosts(hosts), one_by_one=bool(layers))
+    inputs = model_inputs(session, shapes, npz, image, seed)
+    found = None
+    if layers:
+        from .checking.layers import check_layers
+
+        found = check_layers(model, session, inputs, pattern=layers, tolerance=tolerance, python=python)
+    report = check(model, inputs, tolerance=tolerance, python=python, session=session)
     if as_json:
-        echo_json(report.to_json())
+        echo_json(report.to_json() | ({"layers": found.to_json()} if found else {}))
     else:
+        if found:
+            out.print(layers_table(found))
         table = Table("output", "shape", "dtype", "max abs", "max rel", "rms rel", "same winner", "verdict")
         for o in report.outputs:
             verdict = (
@@ -300,7 +340,7 @@ def check(
             winner = "" if o.same_winner is None else f"{o.same_winner:.2%}"
             table.add_row(o.name, str(list(o.shape)), o.dtype, f"{o.max_abs:.3g}", f"{o.max_rel:.3g}", f"{o.rms_rel:.3g}", winner, verdict)
         out.print(table)
-    if not report.ok:
+    if not report.ok or (found and not found.ok):
         raise SystemExit(FAILED)
 
 
@@ -332,18 +372,34 @@ def _compile(
     options: tuple[str, ...] = (),
     host: str | None = None,
     dump: Path | None = None,
+    one_by_one: bool = False,
 ) -> Artifact:
     from .compiler import compile as compile_model
+    from .compiler import make_target
     from .inputs import parse_shapes
 
-    named = parse_options(options)
+    named: dict[str, Any] = dict(parse_options(options))
     with progress("reading") as step:
         sizes = parse_shapes(shapes)
+        if one_by_one:
+            named, threads = dict(make_target(target, threads, named).profiling_options), None
         return compile_model(model, target, sizes, threads, options=named, host=host, progress=step, dump=dump)
 
 
-def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | None, options: tuple[str, ...], host: str | None) -> Session:
-    """A session of an artifact file (-: of one from stdin), or of a model compiled in memory."""
+def _session(
+    model: Path,
+    target: str,
+    shapes: tuple[str, ...],
+    threads: int | None,
+    options: tuple[str, ...],
+    host: str | None,
+    *,
+    one_by_one: bool = False,
+) -> Session:
+    """A session of an artifact file (-: of one from stdin), or of a model compiled in memory.
+
+    ``one_by_one``: so that its kernels are called one by one.
+    """
     from .runtime.session import Session
 
     if str(model) == "-":
@@ -352,7 +408,7 @@ def _session(model: Path, target: str, shapes: tuple[str, ...], threads: int | N
         if options:
             raise InputError("an artifact is compiled already, so it takes no options", where=str(model), todo="give --option to compile")
         return Session(model, threads=threads)
-    return Session(_compile(model, target, shapes, threads, options, host), threads=threads)
+    return Session(_compile(model, target, shapes, threads, options, host, one_by_one=one_by_one), threads=threads)
 
 
 def _default_output(model: Path) -> Path:

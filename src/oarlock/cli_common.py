@@ -20,6 +20,7 @@ from .errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from .checking.layers import LayersReport
     from .runtime.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -121,6 +122,56 @@ def model_inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, im
             )
         return image_inputs(pictures[0], image, given.get(pictures[0].name))
     return random_inputs(session.inputs, given, seed)
+
+
+def layers_table(report: LayersReport, most: int = 40) -> Table:
+    """Layers beside Paddle in order: all that differ, and of the others the first and last."""
+    table = Table("#", "layer", "operators", "shape", "max rel", "verdict")
+    shown = [i for i, layer in enumerate(report.layers) if not layer.ok][:most]
+    room = max(most - len(shown), 0)
+    count = len(report.layers)
+    shown = sorted({*shown, *range(min(room // 2, count)), *range(max(count - room // 2, 0), count)})
+    last = -1
+    for i in shown:
+        layer = report.layers[i]
+        if i != last + 1:
+            table.add_row("", f"[dim]… {i - last - 1} more[/]")
+        last = i
+        why = next((c.why for c in layer.checks if not c.ok), "")
+        verdict = "[green]close[/]" if layer.ok else f"[red]{escape(why)}[/]"
+        shape = " ".join(str(list(c.shape)) for c in layer.checks)
+        table.add_row(str(layer.number), escape(layer.name[-34:]), escape(layer.operators), escape(shape), f"{layer.max_rel:.1e}", verdict)
+    wrong = sum(not layer.ok for layer in report.layers)
+    first = report.first_wrong
+    table.caption = f"{count} layers compared, {report.uncompared} are steps of operations" + (
+        f"; {wrong} differ, the first is {first.name}" if first else ""
+    )
+    return table
+
+
+def memory_lines(memory: Mapping[str, Any] | None) -> list[str]:
+    """A plan of memory (the manifest's ``memory``) in a line; none where there is no plan."""
+    if not memory:
+        return []
+    proof = "no plan saves more" if memory["exact"] else f"at most {memory['bound_us']:.1f} µs can be: gap {memory['gap']:.1%}"
+    inside = sum(row[6] is not None for row in memory["tensors"])
+    return [
+        f"L3: {inside} of {len(memory['tensors'])} tensors, {memory['arena'] + memory['weights']:,} of {memory['capacity']:,} bytes; "
+        f"{memory['gain_us']:.1f} µs a run are saved, modelled ({proof})"
+    ]
+
+
+def write_memory_page(path: Path, target: str, manifest: Mapping[str, Any]) -> None:
+    """The target's plan of memory as a page."""
+    from .targets import get
+
+    page = get(target).memory_page(manifest["memory"]) if "memory" in manifest else None
+    if page is None:
+        raise InputError(f"target {target} made no plan of memory for this model", where=str(path))
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the page cannot be written: {error.strerror}", where=str(path)) from error
 
 
 def places_table(places: Sequence[Mapping[str, Any]]) -> Table:

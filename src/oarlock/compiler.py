@@ -94,6 +94,7 @@ def compile_program(
     signature = signature_of(module, [v.name for v in program.inputs], list(program.outputs))
     notes = targets.Notes()
     parts = target.parts(module, notes)
+    named = [(op.short_name, op.handle) for op in program.walk()]
     manifest: dict[str, Any] = {
         **_versions(),
         "created": _now(),
@@ -102,7 +103,7 @@ def compile_program(
         "source": {key: value for key, value in program.source.items() if isinstance(value, str | int | float | bool)},
     }
     if not parts:
-        built = pipeline.build(module, target, choices=choices, dump=dump, progress=report)
+        built = pipeline.build(module, target, choices=choices, operations=named, dump=dump, progress=report)
         report("done", 1, 1)
         return Artifact(built.library, built.weights, signature, manifest | _facts(program, target, built, hosts))
     made: list[ArtifactPart] = []
@@ -115,7 +116,7 @@ def compile_program(
 
     for part in parts:
         where = Path(dump) / part.name if isinstance(dump, str | Path) else dump
-        built = pipeline.build(part.module, part.target, choices=choices, dump=where, progress=report)
+        built = pipeline.build(part.module, part.target, choices=choices, operations=named, dump=where, progress=report)
         numbers = [weights.add_array(array) for array in built.weights]
         takes_and_gives = signature_of(part.module, own(part.takes), own(part.gives)) if part.gives else None
         facts = _facts(program, part.target, built, hosts) | {key: own(value) for key, value in part.facts.items()}
@@ -134,7 +135,9 @@ def _facts(program: Program, target: targets.Target, built: pipeline.Built, host
         "notes": built.notes,
         "kernels": built.kernels,
         **_origins(program, built.calls),
+        "results": built.results,
     }
+    facts |= built.facts
     if built.places:
         facts["places"] = [dataclasses.asdict(place) for place in built.places]
     # those of branches that are never taken are gone

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from .rules.integers import integer_products
 from .rules.legalise import LEGALISATIONS
 from .rules.origins import Groups, call_sites, keep_names
 from .rules.scalars import join_sizes
+from .rules.sites import Held, sites
 from .rules.sizes import name_sizes
 from .rules.spelling import simplify_sizes
 from .rules.weights import Weights, lift_weights
@@ -49,6 +50,8 @@ class Built:
     ``host_calls``: names of the functions of the host that the program calls (runtime/host.py).
     ``places``: what runs where, of a target with several places.
     ``calls``: of each function of the program the kernels that it calls, in order, and the operations that each is for.
+    ``results``: of each call in main the results that it gives: (operation, number among its results), None for a step of one.
+    ``facts``: what else the target's stages have for the manifest.
     """
 
     library: bytes
@@ -58,6 +61,8 @@ class Built:
     host_calls: set[str] = field(default_factory=set)
     places: list[Place] = field(default_factory=list)
     calls: Calls = field(default_factory=dict)
+    results: list[tuple[Held | None, ...]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def stages(target: Target, weights: Weights, choices: Choices, built: Built) -> list[Stage]:
@@ -102,7 +107,7 @@ def stages(target: Target, weights: Weights, choices: Choices, built: Built) -> 
         # weights leave the module only now: every rule above may look into constants
         Stage("lift-weights", lambda mod, notes: lift_weights(mod, weights)),
         # the last look at the program as calls of kernels, before targets make other programs of it
-        Stage("note-calls", lambda mod, notes: _note_calls(mod, built.calls, groups)),
+        Stage("note-calls", lambda mod, notes: _note_calls(mod, built, groups)),
         *target.program_stages(weights),
         _passes("lower-dataflow", t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite()),
         # last look at the module as calls by name: what the runtime libraries lack must not be called
@@ -120,17 +125,19 @@ def build(
     target: Target,
     *,
     choices: Choices | None = None,
+    operations: Sequence[tuple[str, str]] = (),
     dump: Path | str | Dump | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Built:
     """Compile ``mod`` (one public function ``main``, weights as constants) for ``target``.
 
     ``choices``: says which candidate each kernel is made by; default: the target's first.
+    ``operations``: the operator and the name of each of the model's operations, by its number.
     ``dump``: a folder that gets one text file a stage, or a function called with (stage name, module).
     ``progress``: called with (stage name, stages done, stages in all) before each stage.
     Raises UnsupportedError for what the target cannot do, TargetError for a missing tool, InternalError for our own faults.
     """
-    weights, notes, write, built = Weights(), Notes(), _writer(dump), Built(b"", [])
+    weights, notes, write, built = Weights(least=target.lift_bytes), Notes(operations=operations), _writer(dump), Built(b"", [])
     if refusals := target.refusals(mod):
         raise UnsupportedError(
             f"target {target.name} cannot run this model:\n" + "\n".join(f"    {r.what}: {r.why}" for r in refusals),
@@ -153,7 +160,10 @@ def build(
             raise InternalError(f"TVM failed to build the lowered module: {_last_line(e)}") from e
         with tempfile.TemporaryDirectory(prefix="oarlock-") as scratch:
             library = target.build(executable, Path(scratch))
-    return replace(built, library=library, weights=weights.arrays, notes=notes.lines, places=notes.places)
+    kernels = built.kernels | notes.facts.pop("kernels", {})  # those of a library, which the stages above do not see
+    return replace(
+        built, library=library, weights=weights.arrays, notes=notes.lines, kernels=kernels, places=notes.places, facts=notes.facts
+    )
 
 
 def _run(stage: Stage, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
@@ -191,9 +201,10 @@ def _note_kernels(mod: tvm.IRModule, kernels: Kernels, work: dict[str, dict[str,
     return mod
 
 
-def _note_calls(mod: tvm.IRModule, calls: Calls, groups: Groups) -> tvm.IRModule:
+def _note_calls(mod: tvm.IRModule, built: Built, groups: Groups) -> tvm.IRModule:
     """Which kernels the program calls, and for which operations; the module stays as it is."""
-    calls.update(call_sites(mod, groups))
+    built.calls.update(call_sites(mod, groups))
+    built.results.extend(site.gives for site in sites(mod))
     return mod
 
 

@@ -34,6 +34,19 @@ class Chip:
     f32: float
     i16: float
     i8: float
+    replay_us: float
+    move_part: float
+    mac_part: float
+
+    @property
+    def gm_rate(self) -> float:
+        """1e9 bytes a second from and to GDDR that kernels reach."""
+        return self.gm_gbs * self.move_part
+
+    @property
+    def l3_rate(self) -> float:
+        """The same for L3."""
+        return self.l3_gbs * self.move_part
 
 
 @functools.cache

@@ -11,7 +11,8 @@ import tvm_ffi
 from tvm import relax, s_tir
 from tvm.relax.global_info import VDevice
 
-from oarlock import compat
+from oarlock import compat, compat_cuda
+from oarlock.rules.rewriting import rewrite_functions
 from oarlock.runtime.tvm_runtime import registered
 
 _BUILD = "target.build.ext_dev"
@@ -54,6 +55,55 @@ def build_vm(
             if raised:
                 raise raised[0] from None
             raise
+
+
+def capture_graphs(mod: tvm.IRModule, weights: int, is_kernel: Callable[[str], bool]) -> tvm.IRModule:
+    """Parts of the program whose kernels have the same memory in every run as graphs; see native/xpu/plugin/src/graph.cc.
+
+    ``weights``: how many of main's last parameters are.  ``is_kernel``: of external functions, those that do nothing but launch kernels:
+    a part ends before any other.
+    """
+    hidden = rewrite_functions(_Hidden(mod, is_kernel), mod)
+    captured = compat_cuda.capture_graphs(hidden, weights)
+    return rewrite_functions(_Shown(captured), captured)
+
+
+_APART, _STORAGE = "vm.builtin.oarlock_apart.", "alloc_storage"  # functions of the VM are never part of a graph
+
+
+@relax.expr_functor.mutator
+class _Hidden(relax.PyExprMutator):
+    """What RewriteCUDAGraph would take for part of a graph and is none: functions that are no kernels, and memory of the host, with which
+    it fails."""
+
+    def __init__(self, mod: tvm.IRModule, is_kernel: Callable[[str], bool]) -> None:
+        super().__init__(mod)
+        self.is_kernel = is_kernel
+
+    def visit_extern_func_(self, op: relax.ExternFunc) -> relax.Expr:
+        name = str(op.global_symbol)
+        return op if name.startswith("vm.builtin.") or self.is_kernel(name) else relax.ExternFunc(_APART + name, op.ty)
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = super().visit_call_(call)
+        if getattr(call.op, "name", "") == "relax.memory.alloc_storage" and compat.static(call.args[1]) != 0:
+            return relax.Call(relax.ExternFunc(_APART + _STORAGE), call.args, None, [call.ty])
+        return call
+
+
+@relax.expr_functor.mutator
+class _Shown(relax.PyExprMutator):
+    """The contrary, and graphs are the XPU's."""
+
+    def visit_extern_func_(self, op: relax.ExternFunc) -> relax.Expr:
+        name = str(op.global_symbol)
+        real = name.removeprefix(_APART).replace("vm.builtin.cuda_graph.", "vm.builtin.xpu_graph.")
+        return op if real == name else relax.ExternFunc(real, op.ty)
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        if getattr(call.op, "global_symbol", "") == _APART + _STORAGE:
+            return relax.op.memory.alloc_storage(*call.args)
+        return super().visit_call_(call)
 
 
 def plugin_function(name: str) -> Callable[..., Any]:

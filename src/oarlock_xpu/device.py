@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import json
+import time
 from typing import Any
 
 from oarlock.errors import ArtifactError, TargetError
+from oarlock.runtime import ffi
 from oarlock.runtime.artifact import Artifact
 from oarlock.runtime.devices import Device, Workers
 
@@ -19,6 +21,7 @@ class Xpu(Device):
     """The first XPU of this process; in the emulator the artifact's chip."""
 
     kind = EXT_DEV
+    times = "times are modelled for the chip, not measured: launches, products at the matrix units' rate, bytes at the memories'"
 
     @classmethod
     def open(cls, artifact: Artifact) -> Xpu:
@@ -47,6 +50,22 @@ class Xpu(Device):
         from .parallel.session import open_workers
 
         return open_workers(artifact, threads)
+
+    def clock(self) -> float:
+        """Modelled seconds of all that the device has done; with the vendor's runtime those of the wall."""
+        if getattr(native.runtime(), "xpu_sim_counters", None) is None:
+            return time.perf_counter()
+        return float(counters()["modelled_us"]) * 1e-6
+
+    def upload_weights(self, tensors: list[ffi.Tensor], artifact: Artifact) -> list[ffi.Tensor]:
+        """Those that the plan of memory has there go to L3 as long as it has room (another session's may be in it), others to GDDR."""
+        fast = set(artifact.manifest.get("memory", {}).get("weights_in_l3", []))
+        return [self._in_l3(tensor) if number in fast else self.upload(tensor) for number, tensor in enumerate(tensors)]
+
+    def _in_l3(self, tensor: ffi.Tensor) -> ffi.Tensor:
+        into = ffi.empty(tensor.shape, tensor.dtype, self.device, "global.l3")
+        ffi.call("runtime.TVMTensorCopyFromTo", tensor, into)
+        return into
 
 
 def become(chip: str) -> None:

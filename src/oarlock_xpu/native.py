@@ -149,14 +149,21 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _build(cxx: str, made: Sequence[Library], into: Path, scratch: Path, flags: Sequence[str] = ()) -> None:
+    # objects are kept too: where few sources change, few are compiled
+    kept = cache_folder() / "objects"
+    kept.mkdir(exist_ok=True)
     jobs: list[tuple[Library, Path, Path]] = []
     for library in made:
         for source in sorted((sources() / library.folder / "src").glob("*.cc")):
-            jobs.append((library, source, scratch / f"{library.folder}-{source.stem}.o"))
+            jobs.append((library, source, kept / f"{library.folder}-{source.stem}-{_object_key(cxx, library, source, flags)}.o"))
 
     def compile_one(job: tuple[Library, Path, Path]) -> None:
         library, source, output = job
-        run([cxx, *_FLAGS, library.level, *flags, *_includes(library), "-c", str(source), "-o", str(output)], f"{_WHERE}: {source.name}")
+        if output.exists():
+            return
+        made_here = scratch / output.name
+        run([cxx, *_FLAGS, library.level, *flags, *_includes(library), "-c", str(source), "-o", str(made_here)], f"{_WHERE}: {source.name}")
+        made_here.replace(output)
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(compile_one, jobs))
@@ -189,6 +196,17 @@ def tvm_links(*, found: bool) -> list[str]:
     # the last has the VM, which nobody calls by a symbol, and Disco
     links = [*(f"-L{folder}" for folder in folders), "-ltvm_runtime", "-ltvm_ffi", "-Wl,--no-as-needed", "-ltvm_runtime_extra"]
     return links + (["-Wl,--as-needed", *(f"-Wl,-rpath,{folder}" for folder in folders)] if found else [])
+
+
+def _object_key(cxx: str, library: Library, source: Path, flags: Sequence[str]) -> str:
+    """What an object file is made of: its source, all headers that it may include, the compiler."""
+    folders = [sources() / other.folder / "include" for other in (RUNTIME, KERNELS)] + [sources() / library.folder]
+    table = (".def",) if library is RUNTIME else ()  # of the chips, which others read at run time
+    headers = sorted({p for folder in folders for p in folder.rglob("*") if p.suffix in (".h", *table)})
+    digest = hashlib.sha256("\0".join([toolchain(cxx), library.level, *flags, str(_tvm("tvm")) if library.tvm else ""]).encode())
+    for path in (source, *headers):
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def _includes(library: Library) -> list[str]:

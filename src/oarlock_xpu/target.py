@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +27,12 @@ from .compiler.engine import Plan, plan
 from .compiler.graph import Graph
 from .compiler.rewrite import PREFIX, apply_plan, calls_of
 from .compiler.rules import RULES
+from .memory.config import check_room, read_config, wishes_of
+from .memory.facts import facts_of, works_of
+from .memory.picture import render
+from .memory.place import call_offsets, write_plan
+from .memory.planner import plan_l3, problem_of
+from .memory.program import program_of
 from .parallel.plan import parse, pieces
 
 
@@ -37,17 +44,40 @@ class XpuTarget(Target):
     ``cxx``: the compiler driver that links the host's part, as for the target cpu.
     ``chips``: more chips ("k200,r200") that the artifact has programs for, over the same weights; it runs on the one that is there.
     ``parallel``: "tp=2", "pp=2", "tp=2,pp=2": the model runs on that many devices together (see parallel/).
+    ``l3``: bytes of L3 that a model may take ("16MB"); by default all that the chip has, 0: none.
+    ``l3_weights``: weights may live there too, between runs; else it is for what lies between kernels.
+    ``l3_config``: a YAML file that pins tensors and layers to a memory (memory/config.py), or what such a file holds.
+    ``fusion``: false: each operator is a call of the library of its own, to see what fusion brings.
+    ``graphs``: kernels whose tensors have the same sizes and places in every run are launched together, as graphs.
     """
 
     chip_name: ClassVar[str]
+    lift_bytes = 1  # what a graph reads must lie where the session put it
 
-    def __init__(self, *, checked: bool | str = False, xcc: str = "", cxx: str = "", chips: str = "", parallel: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        checked: bool | str = False,
+        xcc: str = "",
+        cxx: str = "",
+        l3: int | str = "",
+        l3_weights: bool | str = True,
+        l3_config: str | Mapping[str, Any] = "",
+        graphs: bool | str = True,
+        fusion: bool | str = True,
+        chips: str = "",
+        parallel: str = "",
+    ) -> None:
         # of a part's target: all but what makes parts
         self._plain = {name: value for name, value in locals().items() if name not in ("self", "chips", "parallel")}
-        if checked not in (True, False, "true", "false"):
-            raise TargetError(f"checked must be true or false, not {checked!r}", where=f"target {self.name}, option checked")
         self.chip = chip(self.chip_name)
-        self.checked, self.xcc = checked in (True, "true"), xcc
+        self.checked, self.xcc = self._flag("checked", checked), xcc
+        self.l3 = self._l3_bytes(l3)
+        self.graphs = self._flag("graphs", graphs)
+        self.fusion = self._flag("fusion", fusion)
+        self.l3_weights = self._flag("l3_weights", l3_weights)
+        self.l3_config = read_config(l3_config)
+        self._config_file = l3_config if isinstance(l3_config, str) and l3_config else "option l3_config"
         self.chips = _chips(self.chip.name, chips)
         self.parallel = parse(parallel)
         if self.parallel.devices > 1 and len(self.chips) > 1:
@@ -60,9 +90,35 @@ class XpuTarget(Target):
         return {
             "checked": self.checked,
             "xcc": self.xcc,
+            "l3": self.l3,
+            "l3_weights": self.l3_weights,
+            "graphs": self.graphs,
+            "fusion": self.fusion,
+            **({"l3_config": self.l3_config} if self.l3_config else {}),
             **({"chips": ",".join(self.chips)} if len(self.chips) > 1 else {}),
             **({"parallel": str(self.parallel)} if self.parallel.devices > 1 else {}),
         }
+
+    def _flag(self, name: str, value: bool | str) -> bool:
+        if value not in (True, False, "true", "false"):
+            raise TargetError(f"{name} must be true or false, not {value!r}", where=f"target {self.name}, option {name}")
+        return value in (True, "true")
+
+    def _l3_bytes(self, value: int | str) -> int:
+        found = re.fullmatch(r"(\d+)\s*(|[KM]i?B|B)", str(value).strip(), re.IGNORECASE) if value != "" else None
+        if value != "" and (found is None or isinstance(value, bool)):
+            raise TargetError(
+                f"{value!r} is no size", where=f"target {self.name}, option l3", todo='give bytes, as 1048576, "512KB" or "16MB"'
+            )
+        units = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 10**6, "mib": 2**20}
+        size = self.chip.l3 if found is None else int(found[1]) * units[found[2].lower()]
+        if size > self.chip.l3:
+            raise TargetError(
+                f"{size:,} bytes are more than the chip's L3 has",
+                where=f"target {self.name}, option l3",
+                todo=f"give {self.chip.l3:,} at most",
+            )
+        return size
 
     @property
     def tvm_target(self) -> tvm.target.Target:
@@ -98,11 +154,43 @@ class XpuTarget(Target):
     def provides(self, name: str) -> bool:
         return name.startswith(PREFIX) or name in (host.TO_HOST, host.TO_DEVICE)
 
+    def memory_stages(self, weights: Weights) -> list[Stage]:
+        # the weights are there only when the stages run
+        stages = [Stage("xpu-count-work", lambda mod, notes: self._count(mod, len(weights.arrays), notes))]
+        stages += [Stage("xpu-plan-l3", lambda mod, notes: self._plan_l3(mod, len(weights.arrays), notes))] if self.l3 else []
+        # when places are final: a graph has them in it
+        return [*stages, *([Stage("xpu-graphs", lambda mod, notes: self._capture(mod, len(weights.arrays)))] if self.graphs else [])]
+
+    def _capture(self, mod: tvm.IRModule, weights: int) -> tvm.IRModule:
+        return compat_xpu.capture_graphs(mod, weights, lambda symbol: symbol.startswith(PREFIX))
+
+    @property
+    def profiling_options(self) -> Mapping[str, Any]:
+        return {**self.options, "graphs": False}  # what a graph launches cannot be looked at one by one
+
+    def _count(self, mod: tvm.IRModule, weights: int, notes: Notes) -> tvm.IRModule:
+        notes.facts["kernels"] = works_of(program_of(mod, weights, self.chip, notes.operations), calls_of(mod))
+        return mod
+
+    def _plan_l3(self, mod: tvm.IRModule, weights: int, notes: Notes) -> tvm.IRModule:
+        program = program_of(mod, weights, self.chip, notes.operations)
+        wishes = wishes_of(self.l3_config, program, self.l3_weights, self._config_file)
+        check_room(problem_of(program, self.chip, self.l3, wishes)[0], program, wishes)
+        made = plan_l3(program, self.chip, self.l3, wishes)
+        notes.facts["memory"] = facts_of(program, made, self.chip)
+        return write_plan(mod, program, made)
+
+    def memory_page(self, facts: Mapping[str, Any]) -> str | None:
+        return render(facts)
+
     def graph_stages(self, choices: Choices) -> list[Stage]:
         return [Stage("xpu-library", self._use_library)]
 
     def _use_library(self, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-        found = plan(Graph(mod), RULES)
+        graph = Graph(mod)
+        for node in graph.nodes.values() if not self.fusion else ():
+            node.kept = True  # as if all the world read it
+        found = plan(graph, RULES)
         for fusion in found.fusions.values():
             notes.places.append(Place(" + ".join(n.name for n in fusion.nodes), "library", fusion.api))
         _note_refused(found, notes)
@@ -131,7 +219,7 @@ class XpuTarget(Target):
     def generate(self, mod: tvm.IRModule) -> Any:
         calls = calls_of(mod)
         modules = [compat_xpu.plugin_function("library_module")(json.dumps(calls))] if calls else []
-        return compat_xpu.build_vm(mod, self._tvm_target, self._compile, modules)
+        return compat_xpu.build_vm(call_offsets(mod), self._tvm_target, self._compile, modules)
 
     def _compile(self, mod: tvm.IRModule) -> Any:
         source, kernels = codegen.generate(mod)

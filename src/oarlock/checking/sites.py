@@ -1,67 +1,17 @@
-"""The kernel calls of a compiled program: which results of the model's operations each reads and gives, and in what layout they are."""
+"""Tensors of kernels beside what the model has for them: as arrays, and in what layout they are."""
 
 from __future__ import annotations
 
 import ctypes
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tvm
-from tvm import relax
 
-from ..rules.origins import bindings, called, is_kernel_call, result
+from ..rules.sites import Held, Site, sites
 from ..runtime import dtypes
 
-Held = tuple[int, int]  # an operation (its number in Program.walk), and which of its results
-
-
-@dataclass(frozen=True)
-class Site:
-    """A call of a kernel in ``main``.  ``reads``, ``gives``: of its tensor operands and results those that are results of operations.
-
-    ``comparable``: false where it writes into what it reads.  ``host``: it is a call of the host, which returns what it gives.
-    """
-
-    kernel: str
-    reads: tuple[Held | None, ...]
-    gives: tuple[Held | None, ...]
-    comparable: bool = True
-    host: bool = False
-
-
-def sites(mod: tvm.IRModule) -> list[Site]:
-    """The calls of ``main``, in order: those that manifest["calls"] has."""
-    main = mod["main"]
-    parts: dict[relax.Var, dict[int, Held | None]] = {}
-    views: dict[relax.Expr, Held] = {}  # what other names and shapes of a variable hold
-    holds: dict[relax.Expr, Held | None] = {}
-    for binding in bindings(main):
-        value, held = binding.value, result(binding.var.name)
-        if isinstance(value, relax.TupleGetItem):
-            parts.setdefault(value.tuple_value, {})[value.index] = held
-        elif isinstance(value, relax.Call) and getattr(value.op, "name", "") == "relax.reshape":
-            value = value.args[0]
-        holds[binding.var] = held or holds.get(value)
-        if held is not None:
-            views.setdefault(value, held)
-    out = []
-    for binding in bindings(main):
-        call = binding.value
-        kernel = called(call)
-        if not kernel:
-            continue
-        host = not is_kernel_call(call)
-        given = relax.Tuple(call.args[1:]) if host else call.args[1]
-        fields = given.fields if isinstance(given, relax.Tuple) else [given]
-        reads = [holds.get(f) for f in fields if isinstance(f.ty, relax.TensorType)]
-        single = not isinstance(call.ty, relax.TupleType)
-        made = parts.get(binding.var, {})
-        own = result(binding.var.name) or views.get(binding.var)
-        gives = [own] if single else [made.get(i) for i in range(len(call.ty.fields))]
-        out.append(Site(kernel, tuple(reads), tuple(gives), host or call.op.name == "relax.call_tir", host))
-    return out
+__all__ = ["Held", "Site", "in_layout", "sites", "tensor_view"]
 
 
 def tensor_view(tensor: Any) -> np.ndarray | None:

@@ -25,6 +25,8 @@ class Weights:
 
     arrays: list[np.ndarray] = field(default_factory=list)
     types: list[relax.TensorType] = field(default_factory=list)
+    least: int = LIFT_BYTES
+    """Bytes from which a constant is a weight."""
     _index: dict[tuple, int] = field(default_factory=dict)
 
     def add(self, constant: compat.Constant) -> int:
@@ -56,7 +58,8 @@ class Weights:
 
 
 def lift_weights(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
-    """Make every constant of at least LIFT_BYTES (and every empty one) a parameter of the functions that need it, or whose callees do."""
+    """Make every constant of at least ``weights.least`` bytes (and every empty one) a parameter of the functions that need it, or whose
+    callees do."""
     functions = {gv: f for gv, f in mod.functions.items() if isinstance(f, relax.Function)}
     order = sorted(functions, key=lambda gv: (gv.name_hint != "main", gv.name_hint))
     uses: dict[relax.GlobalVar, set[int]] = {}
@@ -88,11 +91,11 @@ def lift_weights(mod: tvm.IRModule, weights: Weights) -> tvm.IRModule:
     return tvm.IRModule(new, attrs=mod.attrs, global_infos=mod.global_infos)
 
 
-def _is_weight(constant: compat.Constant) -> bool:
+def _is_weight(constant: compat.Constant, least: int) -> bool:
     """Whether a constant leaves the module: a big one, or an empty one (TVM's runtime cannot read those from an executable)."""
     array = constant.value
     size = int(np.prod([int(d) for d in array.shape], dtype=np.int64))
-    return size == 0 or size * tvm.DataType(str(array.dtype)).bits >= LIFT_BYTES * 8
+    return size == 0 or size * tvm.DataType(str(array.dtype)).bits >= least * 8
 
 
 def _scan(function: relax.Function, weights: Weights) -> tuple[set[int], set[relax.GlobalVar]]:
@@ -100,7 +103,7 @@ def _scan(function: relax.Function, weights: Weights) -> tuple[set[int], set[rel
     called: set[relax.GlobalVar] = set()
 
     def visit(e: relax.Expr) -> None:
-        if isinstance(e, compat.Constant) and _is_weight(e):
+        if isinstance(e, compat.Constant) and _is_weight(e, weights.least):
             used.add(weights.add(e))
         elif isinstance(e, relax.Call) and isinstance(e.op, relax.GlobalVar):
             called.add(e.op)
@@ -123,7 +126,7 @@ class _Lift(relax.PyExprMutator):
         return relax.Function(parameters, body, function.ret_ty, function.is_pure, function.attrs)
 
     def visit_generic_const_(self, constant: compat.Constant) -> relax.Expr:
-        return self.mine[self.weights.add(constant)] if _is_weight(constant) else constant
+        return self.mine[self.weights.add(constant)] if _is_weight(constant, self.weights.least) else constant
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         args = [self.visit_expr(a) for a in call.args]

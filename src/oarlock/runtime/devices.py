@@ -69,6 +69,10 @@ class Device(ABC):
         """A copy of a CPU tensor on the device."""
         return _copy(tensor, ffi.empty(tensor.shape, tensor.dtype, self.device))
 
+    def upload_weights(self, tensors: list[ffi.Tensor], artifact: Artifact) -> list[ffi.Tensor]:
+        """Copies of an artifact's weights on the device, which stay while the session does."""
+        return [self.upload(tensor) for tensor in tensors]
+
     def input(self, name: str, tensor: ffi.Tensor) -> ffi.Tensor:
         """The same for an input, in memory that is kept while the shape stays the same."""
         kept = self._inputs.get(name)

@@ -275,12 +275,12 @@ def call(name: str, *arguments: Any) -> Any:
     return function(*arguments)
 
 
-def empty(shape: tuple[int, ...], dtype: str, device: Device) -> Tensor:
-    """A new tensor on a device, with nothing in it."""
+def empty(shape: tuple[int, ...], dtype: str, device: Device, scope: str | None = None) -> Tensor:
+    """A new tensor on a device, with nothing in it; ``scope``: in which of its memories, where it has several."""
     sizes = get_function("ffi.Shape")
     if sizes is None:
         raise ForeignError("this TVM has no shapes")
-    return call("runtime.TVMTensorAllocWithScope", sizes.object(*shape), Type(dtype), device, None)
+    return call("runtime.TVMTensorAllocWithScope", sizes.object(*shape), Type(dtype), device, scope)
 
 
 def module_function(module: Object, name: str) -> Function:

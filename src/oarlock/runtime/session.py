@@ -94,7 +94,7 @@ class Session:
             )
         weights = [_weight_tensor(weight) for weight in artifact.weights]
         if self._device:
-            weights = [self._device.upload(weight) for weight in weights]
+            weights = self._device.upload_weights(weights, artifact)
         self._main: ffi.Call | None = ffi.Call(main, len(self.inputs), weights)
         self._weight_ranges = _address_ranges(weights)
 

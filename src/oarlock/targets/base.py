@@ -66,10 +66,17 @@ class Part:
 
 @dataclass
 class Notes:
-    """What the stages want to tell: facts worth showing that are no errors (a schedule that did not apply, …), and what runs where."""
+    """What the stages want to tell: facts worth showing that are no errors (a schedule that did not apply, …), and what runs where.
+
+    ``facts``: more for the manifest, by name, JSON-able (what it has of "kernels" is added to those of the module).
+    ``operations``, for the stages to read: the operator and the name of each of the model's operations, by its number
+    (rules/origins.py); empty where the module comes from no model.
+    """
 
     lines: list[str] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    operations: Sequence[tuple[str, str]] = ()
 
     def add(self, stage: str, text: str) -> None:
         self.lines.append(f"{stage}: {text}")
@@ -108,6 +115,8 @@ class Target(ABC):
     name: ClassVar[str]
     tuned_by: ClassVar[str] = ""
     """The command that measures this target's kernels; empty: oarlock tune, on the machine that compiles."""
+    lift_bytes: ClassVar[int] = 256
+    """Constants of as many bytes are weights, which a session holds; smaller ones stay in the program."""
     host_calls: ClassVar[bool] = False
     """Whether its programs can call functions of the process that they run in (runtime/host.py)."""
 
@@ -178,6 +187,10 @@ class Target(ABC):
     def memory_stages(self, weights: Weights) -> list[Stage]:
         """Rewrites of the whole program whose tensors have their places, which passes still see: none by default."""
         return []
+
+    def memory_page(self, facts: Mapping[str, Any]) -> str | None:
+        """What a manifest says of a plan of memory as an HTML page; None (the default) for a target that makes none."""
+        return None
 
     @property
     def profiling_options(self) -> Mapping[str, Any]:

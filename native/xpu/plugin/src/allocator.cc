@@ -1,4 +1,4 @@
-// Pools of device memory, one for each kind: what a program gave back is used again by the next run.
+// Pools of device memory, one for each kind: what a program gave back is used again by the next run.  And tensors at places in it.
 #include <tvm/runtime/memory/memory_manager.h>
 
 #include <map>
@@ -69,22 +69,30 @@ class XpuAllocator final : public Allocator {
     bool operator<(const Key& o) const { return std::tie(device, in_l3, size) < std::tie(o.device, o.in_l3, o.size); }
   };
 
+  void* pooled(int device, bool in_l3, size_t size) {
+    std::lock_guard<std::mutex> guard(mutex_);
+    auto& free = pool_[{device, in_l3, size}];
+    if (free.empty()) return nullptr;
+    void* memory = free.back();
+    free.pop_back();
+    return memory;
+  }
+
   Buffer take(Device device, size_t asked, bool in_l3) {
     Buffer buffer;
     buffer.device = device;
-    buffer.size = size_class(asked);
+    // in L3 what is asked for was planned to the byte
+    buffer.size = in_l3 ? std::max<size_t>(asked, 1) : size_class(asked);
     buffer.alloc_type = kind_;
-    {
-      std::lock_guard<std::mutex> guard(mutex_);
-      auto& free = pool_[{device.device_id, in_l3, buffer.size}];
-      if (!free.empty()) {
-        buffer.data = free.back();
-        free.pop_back();
-        return buffer;
-      }
+    buffer.data = pooled(device.device_id, in_l3, buffer.size);
+    if (buffer.data) return buffer;
+    if (in_l3) {  // where L3 was full before, main memory stood in
+      buffer.data = allocate_l3(device.device_id, buffer.size);
+      if (!buffer.data) buffer.data = pooled(device.device_id, false, buffer.size);
+      if (buffer.data) return buffer;
     }
     try {
-      buffer.data = allocate(device.device_id, buffer.size, in_l3);
+      buffer.data = allocate(device.device_id, buffer.size, false);
     } catch (const ffi::Error&) {
       Clear();  // what the pools hold may be just what is missing
       buffer.data = allocate(device.device_id, buffer.size, in_l3);
@@ -94,14 +102,52 @@ class XpuAllocator final : public Allocator {
     return buffer;
   }
 
+  // nullptr where L3 is full, even without what programs of the past left in the pool.
+  void* allocate_l3(int device, size_t size) {
+    use_device(device);
+    std::lock_guard<std::mutex> guard(mutex_);
+    void* memory = nullptr;
+    if (xpu_malloc(&memory, size, XPU_MEM_L3) != XPU_SUCCESS) {
+      for (auto& [key, free] : pool_) {
+        if (key.device != device || !key.in_l3) continue;
+        for (void* old : free) {
+          used_ -= key.size;
+          release(old);
+        }
+        free.clear();
+      }
+      if (xpu_malloc(&memory, size, XPU_MEM_L3) != XPU_SUCCESS) return nullptr;
+    }
+    used_ += size;
+    return memory;
+  }
+
   const AllocatorType kind_;
   std::map<Key, std::vector<void*>> pool_;
   size_t used_ = 0;
   std::mutex mutex_;
 };
+
+// Tensors of planned programs lie at offsets in one storage.  TVM's own keep the offset beside the address, which kernels refuse.
+struct Part {
+  tvm::runtime::memory::Storage storage;
+  void AllocData(DLTensor* tensor, int64_t offset) {
+    tensor->data = static_cast<char*>(storage->buffer.data) + offset;
+    tensor->byte_offset = 0;
+  }
+  void FreeData(DLTensor*) {}
+};
+
+tvm::runtime::Tensor tensor_at(tvm::runtime::memory::Storage storage, int64_t offset, ffi::Shape shape, DLDataType dtype) {
+  const size_t needed = ffi::GetDataSize(shape.Product(), dtype);
+  if (offset < 0 || static_cast<size_t>(offset) > storage->buffer.size || needed > storage->buffer.size - offset)
+    TVM_FFI_THROW(ValueError) << "a tensor of " << needed << " bytes at " << offset << " leaves its storage of " << storage->buffer.size;
+  return tvm::runtime::Tensor::FromNDAlloc(Part{storage}, shape, dtype, storage->buffer.device, offset);
+}
 }  // namespace
 
 TVM_FFI_STATIC_INIT_BLOCK() {
+  tvm::ffi::reflection::GlobalDef().def("oarlock_xpu.tensor_at", tensor_at);
   // for a device type that TVM does not name, its runtime asks for an allocator by this literal name
   tvm::ffi::reflection::GlobalDef().def("DeviceAllocator.", [](Device device, int type) -> void* {
     if (device.device_type != kXpu) return nullptr;

@@ -133,8 +133,8 @@ class XpuDeviceApi final : public DeviceAPI {
 };
 
 // One of the kernel library's contexts for each device of a thread.
-std::map<int, std::unique_ptr<api::Context>>& contexts() {
-  thread_local std::map<int, std::unique_ptr<api::Context>> all;
+std::map<int, std::shared_ptr<api::Context>>& contexts() {
+  thread_local std::map<int, std::shared_ptr<api::Context>> all;
   return all;
 }
 }  // namespace
@@ -150,12 +150,18 @@ api::Context* current_context() {
   auto& context = contexts()[device_number];
   if (!context) {
     check(xpu_set_device(device_number), "the device");
-    context = std::make_unique<api::Context>();
+    context = std::make_shared<api::Context>();
     if (!context->error.empty()) TVM_FFI_THROW(RuntimeError) << "the kernel library: " << context->error;
   }
   context->xpu_stream = current_stream();
   return context.get();
 }
+
+UseContext::UseContext(std::shared_ptr<api::Context> context) : device_(device_number), before_(contexts()[device_number]) {
+  contexts()[device_] = std::move(context);
+}
+
+UseContext::~UseContext() { contexts()[device_] = std::move(before_); }
 
 std::string chip_of_device() {
   const char* title = "";

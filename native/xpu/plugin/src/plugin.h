@@ -12,6 +12,7 @@
 #include <tvm/runtime/device_api.h>
 #include <tvm/runtime/tensor.h>
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,18 @@ void use_device(int number);      // for this thread
 XPUStream current_stream();       // of this thread and its device; NULL: the default one
 api::Context* current_context();  // of the kernel library, on that stream
 std::string chip_of_device();     // "r200"
+
+// While it lives, the current context of this thread and its device is another one.
+class UseContext {
+ public:
+  explicit UseContext(std::shared_ptr<api::Context> context);
+  ~UseContext();
+  UseContext(const UseContext&) = delete;
+
+ private:
+  int device_;
+  std::shared_ptr<api::Context> before_;
+};
 
 void* allocate(int device, size_t size, bool in_l3);
 void release(void* memory);

@@ -64,7 +64,7 @@ void copy(Device& device, void* to, const void* from, int64_t size, XPUMemcpyKin
   memmove(target, source, size);
   Copies& c = device.copies;
   (kind == XPU_HOST_TO_DEVICE ? c.h2d : kind == XPU_DEVICE_TO_HOST ? c.d2h : c.d2d) += size;
-  c.modelled_ns += kind == XPU_DEVICE_TO_DEVICE ? 2 * size / device.chip->gm_gbs : size / kPcieBytesPerNs;
+  c.modelled_ns += kind == XPU_DEVICE_TO_DEVICE ? 2 * size / device.chip->gm_rate() : size / kPcieBytesPerNs;
 }
 
 void need_copy(void* to, const void* from, uint64_t size, XPUMemcpyKind kind) {
@@ -241,7 +241,7 @@ int xpu_stream_create(XPUStream* stream) {
   return guarded(__func__, [&] {
     need(stream, "the result's address is NULL");
     Device& device = current_device();
-    *stream = new XPUStreamObj{&device, {}, 0, 0, {XPU_SUCCESS, ""}};
+    *stream = new XPUStreamObj{&device, {}, 0, 0, {XPU_SUCCESS, ""}, false, {}};
     device.streams.push_back(*stream);
   });
 }
@@ -258,6 +258,7 @@ int xpu_stream_destroy(XPUStream stream) {
         delete queue;
       }
     } gone{queue};
+    queue->capturing = false;  // what was recorded goes with it
     drain(queue);
   });
 }
@@ -317,11 +318,54 @@ int xpu_stream_wait_event(XPUStream stream, XPUEvent event) {
   return guarded(__func__, [&] {
     need(event, "the event is NULL");
     XPUStreamObj *queue = stream_of(stream), *other = event->stream;
+    if (queue->capturing) fail(XPUERR_BUSY, "the stream is captured: a graph does not wait for events");
     const uint64_t after = event->after;
     if (other && other != queue)
       submit(queue, [=] {
         if (XPUStreamObj* there = alive(other)) drain(there, after);
       });
+  });
+}
+
+int xpu_stream_begin_capture(XPUStream stream) {
+  return guarded(__func__, [&] {
+    XPUStreamObj* queue = stream_of(stream);
+    if (queue->capturing) fail(XPUERR_BUSY, "the stream is captured already");
+    queue->capturing = true;
+    queue->recorded.clear();
+  });
+}
+
+int xpu_stream_end_capture(XPUStream stream, XPUGraph* graph) {
+  return guarded(__func__, [&] {
+    need(graph, "the result's address is NULL");
+    XPUStreamObj* queue = stream_of(stream);
+    need(queue->capturing, "the stream is not captured");
+    queue->capturing = false;
+    *graph = new XPUGraphObj{std::make_shared<const std::vector<std::function<void()>>>(std::move(queue->recorded))};
+    queue->recorded.clear();
+  });
+}
+
+int xpu_graph_launch(XPUGraph graph, XPUStream stream) {
+  return guarded(__func__, [&] {
+    need(graph, "the graph is NULL");
+    XPUStreamObj* queue = stream_of(stream);
+    if (queue->capturing) fail(XPUERR_BUSY, "the stream is captured: a graph does not launch graphs");
+    submit(queue, [queue, jobs = graph->jobs] {
+      Device& device = *queue->device;
+      ++device.graphs.launches;
+      device.graphs.modelled_ns += device.chip->launch_us * 1e3;
+      graph_starts() = true;
+      for (const auto& job : *jobs) job();
+    });
+  });
+}
+
+int xpu_graph_destroy(XPUGraph graph) {
+  return guarded(__func__, [&] {
+    need(graph, "the graph is NULL");
+    delete graph;
   });
 }
 
@@ -405,7 +449,7 @@ int xpu_launch_async(XPUFunc func) {
     if (static_cast<int>(state.arguments.size()) != func->argument_bytes)
       fail(XPUERR_INVALID_LAUNCH,
            format("kernel %s takes %d bytes of arguments, and got %zu", func->name, func->argument_bytes, state.arguments.size()));
-    Launch launch{stream->device, func, state.clusters, state.cores, std::move(state.arguments)};
+    Launch launch{stream->device, func, state.clusters, state.cores, std::move(state.arguments), stream->capturing};
     submit(stream, [launch = std::move(launch)] { run_kernel(launch); });
   });
 }
@@ -452,27 +496,60 @@ const char* xpu_sim_chip(void) {
   return name;
 }
 
+int xpu_sim_dry(int on) {
+  return guarded(__func__, [&] {
+    drain_device(current_device());
+    is_dry() = on != 0;
+  });
+}
+
+int xpu_sim_suppose_operands(int bytes) {
+  return guarded(__func__, [&] {
+    need(bytes == 4 || bytes == 2 || bytes == 1, "operands have 4, 2 or 1 bytes");
+    drain_device(current_device());
+    supposed_operands() = bytes;
+  });
+}
+
+int xpu_sim_suppose_bytes(const void* address, double factor) {
+  return guarded(__func__, [&] {
+    need(factor > 0 && factor <= 1, "the factor is a part");
+    for (const auto& device : devices()) {
+      Memory* memory = device->of(address);
+      if (!memory) continue;
+      auto found = memory->find(const_cast<void*>(address));
+      if (found == memory->none()) break;
+      found->second.factor = factor;
+      return;
+    }
+    fail(XPUERR_INVALID_ADDRESS, format("%p is no allocation", address));
+  });
+}
+
 const char* xpu_sim_counters(void) {
   thread_local std::string text;
   guarded(__func__, [&] {
     Device& device = current_device();
     drain_device(device);
     std::string kernels;
-    double total = 0;
+    double total = device.graphs.modelled_ns;
     for (const auto& [name, k] : device.kernels) {
       total += k.modelled_ns;
       kernels += format(
-          "%s\"%s\": {\"launches\": %lld, \"modelled_us\": %.3f, \"gm_read\": %lld, \"gm_written\": %lld, \"l3_read\": %lld, "
-          "\"l3_written\": %lld, \"dma\": %lld, \"ops\": %lld, \"macs\": %lld, \"barriers\": %lld, \"lm_peak\": %lld, \"sm_peak\": %lld}",
-          kernels.empty() ? "" : ", ", name.c_str(), (long long)k.launches, k.modelled_ns / 1e3, (long long)k.gm_read,
+          "%s\"%s\": {\"launches\": %lld, \"replayed\": %lld, \"modelled_us\": %.3f, \"gm_read\": %lld, \"gm_written\": %lld, \"l3_read\": %lld, "
+          "\"l3_written\": %lld, \"dma\": %lld, \"ops\": %lld, \"macs\": %lld, \"barriers\": %lld, \"lm_peak\": %lld, \"sm_peak\": %lld, "
+          "\"compute_us\": %.3f, \"dma_us\": %.3f}",
+          kernels.empty() ? "" : ", ", name.c_str(), (long long)k.launches, (long long)k.replayed, k.modelled_ns / 1e3, (long long)k.gm_read,
           (long long)k.gm_written, (long long)k.l3_read, (long long)k.l3_written, (long long)k.dma, (long long)k.ops, (long long)k.macs,
-          (long long)k.barriers, (long long)k.lm_peak, (long long)k.sm_peak);
+          (long long)k.barriers, (long long)k.lm_peak, (long long)k.sm_peak, k.compute_ns / 1e3,
+          k.dma_ns / 1e3);
     }
     const Copies& c = device.copies;
     text = format(
         "{\"chip\": \"%s\", \"modelled_us\": %.3f, \"copies\": {\"h2d\": %lld, \"d2h\": %lld, \"d2d\": %lld, \"modelled_us\": %.3f}, "
-        "\"kernels\": {%s}}",
-        device.chip->name, total / 1e3, (long long)c.h2d, (long long)c.d2h, (long long)c.d2d, c.modelled_ns / 1e3, kernels.c_str());
+        "\"graphs\": {\"launches\": %lld, \"modelled_us\": %.3f}, \"kernels\": {%s}}",
+        device.chip->name, total / 1e3, (long long)c.h2d, (long long)c.d2h, (long long)c.d2d, c.modelled_ns / 1e3,
+        (long long)device.graphs.launches, device.graphs.modelled_ns / 1e3, kernels.c_str());
   });
   return text.c_str();
 }
@@ -483,6 +560,7 @@ int xpu_sim_reset_counters(void) {
     drain_device(device);
     device.kernels.clear();
     device.copies = Copies();
+    device.graphs = Graphs();
   });
 }
 }

@@ -8,8 +8,10 @@
 namespace xpu_sim {
 namespace {
 constexpr Chip kChips[] = {
-#define XPU_CHIP(name, title, clusters, cores, sdnn, max_ptr, lm, sm, sdnn_mem, l3, gm, gm_gbs, l3_gbs, mhz, launch_us, f32, i16, i8) \
-  {#name, title, clusters, cores, sdnn, max_ptr, lm, sm, sdnn_mem, l3, gm, gm_gbs, l3_gbs, mhz, launch_us, f32, i16, i8},
+#define XPU_CHIP(name, title, clusters, cores, sdnn, max_ptr, lm, sm, sdnn_mem, l3, gm, gm_gbs, l3_gbs, mhz, launch_us, f32, i16, i8, \
+                 replay_us, move_part, mac_part)                                                                                      \
+  {#name, title, clusters, cores, sdnn, max_ptr, lm, sm, sdnn_mem, l3, gm, gm_gbs, l3_gbs, mhz, launch_us, f32, i16, i8,                  \
+   replay_us, move_part, mac_part},
 #include "xpu/chips.def"
 #undef XPU_CHIP
 };
@@ -57,7 +59,17 @@ std::recursive_mutex& lock() {
 }
 
 Device::Device(int number, const Chip* chip)
-    : number(number), chip(chip), main("GDDR", chip->gm), l3("L3", chip->l3), default_stream{this, {}, 0, 0, {XPU_SUCCESS, ""}} {}
+    : number(number), chip(chip), main("GDDR", chip->gm), l3("L3", chip->l3), default_stream{this, {}, 0, 0, {XPU_SUCCESS, ""}, false, {}} {}
+
+bool& is_dry() {
+  static bool dry = false;
+  return dry;
+}
+
+int& supposed_operands() {
+  static int bytes = 4;
+  return bytes;
+}
 
 std::vector<std::unique_ptr<Device>>& devices() {
   if (!all) {

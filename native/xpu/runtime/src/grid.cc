@@ -137,10 +137,17 @@ void prepare(Cluster& cluster, int number, const Launch& launch) {
 
 double modelled_ns(const Launch& launch, const KernelCounters& c, double slowest) {
   const Chip& chip = *launch.device->chip;
-  double gm = (c.gm_read + c.gm_written) / chip.gm_gbs, l3 = (c.l3_read + c.l3_written) / chip.l3_gbs;
-  return chip.launch_us * 1e3 + std::max({slowest, gm, l3});
+  double gm = (c.gm_read + c.gm_written) / chip.gm_rate(), l3 = (c.l3_read + c.l3_written) / chip.l3_rate();
+  const double launched = !launch.replayed ? chip.launch_us : graph_starts() ? 0 : chip.replay_us;
+  graph_starts() = false;
+  return launched * 1e3 + std::max({slowest, gm, l3});
 }
 }  // namespace
+
+bool& graph_starts() {
+  static bool starts = false;
+  return starts;
+}
 
 bool in_kernel() { return current != nullptr; }
 
@@ -173,20 +180,22 @@ void run_kernel(const Launch& launch) {
   Running run{};
   run.launch = &launch;
   const double units = static_cast<double>(launch.clusters) * launch.cores, widest = 16e-3 * chip.mhz;  // 16 bytes a cycle
-  run.core_bytes_ns_gm = launch.kernel->is_sdnn ? chip.gm_gbs / units : std::min(chip.gm_gbs / units, widest);
-  run.core_bytes_ns_l3 = launch.kernel->is_sdnn ? chip.l3_gbs / units : std::min(chip.l3_gbs / units, widest);
+  run.core_bytes_ns_gm = launch.kernel->is_sdnn ? chip.gm_rate() / units : std::min(chip.gm_rate() / units, widest);
+  run.core_bytes_ns_l3 = launch.kernel->is_sdnn ? chip.l3_rate() / units : std::min(chip.l3_rate() / units, widest);
   run.capacity = launch.kernel->is_sdnn ? chip.sdnn_mem : chip.lm;
 
   static thread_local Cluster cluster;
   static thread_local Scheduler own;
   running = &run;
   scheduler = &own;
-  double slowest = 0;
+  double slowest = 0, compute = 0, dma = 0;
   for (int number = 0; number < launch.clusters && run.fault.empty(); ++number) {
     prepare(cluster, number, launch);
     run_cluster(own, cluster);
     for (const Core& core : cluster.cores) {
-      slowest = std::max({slowest, core.now, core.dma_free});
+      compute = std::max(compute, core.now);
+      dma = std::max(dma, core.dma_free);
+      slowest = std::max(compute, dma);
       run.counters.lm_peak = std::max(run.counters.lm_peak, core.peak);
     }
     run.counters.sm_peak = std::max(run.counters.sm_peak, cluster.shared_top);
@@ -201,6 +210,9 @@ void run_kernel(const Launch& launch) {
   KernelCounters& total = launch.device->kernels[launch.kernel->name];
   const KernelCounters& c = run.counters;
   ++total.launches;
+  total.replayed += launch.replayed;
+  total.compute_ns += compute;
+  total.dma_ns += dma;
   for (auto field : {&KernelCounters::gm_read, &KernelCounters::gm_written, &KernelCounters::l3_read, &KernelCounters::l3_written,
                      &KernelCounters::dma, &KernelCounters::ops, &KernelCounters::macs, &KernelCounters::barriers})
     total.*field += c.*field;

@@ -50,7 +50,7 @@ char* Memory::allocate(int64_t size, uint64_t number) {
     at = address + allocation.reserved;
   }
   if (at + reserved > window_ + size_) return nullptr;
-  live_[at] = {at, size, reserved, number};
+  live_[at] = {at, size, reserved, number, 1};
   used_ += reserved;
   memset(host(at), kGarbage, size);
   return at;

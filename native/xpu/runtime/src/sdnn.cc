@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "core.h"
 
@@ -95,20 +96,23 @@ void move(bool in, void* local, const void* address, int64_t rows, int64_t size,
   if (!global) kernel_fault(format("%s at %s: %s", what, at(place).c_str(), why_not(*running->launch->device, address, span).c_str()));
   for (int64_t r = 0; r < rows; ++r) {
     char* here = static_cast<char*>(local) + r * pitch;
-    in ? memcpy(here, global + r * stride, size) : memcpy(global + r * stride, here, size);
+    if (!is_dry()) in ? memcpy(here, global + r * stride, size) : memcpy(global + r * stride, here, size);
   }
   KernelCounters& c = running->counters;
-  const bool l3 = running->launch->device->l3.has(address);
+  Device& device = *running->launch->device;
+  const bool l3 = device.l3.has(address);
+  const int64_t bytes = std::llround(rows * size * device.of(address)->near(address)->factor);
   ++c.dma;
-  (l3 ? in ? c.l3_read : c.l3_written : in ? c.gm_read : c.gm_written) += rows * size;
-  core.dma_free += rows * size / (l3 ? running->core_bytes_ns_l3 : running->core_bytes_ns_gm);
+  (l3 ? in ? c.l3_read : c.l3_written : in ? c.gm_read : c.gm_written) += bytes;
+  core.dma_free += bytes / (l3 ? running->core_bytes_ns_l3 : running->core_bytes_ns_gm);
 }
 
 void count_macs(Core& core, int64_t macs, int type) {
   const Chip& chip = *running->launch->device->chip;
+  if (type == SDNN_FLOAT && supposed_operands() < 4) type = supposed_operands() == 2 ? SDNN_INT16 : SDNN_INT8;
   const double peak = type == SDNN_INT8 ? chip.i8 : type == SDNN_INT16 ? chip.i16 : chip.f32;
   running->counters.macs += macs;
-  core.now += macs * chip.sdnn / (peak * 1e3);
+  core.now += macs * chip.sdnn / (peak * chip.mac_part * 1e3);
 }
 }  // namespace
 }  // namespace xpu_sim
@@ -132,10 +136,11 @@ void xpu_emu_sdnn_product(const float* a, const float* b, float* c, int64_t m, i
   check_buffer(core, a, m, k * 4, lda * 4, "SDNN_PRODUCT", place);
   check_buffer(core, b, k, n * 4, ldb * 4, "SDNN_PRODUCT", place);
   check_buffer(core, c, m, n * 4, ldc * 4, "SDNN_PRODUCT", place);
+  count_macs(core, m * n * k, SDNN_FLOAT);
+  if (is_dry()) return;
   int64_t j = 0;
   for (; j + kColumns * kLanes <= n; j += kColumns * kLanes) rows_of<kColumns>(a, b + j, c + j, m, kColumns * kLanes, k, lda, ldb, ldc);
   for (; j < n; j += kLanes) rows_of<1>(a, b + j, c + j, m, std::min<int64_t>(kLanes, n - j), k, lda, ldb, ldc);
-  count_macs(core, m * n * k, SDNN_FLOAT);
 }
 
 void xpu_emu_sdnn_product_int(int type, const int16_t* a, const int16_t* b, int64_t* c, int64_t m, int64_t n, int64_t k, int64_t lda,
@@ -146,12 +151,13 @@ void xpu_emu_sdnn_product_int(int type, const int16_t* a, const int16_t* b, int6
   check_buffer(core, a, m, k * 2, lda * 2, "SDNN_PRODUCT_INT", place);
   check_buffer(core, b, k, n * 2, ldb * 2, "SDNN_PRODUCT_INT", place);
   check_buffer(core, c, m, n * 8, ldc * 8, "SDNN_PRODUCT_INT", place);
+  count_macs(core, m * n * k, type);
+  if (is_dry()) return;
   for (int64_t i = 0; i < m; ++i)
     for (int64_t p = 0; p < k; ++p) {
       const int32_t left = a[i * lda + p];
       if (left)
         for (int64_t j = 0; j < n; ++j) c[i * ldc + j] += left * static_cast<int32_t>(b[p * ldb + j]);
     }
-  count_macs(core, m * n * k, type);
 }
 }

@@ -22,7 +22,9 @@ struct Chip {
   const char* title;
   int clusters, cores, sdnn, max_ptr;
   int64_t lm, sm, sdnn_mem, l3, gm;
-  double gm_gbs, l3_gbs, mhz, launch_us, f32, i16, i8;
+  double gm_gbs, l3_gbs, mhz, launch_us, f32, i16, i8, replay_us, move_part, mac_part;
+  double gm_rate() const { return gm_gbs * move_part; }  // bytes a nanosecond that programs reach
+  double l3_rate() const { return l3_gbs * move_part; }
 };
 const Chip* find_chip(const std::string& name);  // nullptr for none
 std::string chip_names();
@@ -41,6 +43,7 @@ struct Allocation {
   int64_t size;      // what was asked for
   int64_t reserved;  // what it takes
   uint64_t number;   // of all allocations of the process, from 1
+  double factor = 1;  // of its bytes, those that are counted
 };
 
 // Memory of one kind.  Device addresses lie in a window that nobody may touch; the emulator has the same pages in a second one.
@@ -71,8 +74,13 @@ class Memory {
 
 // ---- counters
 struct KernelCounters {
-  int64_t launches = 0, gm_read = 0, gm_written = 0, l3_read = 0, l3_written = 0, dma = 0, ops = 0, macs = 0, barriers = 0;
+  int64_t launches = 0, replayed = 0, gm_read = 0, gm_written = 0, l3_read = 0, l3_written = 0, dma = 0, ops = 0, macs = 0, barriers = 0;
   int64_t lm_peak = 0, sm_peak = 0;
+  double modelled_ns = 0, compute_ns = 0, dma_ns = 0;
+};
+
+struct Graphs {
+  int64_t launches = 0;
   double modelled_ns = 0;
 };
 
@@ -92,6 +100,11 @@ struct XPUStreamObj {
   std::deque<std::function<void()>> jobs;
   uint64_t given = 0, done = 0;  // jobs
   xpu_sim::Error failed{XPU_SUCCESS, ""};
+  bool capturing = false;
+  std::vector<std::function<void()>> recorded;
+};
+struct XPUGraphObj {
+  std::shared_ptr<const std::vector<std::function<void()>>> jobs;
 };
 struct XPUEventObj {
   XPUStreamObj* stream = nullptr;  // nullptr: never recorded, or its stream is gone and with it all work
@@ -113,6 +126,7 @@ struct Device {
   std::vector<XPUStreamObj*> streams;  // others
   std::map<std::string, KernelCounters> kernels;
   Copies copies;
+  Graphs graphs;
 
   Memory* of(const void* address) { return main.has(address) ? &main : l3.has(address) ? &l3 : nullptr; }
 };
@@ -122,8 +136,12 @@ struct Launch {
   const XPUKernelInfo* kernel;
   int clusters, cores;
   std::vector<char> arguments;
+  bool replayed = false;
 };
 
+bool& is_dry();
+int& supposed_operands();  // bytes
+bool& graph_starts();      // the next kernel is the first of a graph, which is launched with it
 std::recursive_mutex& lock();
 std::vector<std::unique_ptr<Device>>& devices();  // made at the first use
 Device& current_device();

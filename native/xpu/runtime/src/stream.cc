@@ -4,6 +4,10 @@
 namespace xpu_sim {
 
 void submit(XPUStreamObj* stream, std::function<void()> job) {
+  if (stream->capturing) {
+    stream->recorded.push_back(std::move(job));
+    return;
+  }
   stream->jobs.push_back(std::move(job));
   ++stream->given;
 }
@@ -25,6 +29,7 @@ void work(XPUStreamObj* stream, uint64_t until) {
 }
 
 void drain(XPUStreamObj* stream, uint64_t until) {
+  if (stream->capturing) fail(XPUERR_BUSY, "the stream is captured, and nothing can wait for it until xpu_stream_end_capture");
   work(stream, until);
   if (stream->failed.code) {
     Error error = stream->failed;

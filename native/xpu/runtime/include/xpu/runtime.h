@@ -52,6 +52,7 @@ enum XPUDeviceAttr {
 typedef struct XPUStreamObj* XPUStream; /* NULL: the device's default stream */
 typedef struct XPUEventObj* XPUEvent;
 typedef struct XPUModuleObj* XPUModule;
+typedef struct XPUGraphObj* XPUGraph;
 typedef const struct XPUKernelInfo* XPUFunc;
 
 /* ---- devices: the current one is a thread's own */
@@ -79,6 +80,13 @@ XPU_API int xpu_event_destroy(XPUEvent event);
 XPU_API int xpu_event_record(XPUEvent event, XPUStream stream);
 XPU_API int xpu_event_wait(XPUEvent event);
 XPU_API int xpu_stream_wait_event(XPUStream stream, XPUEvent event);
+
+/* ---- graphs: what a stream is given between begin and end is not done, but recorded, and done again by each launch of the graph, with
+ * the same addresses and arguments.  Calls that would wait for the stream in between fail with XPUERR_BUSY. */
+XPU_API int xpu_stream_begin_capture(XPUStream stream);
+XPU_API int xpu_stream_end_capture(XPUStream stream, XPUGraph* graph);
+XPU_API int xpu_graph_launch(XPUGraph graph, XPUStream stream);
+XPU_API int xpu_graph_destroy(XPUGraph graph); /* launches that were given to a stream are done all the same */
 
 /* ---- kernels */
 XPU_API int xpu_module_load(XPUModule* module, const void* code, uint64_t size); /* what the chip's compiler made, from memory */
