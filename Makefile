@@ -26,6 +26,7 @@
 #   make bench-web  speed in headless Chromium beside onnxruntime-web (slow; writes docs/benchmarks-web.md)
 #   make web-models  every variant of the web's models beside Paddle, in headless Chromium (slow; writes docs/web-models.md)
 #   make bench-web-threads  WebAssembly on one thread and on two, in Node and in Chromium (prints the table of docs/web-threads.md)
+#   make report-pages  the reports of three models as pages, and pictures of them in docs/images (slow; needs Chromium)
 #   make bench-dynamic  a width known only at run time beside a compile for each width (slow; writes docs/dynamic.md)
 
 SHELL := /bin/bash
@@ -48,7 +49,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test native xpu-calibration web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test native xpu-calibration report-pages web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	@$(PY) -m oarlock_xpu.native >/dev/null || echo "the XPU's native part is not built: nothing of it is tested" >&2
@@ -76,6 +77,9 @@ web-demo: $(VENV)/.test $(VENV)/.demo web/node_modules/.ready
 web/node_modules/.ready: web/package-lock.json
 	@cd web && npm ci --silent --no-audit --no-fund --fetch-retries=1 --fetch-timeout=60000 </dev/null && touch node_modules/.ready || \
 	echo "npm is not there, or cannot install: the web runtime is not tested" >&2
+
+report-pages: $(VENV)/.test $(VENV)/.demo .venv-zoo/.ready web/node_modules/.ready $(VENV)/.browser
+	$(ONE_THREAD) $(PY) tools/report_pages.py
 
 # The one thing that is installed for the whole machine, where root runs this: Debian's Chromium.
 $(VENV)/.browser: $(PY) web/node_modules/.ready

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .ops.registry import operator
     from .profiling.profiler import profile
     from .quantising.quantise import quantize
+    from .reporting.diff import Build, diff
+    from .reporting.report import report
     from .runtime.artifact import Artifact
     from .runtime.host import host_operator
     from .runtime.session import Session, load
@@ -44,13 +46,16 @@ _LAZY = {
     "Program": ".model",
     "Session": ".runtime.session",
     "check": ".checking",
+    "Build": ".reporting.diff",
     "compile": ".compiler",
+    "diff": ".reporting.diff",
     "host_operator": ".runtime.host",
     "load": ".runtime.session",
     "load_model": ".model",
     "operator": ".ops.registry",
     "profile": ".profiling.profiler",
     "quantize": ".quantising.quantise",
+    "report": ".reporting.report",
     "save_model": ".model.write",
     "tune": ".kernels.contest",
     "why": ".checking.why",
@@ -59,6 +64,7 @@ _LAZY = {
 __all__ = [
     "Artifact",
     "ArtifactError",
+    "Build",
     "HostCallError",
     "InputError",
     "InternalError",
@@ -72,12 +78,14 @@ __all__ = [
     "__version__",
     "check",
     "compile",
+    "diff",
     "host_operator",
     "load",
     "load_model",
     "operator",
     "profile",
     "quantize",
+    "report",
     "save_model",
     "tune",
     "why",

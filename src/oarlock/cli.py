@@ -1,4 +1,5 @@
-"""The command ``oarlock``: inspect, compile, tune, run, bench, profile, quantize, check, operators, records, web; thin over the API.
+"""The command ``oarlock``: inspect, compile, tune, run, bench, profile, report, diff, why, quantize, check, operators, records, web;
+thin over the API.
 
 Exit status: 0 good; 1 the comparison or the support check failed; 2 wrong usage; 3 a user error (bad model, bad input,
 unsupported operator); 4 an internal error.  With ``--json`` stdout holds one JSON document; progress goes to stderr.
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from . import cli_profile, cli_quantize, cli_tune, cli_web, cli_why
+from . import cli_profile, cli_quantize, cli_report, cli_tune, cli_web, cli_why
 from .cli_common import (
     compile_options,
     echo_json,
@@ -79,6 +80,8 @@ main.add_command(cli_quantize.quantize)
 main.add_command(cli_tune.tune)
 main.add_command(cli_tune.records)
 main.add_command(cli_web.web)
+main.add_command(cli_report.report)
+main.add_command(cli_report.diff)
 main.add_command(cli_why.why)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from . import strictjson
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -79,15 +78,7 @@ def progress(first: str) -> Iterator[Callable[[str, int, int], None]]:
 
 def echo_json(value: Any) -> None:
     """One JSON document on stdout; infinities and NaN, which JSON lacks, are null."""
-    click.echo(json.dumps(finite(value), allow_nan=False))
-
-
-def finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    click.echo(strictjson.dumps(value))
 
 
 def escape(text: str) -> str:

@@ -25,7 +25,7 @@ from .cli_common import (
     seed_option,
 )
 from .cli_host import host_option, load_hosts
-from .errors import InputError
+from .cli_report import must_be_writable, write_text
 
 if TYPE_CHECKING:
     from .profiling.roofline import Report, Row
@@ -44,7 +44,8 @@ NUMBERS = 62  # columns that the numbers of the table take
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(1), help="Timed runs.")
 @click.option("--top", default=15, show_default=True, type=click.IntRange(0), help="Kernels in the table; the rest are summed.")
 @click.option("--measure", is_flag=True, help="Measure what this machine can do again; the best counts.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page with the roofline and all kernels to this file.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with the graph, all kernels, roofline and memory to this file.")
+@click.option("--trace", type=click.Path(path_type=Path), help="Write all timed runs to this file, for Perfetto or Chrome's tracing.")
 @json_option
 def profile(
     model: Path,
@@ -61,6 +62,7 @@ def profile(
     top: int,
     measure: bool,
     html: Path | None,
+    trace: Path | None,
     as_json: bool,
 ) -> None:
     """Show where a model's time goes: each kernel's time, its work, and how far it is from this machine's roofline.
@@ -68,12 +70,13 @@ def profile(
     A model is compiled with executor=vm, so that its kernels are called one by one; an artifact must have been.
     """
     from .inputs import parse_shapes
-    from .profiling import page
     from .profiling.profiler import profile as profile_model
+    from .profiling.trace import chrome_trace
+    from .reporting import page
     from .runtime.artifact import Artifact
 
-    if html and (html.is_dir() or not html.absolute().parent.is_dir()):
-        raise InputError("the page cannot be written there", where=str(html), todo="name a file in a folder that exists")
+    must_be_writable(html, "the page")
+    must_be_writable(trace, "the trace")
     sizes, host = at or shapes, load_hosts(hosts)
     with progress("reading") as step:
         report = profile_model(
@@ -89,16 +92,17 @@ def profile(
             progress=step,
         )
     if html:
-        try:
-            html.write_text(page.render(report), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"the page cannot be written: {error.strerror}", where=str(html)) from error
+        write_text(html, page.render(report), "the page")
+    if trace:
+        write_text(trace, chrome_trace(report), "the trace")
     if as_json:
         echo_json(report.to_json() | {"html": str(html) if html else None})
     else:
         _show(report, top)
         if html:
             out.print(f"page: {escape(str(html))}")
+        if trace:
+            out.print(f"trace: {escape(str(trace))} (open it at ui.perfetto.dev)")
 
 
 def _show(report: Report, top: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,8 @@ import click
 from rich import box
 from rich.table import Table
 
-from .cli_common import echo_json, escape, finite, json_option, model_argument, out, progress, shape_option, threads_option
+from . import strictjson
+from .cli_common import echo_json, escape, json_option, model_argument, out, progress, shape_option, threads_option
 from .cli_host import host_option, load_hosts
 from .errors import InputError
 
@@ -107,7 +107,7 @@ def quantize(
     facts = report.to_json()
     try:
         path = save_model(program, output / "inference")
-        (output / "quantised.json").write_text(json.dumps(finite(facts), indent=1) + "\n", encoding="utf-8")
+        (output / "quantised.json").write_text(strictjson.dumps(facts, indent=1) + "\n", encoding="utf-8")
         if html:
             html.write_text(page.render(report, str(model)), encoding="utf-8")
     except OSError as error:

@@ -23,6 +23,7 @@ from .cli_common import (
     progress,
     seed_option,
 )
+from .cli_host import host_option, load_hosts
 
 if TYPE_CHECKING:
     from .checking.stages import Blame
@@ -34,6 +35,7 @@ WRONG = 1  # exit status
 @click.command()
 @model_argument
 @compile_options
+@host_option
 @npz_option
 @image_option
 @seed_option
@@ -49,6 +51,7 @@ def why(
     shapes: tuple[str, ...],
     threads: int | None,
     options: tuple[str, ...],
+    hosts: tuple[str, ...],
     npz: Path | None,
     image: Path | None,
     seed: int,
@@ -75,6 +78,7 @@ def why(
             target=target,
             threads=threads,
             options=parse_options(options),
+            host=load_hosts(hosts),
             tolerance=tolerance,
             python=python,
             most=most,

@@ -100,6 +100,7 @@ def compile_program(
         "created": _now(),
         "target": target.name,
         "options": dict(target.options),
+        "record_key": list(target.record_key),
         "source": {key: value for key, value in program.source.items() if isinstance(value, str | int | float | bool)},
     }
     if not parts:
@@ -177,6 +178,13 @@ def make_target(target: str | targets.Target, threads: int | None, options: Mapp
     if threads is not None:
         chosen["threads"] = threads
     return targets.get(target, **chosen)
+
+
+def profiling_target(target: str | targets.Target, threads: int | None, options: Mapping[str, Any] | None) -> targets.Target:
+    """The same target with its options for profiling: kernels are called one by one.  What is not among a target's options in effect
+    (the compiler driver) stays as it is given."""
+    chosen = make_target(target, threads, options)
+    return make_target(chosen.name, None, {**(options or {}), **chosen.profiling_options})
 
 
 def signature_of(module: tvm.IRModule, takes: Sequence[str], gives: Sequence[str]) -> Signature:

@@ -53,6 +53,7 @@ class XpuTarget(Target):
 
     chip_name: ClassVar[str]
     lift_bytes = 1  # what a graph reads must lie where the session put it
+    traceable = True
 
     def __init__(
         self,

@@ -84,12 +84,21 @@ def _random(*shape: int) -> np.ndarray:
     return np.random.default_rng(len(shape)).standard_normal(shape).astype("float32")
 
 
+def _loop(paddle: Any, x: Any, n: Any) -> Any:
+    paddle.seed(9)
+    i, weight = paddle.zeros([], "int64"), paddle.create_parameter([12, 12], "float32")
+    y = paddle.nn.functional.relu(paddle.nn.Linear(12, 12)(x))
+    _, y = paddle.static.nn.while_loop(lambda i, y: i < n, lambda i, y: [i + 1, paddle.tanh(paddle.matmul(y, weight)) + y], [i, y])
+    return paddle.nn.functional.softmax(paddle.cumsum(y, 1))
+
+
 MODELS = {
     "conv": Model(_conv, {"x": _random(2, 3, 32, 32)}),
     "attention": Model(_attention, {"x": _random(2, 9, 32)}),
     "decoder": Model(_decoder, {"x": _random(1, 8, 12, 12)}),
     "recurrent": Model(_recurrent, {"x": _random(2, 7, 12)}),
     "tabular": Model(_tabular, {"ids": np.arange(12).reshape(4, 3) * 3, "x": _random(4, 6)}),
+    "loop": Model(_loop, {"x": _random(4, 12), "n": np.array(5)}),
     "features": Model(_features, {"x": _random(3, 64)}),
 }
 
@@ -195,6 +204,39 @@ def legalised(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(LEGALISATIONS, "relax.tanh", tanh)
 
 
+def lapped(real: Callable[..., Any]) -> Callable[..., Any]:
+    """The native function has its tensors upon each other."""
+
+    def make(values: list[Any]) -> Any:
+        size = real(values)
+        for value in values:
+            value.offset = 0
+        return size
+
+    return make
+
+
+def generated(patch: pytest.MonkeyPatch) -> None:
+    """A code generator that takes a function which tanh is made of for another when it optimises."""
+    from tvm import tirx
+    from tvm.script import from_source
+
+    from oarlock import compat
+
+    real = compat.build_vm
+
+    def build(mod: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
+        if target.attrs.get("opt-level", 3) != 0:
+            mod = mod.clone()
+            for gv, function in mod.functions.items():
+                if isinstance(function, tirx.PrimFunc) and "T.copysign(" in function.script():
+                    wrong = from_source(function.script().replace("T.copysign(", "T.float32(1.02) * T.copysign("))
+                    mod[gv] = wrong.with_attrs(dict(function.attrs))
+        return real(mod, target, *args, **kwargs)
+
+    patch.setattr(compat, "build_vm", build)
+
+
 FAULTS = {
     # the operators' converters
     "hardswish": Fault("conv", "hardswish", "imported", converter("hardswish", scaled)),
@@ -219,4 +261,9 @@ FAULTS = {
     "row-softmax": Fault("recurrent", "log_softmax", "cpu-rows", replaced("targets.cpu.rows", "softmax", scaled_tensor)),
     "row-norm": Fault("attention", "layer_norm", "cpu-rows", replaced("targets.cpu.rows", "layer_norm", scaled_tensor)),
     "row-mean": Fault("features", "mean", "cpu-rows", replaced("targets.cpu.rows", "reduction", scaled_tensor)),
+    # in a loop
+    "loop": Fault("loop", "tanh", "imported", converter("tanh", scaled)),
+    # what calls the kernels, and what makes machine code of them
+    "native-function": Fault("attention", "scale", "cpu-ahead-of-time", replaced("targets.cpu.aot", "place", lapped)),
+    "code-generator": Fault("decoder", "tanh", "generate-code", generated),
 }

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from faulty import FAULTS, MODELS
+from faulty import FAULTS, MODELS, converter
 
 from oarlock.checking import trace as tracing
 from oarlock.checking.oracle import export_call
 from oarlock.checking.reference import PaddleReference
+from oarlock.checking.sites import in_layout
 from oarlock.checking.why import Why, why
 from oarlock.cli import main
 from oarlock.errors import TargetError
@@ -121,6 +122,52 @@ def test_what_reads_a_loop_is_given_what_the_loop_should_give(in_paddle: object,
     found = why(tmp_path / "inference.json", inputs, threads=1, run=in_paddle)
     (last,) = [layer for layer in found.layers if layer.operations[-1].operator == "softmax"]
     assert found.ok and last.fed
+
+
+def test_a_wrong_function_of_the_host_is_named(in_paddle: object, tmp_path: Path) -> None:
+    def call(paddle: Any, x: Any) -> Any:
+        return paddle.nn.functional.softmax(paddle.digamma(paddle.exp(x)))
+
+    inputs = {"x": np.linspace(0, 2, 20, dtype="float32").reshape(4, 5)}
+    export_call(call, inputs, {}, tmp_path / "inference", dynamic=False)
+
+    def digamma(x: np.ndarray) -> np.ndarray:
+        """By its asymptotic series, which is too rough near 1."""
+        return (np.log(x) - 0.5 / x).astype(x.dtype)
+
+    found = why(tmp_path / "inference.json", inputs, threads=1, run=in_paddle, host={"digamma": digamma})
+    (guilt,) = found.guilty
+    assert [o.operator for o in guilt.operations] == ["digamma"] and guilt.blame is not None and guilt.blame.stage == "host call"
+    assert "host call digamma" in guilt.text
+
+
+def test_why_json_is_strict(exported: dict[str, Path], in_paddle: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A fault that makes NaN of everything: what is written has no word for that."""
+    converter("tanh", lambda t: t * float("nan"))(monkeypatch)
+    found = find(exported, "decoder", in_paddle, tmp_path)
+    (guilt,) = found.guilty
+    assert guilt.layer is not None and guilt.layer.introduced == float("inf")
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    facts = json.loads((Path(guilt.script).parent / "why.json").read_text(), parse_constant=refuse)
+    assert facts["layer"]["introduced"] is None
+
+
+@pytest.mark.parametrize("like", ["finite", "nan"])
+def test_a_layout_is_told_by_shapes_and_then_by_contents(like: str) -> None:
+    reference = np.random.default_rng(0).standard_normal((2, 3, 5, 4)).astype("float32")
+    mine = reference.transpose(0, 2, 3, 1).copy()
+    if like == "nan":
+        mine[:] = np.nan  # nothing but its shape tells that channels are last
+    np.testing.assert_array_equal(in_layout(reference, mine), reference.transpose(0, 2, 3, 1))
+    square = np.random.default_rng(1).standard_normal((1, 4, 4, 4)).astype("float32")
+    holes = square.transpose(0, 2, 3, 1).copy()
+    holes[0, 0] = np.nan
+    np.testing.assert_array_equal(in_layout(square, holes), square.transpose(0, 2, 3, 1))
+    back = np.ascontiguousarray(reference.transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(in_layout(back, reference), reference)
 
 
 def test_targets_whose_tensors_cannot_be_read_are_refused(exported: dict[str, Path]) -> None:

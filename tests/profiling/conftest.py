@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("targets", "kernels")]
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("targets", "kernels", "checking")]
 
 
 @pytest.fixture

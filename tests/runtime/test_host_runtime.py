@@ -20,7 +20,7 @@ import oarlock
 from oarlock import Artifact, HostCallError
 from oarlock.errors import ArtifactError, InputError
 from oarlock.model import Block, Op, Program, TensorType, Value
-from oarlock.profiling import page
+from oarlock.reporting import page
 from oarlock.runtime import host as registry
 
 

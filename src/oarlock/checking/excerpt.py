@@ -43,6 +43,7 @@ class Excerpts:
     def __init__(self, reference: PaddleReference, operations: Collection[int]) -> None:
         self.reference, self.ops = reference, list(reference.program.walk())
         self.held = {value: held for held, value in reference.values.items()}
+        self.makers = {v: n for n, op in enumerate(self.ops) for v in op.results}
         self.combined = {op.results[0]: op for op in self.ops if op.name == "builtin.combine"}
         self.constants = {v for n in reference.constants for v in self.ops[n].results}
         read = [self.held[v] for n in operations for v in self._cuts({n}) if v in self.held]
@@ -71,7 +72,7 @@ class Excerpts:
             value = todo.pop(0)
             if value in self.combined:
                 todo += [v for v in self.combined[value].operands.values() if v is not None]
-            elif value not in self.constants and self.held.get(value, (-1, 0))[0] not in chosen:
+            elif value not in self.constants and self.held.get(value, (self.makers.get(value, -1), 0))[0] not in chosen:
                 found[value] = None
         return list(found)
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..model.cut import extract
+from ..model.cut import CONSTANT, extract
 from ..model.program import ListType, Program, TensorType, Value
 from ..model.write import save_model
 from .compare import run_paddle
 from .sites import Held
 
-CONSTANT = ("builtin.parameter", "pd_op.full", "pd_op.full_int_array", "pd_op.assign_value", "pd_op.assign_value_")
 RunModel = Callable[[Path, Mapping[str, np.ndarray]], list[np.ndarray]]
 
 
@@ -53,6 +52,14 @@ class PaddleReference:
             return {}
         outputs = {f"r{number}_{i}": self.values[number, i] for number, i in order}
         return dict(zip(order, self._run(extract(self.program, outputs)), strict=True))
+
+    def alone(self, value: Value) -> np.ndarray:
+        """One value, by what makes it alone: of the condition of a loop what it is before the loop writes over it."""
+        return self._run(extract(self.program, {"value": value}))[0]
+
+    def outputs(self) -> list[np.ndarray]:
+        """What the whole program gives."""
+        return self._run(self.program)
 
     def _run(self, program: Program) -> list[np.ndarray]:
         with tempfile.TemporaryDirectory(prefix="oarlock-why-") as folder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..inputs import save_npz
 from ..model.write import save_model
+from ..strictjson import dumps
 from .excerpt import Excerpt
 
 _SCRIPT = '''"""{about}
@@ -44,7 +44,7 @@ def write_reproducer(
     save_model(excerpt.program, folder / "model/inference")
     save_npz(folder / "inputs.npz", {name: np.asarray(a) for name, a in excerpt.inputs.items()})
     save_npz(folder / "expected.npz", dict(zip(excerpt.program.outputs, excerpt.expected, strict=True)))
-    (folder / "why.json").write_text(json.dumps(facts, indent=1))
+    (folder / "why.json").write_text(dumps(facts, indent=1), encoding="utf-8")
     script = folder / "reproduce.py"
     script.write_text(
         _SCRIPT.format(about=about, target=target, shapes=excerpt.shapes, options=dict(options), tolerance=tolerance), encoding="utf-8"

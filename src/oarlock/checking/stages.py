@@ -14,13 +14,18 @@ from tvm import relax
 
 from ..compiler import compile as compile_model
 from ..errors import InternalError, OarlockError
+from ..kernels import Choices
 from ..model.program import Program
 from ..rules.legalise import LEGALISATIONS
 from ..runtime.artifact import Artifact
+from ..runtime.host import Host
 from ..runtime.session import Session
 from ..targets import Target
+from ..targets.cpu import CpuTarget
 
 IMPORTED, LOWERING = "imported", "lowering and generate-code"
+CODE = "generate-code"  # it is right by the same target's code generator when that does not optimise
+HOST = "host call"  # a function of Python or Paddle
 LAST = "note-calls"  # after it programs are lowered, which the plain build does in its own way
 LIFTED, LEGALISE = "lift-weights", "legalise"
 Passes = Callable[[list[np.ndarray]], bool]
@@ -28,32 +33,68 @@ Passes = Callable[[list[np.ndarray]], bool]
 
 @dataclass(frozen=True)
 class Steps:
-    """A program compiled: the module after each stage, in order, and the whole."""
+    """A program compiled: the module after each stage, in order, and the whole.  ``compile`` makes the same for another target.
+
+    ``host``: functions for the model's host calls.
+    """
 
     target: Target
     modules: list[tuple[str, tvm.IRModule]]
     artifact: Artifact
+    compile: Callable[[Target], Artifact]
+    host: Host | None = None
+
+    def run(self, artifact: Artifact, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        return list(Session(artifact, host=self.host).run(inputs).values())
+
+    @property
+    def shared(self) -> int:
+        """How many modules can be built plainly: all where the target is a CPU, else those before its first stage, for this CPU."""
+        if self.target.runtime.get("device") == "cpu":
+            return len(self.modules)
+        first = {stage.name for stage in (*self.target.graph_stages(Choices()), *self.target.kernel_stages(Choices()))}
+        return next((i for i, (name, _) in enumerate(self.modules) if name in first), len(self.modules))
 
     def plain(self, index: int, own: bool = True) -> Session:
         """The module after a stage, without the stages that follow."""
+        if index >= self.shared:
+            raise InternalError("kernels of a device have no plain form")
         names = [name for name, _ in self.modules]
         weights = self.artifact.weights if LIFTED in names[: index + 1] else []
-        return plain_session(self.modules[index][1], self.target, self.artifact, weights, own)
+        target = self.target if self.target.runtime.get("device") == "cpu" else CpuTarget(threads=1, executor="vm")
+        return plain_session(self.modules[index][1], target, self.artifact, weights, own, self.host)
+
+    def of_the_device(self) -> str:
+        """The target's stage that makes what this program calls: of calls of its library if there is one, else of its kernels."""
+        kernels = self.artifact.manifest["kernels"]
+        library = any(kernel not in kernels for kernel, _ in self.artifact.manifest["calls"]["main"])
+        made = self.target.graph_stages(Choices()) if library else self.target.kernel_stages(Choices())
+        return made[0].name if made else LOWERING
 
 
-def compile_steps(program: Program, target: Target, shapes: Mapping[str, Any] | None, keep: Collection[str] = ()) -> Steps:
-    """``keep``: the stages whose modules are kept; default: all."""
+def compile_steps(
+    program: Program,
+    target: Target,
+    shapes: Mapping[str, Any] | None,
+    keep: Collection[str] = (),
+    host: Host | str | None = None,
+    **more: Any,
+) -> Steps:
+    """``keep``: the stages whose modules are kept; default: all.  ``host``, ``more``: as compile takes it."""
     modules: list[tuple[str, tvm.IRModule]] = []
 
     def note(name: str, mod: tvm.IRModule) -> None:
         if not keep or name in keep:
             modules.append((name, mod))
 
-    artifact = compile_model(program, target, shapes, dump=note)
-    return Steps(target, modules, artifact)
+    artifact = compile_model(program, target, shapes, dump=note, host=host, **more)
+    functions = None if isinstance(host, str) else host
+    return Steps(target, modules, artifact, lambda other: compile_model(program, other, shapes, host=host, **more), functions)
 
 
-def plain_session(mod: tvm.IRModule, target: Target, like: Artifact, weights: list[np.ndarray], own: bool = True) -> Session:
+def plain_session(
+    mod: tvm.IRModule, target: Target, like: Artifact, weights: list[np.ndarray], own: bool = True, host: Host | None = None
+) -> Session:
     """``mod`` legalised and lowered, without fusion, schedules or planned memory; names and types as in ``like``.
 
     ``own``: by Oarlock's legalisations where it has some; else all by TVM's.
@@ -86,8 +127,12 @@ def plain_session(mod: tvm.IRModule, target: Target, like: Artifact, weights: li
             library = target.build(executable, Path(scratch))
     except (RuntimeError, ValueError, TypeError, InternalError) as error:
         raise InternalError(f"the module cannot be built plainly: {error}") from error
-    manifest: dict[str, Any] = {key: like.manifest[key] for key in ("target", "options", "runtime", "host_calls") if key in like.manifest}
-    return Session(Artifact(library, weights, like.signature, manifest))
+    manifest: dict[str, Any] = {"target": target.name, "options": dict(target.options), "runtime": dict(target.runtime)}
+    if like.target == target.name:
+        manifest["runtime"] = like.manifest["runtime"]  # with the libraries that its kernels call
+    if "host_calls" in like.manifest:
+        manifest["host_calls"] = like.manifest["host_calls"]
+    return Session(Artifact(library, weights, like.signature, manifest), host=host)
 
 
 @dataclass(frozen=True)
@@ -104,11 +149,11 @@ class Blame:
 
 def first_bad_stage(steps: Steps, inputs: Mapping[str, np.ndarray], passes: Passes) -> Blame | None:
     """Bisect the stages; None when the whole program is right."""
-    try:
-        if passes(list(Session(steps.artifact).run(inputs).values())):
-            return None
-    except OarlockError:
-        pass  # it fails as it runs: wrong
+    if _passes(steps, steps.artifact, inputs, passes):
+        return None
+    plain = steps.target.unoptimised()
+    if plain is not None and _passes(steps, steps.compile(plain), inputs, passes):
+        return Blame(CODE, LAST, {})
     names = [name for name, _ in steps.modules]
     low, high = -1, names.index(LAST) + 1  # right after low, wrong after high
     unknown: dict[int, bool | None] = dict.fromkeys(range(high))
@@ -125,7 +170,16 @@ def first_bad_stage(steps: Steps, inputs: Mapping[str, np.ndarray], passes: Pass
     if high == 0 and _right(steps, 0, inputs, passes, own=False):
         high, low = names.index(LEGALISE), 0  # what was imported is right by TVM's own legalisations
     stage = names[high] if high <= names.index(LAST) else LOWERING
+    if high > steps.shared - 1 and steps.shared < len(names):
+        stage = steps.of_the_device()
     return Blame(stage, names[low] if low >= 0 else "", tried)
+
+
+def _passes(steps: Steps, artifact: Artifact, inputs: Mapping[str, np.ndarray], passes: Passes) -> bool:
+    try:
+        return passes(steps.run(artifact, inputs))
+    except OarlockError:
+        return False  # it fails as it runs
 
 
 def _right(steps: Steps, index: int, inputs: Mapping[str, np.ndarray], passes: Passes, own: bool = True) -> bool | None:

@@ -6,6 +6,7 @@ kernels at a time; kernels stay as they are compiled and fused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ import numpy as np
 from ..errors import InternalError
 from ..runtime.session import Session
 from .compare import OutputCheck, compare
-from .sites import Held, Site, in_layout, tensor_view
+from .sites import Held, Site, in_layout, read, write
 
 CHUNK_BYTES = 256 << 20  # of what is compared at a time
 MOST_SITES = 64  # calls that are compared at a time
@@ -99,10 +100,10 @@ class _Comparison:
         for held, tensor in zip(self.sites[n].reads, operands, strict=True):
             if held is None or self.reference.is_constant(held):
                 continue
-            mine = tensor_view(tensor)
+            mine = read(tensor)
             theirs = in_layout(self.expected[held], mine) if mine is not None and held in self.expected else None
             if mine is not None and theirs is not None:
-                mine[...] = theirs
+                write(tensor, theirs)
             else:
                 complete = False
         self.complete[n] = complete
@@ -114,11 +115,11 @@ class _Comparison:
         if not self.sites[n].comparable:
             return
         for held, tensor in zip(self.sites[n].gives, results, strict=True):
-            mine = tensor_view(tensor)
-            if held is None or held not in self.expected or mine is None:
-                continue
-            theirs = in_layout(self.expected[held], mine)
-            checks.append(compare("", mine, self.expected[held] if theirs is None else theirs))
+            expected = None if held is None else self.expected.get(held)
+            mine = None if expected is None else read(tensor)
+            if expected is not None and mine is not None:
+                theirs = in_layout(expected, mine)
+                checks.append(compare("", mine, expected if theirs is None else theirs))
 
 
 def run_traced(
@@ -140,6 +141,7 @@ def run_traced(
     def hook(function: Any, name: str, first: bool, result: Any, *arguments: Any) -> int:
         nonlocal cursor, depth, here
         try:
+            session.synchronise()
             if name in functions:
                 depth += 1 if first else -1
             elif depth == 0 and name in kernels and not failures:
@@ -179,8 +181,7 @@ def _sizes(session: Session, sites: Sequence[Site], inputs: Mapping[str, Any]) -
 
 
 def _bytes(tensor: Any) -> int:
-    view = tensor_view(tensor)
-    return 0 if view is None else view.nbytes
+    return math.prod(int(d) for d in tensor.shape) * tensor.dtype.itemsize
 
 
 def _chunks(sites: Sequence[Site], sizes: Mapping[int, int], reference: Reference) -> Iterator[list[int]]:

@@ -9,6 +9,8 @@ from .defaults import LATEST_VERSION
 from .normalise import captures
 from .program import Block, ListType, Op, Program, TensorType, Type, Value
 
+CONSTANT = ("builtin.parameter", "pd_op.full", "pd_op.full_int_array", "pd_op.assign_value", "pd_op.assign_value_")
+
 
 def isolate(op: Op) -> Program:
     """A program of one operation: its inputs are the operation's operands, by their names (``x``, ``x_0``, ``x_1`` for a list's
@@ -70,6 +72,26 @@ def extract(program: Program, outputs: Mapping[str, Value], inputs: Collection[V
     parameters = {op.results[0].name: program.parameters[op.results[0].name] for op in kept if op.name == "builtin.parameter"}
     source = {"format": "pir", "version": LATEST_VERSION}
     return Program(Block([], [*feeds, *reversed(kept)]), fed, dict(outputs), parameters, source).verify()
+
+
+def loop_body(program: Program, op: Op) -> Program:
+    """One turn of ``op``, a ``pd_op.while`` of the top block, as a program: what comes in are the values that the loop carries and those
+    that its region takes from outside, by their names; what comes out is ``again``, whether there is another turn, and ``carried_0``, ….
+
+    UnsupportedError when one of them is no tensor.
+    """
+    (region,) = op.regions
+    *body, last = region.ops
+    outside = [v for v in captures(region) if v not in region.args]
+    makers = {v: o for o in program.block.ops for v in o.results}
+    constants = {v: makers[v] for v in outside if v in makers and makers[v].name in CONSTANT}
+    fed = [v for v in [*region.args, *outside] if v not in constants]
+    again, *carried = last.operands.values()
+    outputs = {"again": again} | {f"carried_{i}": value for i, value in enumerate(carried)}
+    parameters = {o.results[0].name: program.parameters[o.results[0].name] for o in constants.values() if o.name == "builtin.parameter"}
+    ops = [*dict.fromkeys(constants.values()), *map(_feed, fed), *body]
+    kept = {name: value for name, value in outputs.items() if value is not None}
+    return Program(Block([], ops), fed, kept, parameters, {"format": "pir", "version": LATEST_VERSION}).verify()
 
 
 def _without(op: Op, cut: Collection[Value]) -> Op:

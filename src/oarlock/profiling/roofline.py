@@ -17,14 +17,15 @@ import numpy as np
 
 from ..errors import InputError
 from ..runtime.host import PREFIX, HostTime
-from ..runtime.profile import KernelTime, profile
+from ..runtime.profile import KernelTime, Span, profile
+from ..runtime.recording import is_kernel, record
 from ..runtime.session import Session
+from .layers import describe, titled
 from .machine import Peaks
 from .sizes import evaluate, is_size
 
 COMPUTE, MEMORY, OVERHEAD, UNKNOWN, HOST = "compute", "memory", "overhead", "unknown", "host"
 FASTER = 1.1  # a kernel that reaches more of its roofline shows that the machine was measured too slow
-SIZES = ("full_int_array", "full", "shape64", "shape")  # operators that tell sizes and numbers, and do nothing
 PLAIN_S = 1.0  # at most, for whole runs without a look at the kernels
 
 
@@ -37,6 +38,7 @@ class Row:
     ``roofline_s``: the least time that this machine could need; ``limit``: what sets it (a call that costs more than the work:
     overhead; host: it is no kernel but a function of Python or Paddle, of which bytes alone are known).
     ``operators``: what of the model it computes; ``handles``: what the model calls the results of the calls in its program.
+    ``measured``: what records know of the candidates for its workload: each with candidate, seconds (or None), failed (why), on (which).
     """
 
     name: str
@@ -55,6 +57,7 @@ class Row:
     candidate: str = ""
     operators: str = ""
     handles: tuple[str, ...] = ()
+    measured: tuple[dict[str, Any], ...] = ()
 
     @property
     def operations(self) -> int | None:
@@ -101,7 +104,7 @@ class Report:
     """A profile of one model.  ``total_s``, ``total_median_s``: whole runs without a look at the kernels.
 
     ``rows``: its kernels, the slowest first.  ``other_s``: the program around them (``other_calls`` calls for memory, shapes, views),
-    most of which is the timing itself.
+    most of which is the timing itself.  ``program``: the run call by call (layers.py).  ``spans``: every call of every timed run.
     """
 
     model: str
@@ -117,6 +120,8 @@ class Report:
     other_calls: int
     peaks: Peaks | None
     notes: tuple[str, ...] = field(default=())
+    program: dict[str, Any] = field(default_factory=dict)
+    spans: tuple[Span, ...] = field(default=(), repr=False)
 
     @property
     def kernels_s(self) -> float:
@@ -134,7 +139,7 @@ class Report:
         return self.roofline_s / self.kernels_s if self.roofline_s is not None and self.kernels_s else None
 
     def to_json(self) -> dict[str, Any]:
-        facts = {k: v for k, v in vars(self).items() if k not in ("rows", "peaks", "notes")}
+        facts = {k: v for k, v in vars(self).items() if k not in ("rows", "peaks", "notes", "spans")}
         derived = {"kernels_s": self.kernels_s, "roofline_s": self.roofline_s, "reached": self.reached}
         rest = {
             "machine": self.peaks.to_json() if self.peaks else None,
@@ -155,19 +160,21 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
     arrays = {name: _placed(session, name, array) for name, array in inputs.items()}
     whole = _whole_runs(session, arrays, runs)
     dynamic = {name for name, facts in kernels.items() if facts.get("work", {}).get("symbols")}
-    times = profile(session, arrays, runs=runs, arguments_of=dynamic)
+    spans: list[Span] = []
+    times = profile(session, arrays, runs=runs, arguments_of=dynamic, spans=spans)
     hosts = {PREFIX + t.name: t for t in _host_times(session, arrays)}
-    if not kernels:  # an artifact that says nothing of them: all that the VM itself does not bring
-        kernels = {t.name: {} for t in times if not t.name.startswith("vm.builtin.") and t.name not in hosts}
+    functions = set(manifest.get("calls", {}))
+    # those that the artifact says nothing of too: a library's, or all of an old one
+    kernels = {t.name: kernels.get(t.name, {}) for t in times if t.name not in hosts and is_kernel(t.name, functions)}
     found = [t for t in times if t.name in kernels]
-    if kernels and not found and not hosts:
+    if (told := manifest.get("kernels")) and not any(t.name in told for t in found) and not hosts:
         raise InputError(
             "the artifact is one native function, so its kernels cannot be timed one by one",
             where=session.artifact.path or model,
             todo="give the model itself, which is then compiled with executor=vm, or compile the artifact with --option executor=vm",
         )
     works = {t.name: _work_of(t, kernels[t.name].get("work", {})) for t in found}
-    notes = _notes(found, works, kernels)
+    notes = _notes(found, works, kernels, manifest)
     if peaks is None:
         notes.append("the machine was not measured: there are no rooflines")
     touched, stands_for = _touched(works.values()), origins(manifest)
@@ -196,6 +203,8 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
         other_calls=sum(t.calls for t in others),
         peaks=peaks,
         notes=tuple(notes),
+        program=describe(record(session, arrays), times, manifest),
+        spans=tuple(spans),
     )
 
 
@@ -207,8 +216,7 @@ def origins(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         operations = [named[str(number)] for number in numbers]
         if operations:
             operators, handles = found.setdefault(name, ({}, []))
-            # no words about what only tells sizes
-            operators[" + ".join(o for o, _ in operations if o not in SIZES) or operations[-1][0]] = None
+            operators[titled(operations)] = None
             handles.append(operations[-1][1])
     return {name: {"operators": " / ".join(operators), "handles": tuple(handles)} for name, (operators, handles) in found.items()}
 
@@ -354,10 +362,16 @@ def _roofline(work: Mapping[str, Any], calls: int, touched: int, peaks: Peaks) -
     return least, COMPUTE if compute >= memory else MEMORY
 
 
-def _notes(found: list[KernelTime], works: Mapping[str, Mapping[str, Any]], kernels: Mapping[str, Any]) -> list[str]:
+def _notes(
+    found: list[KernelTime], works: Mapping[str, Mapping[str, Any]], kernels: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> list[str]:
     notes = []
     if old := [t.name for t in found if "work" not in kernels[t.name]]:
-        notes.append(f"what {len(old)} kernels have to do is not in the artifact (an older Oarlock compiled it): compile the model again")
+        if manifest.get("kernels") and not any(name in manifest["kernels"] for name in old):
+            notes.append(f"what {len(old)} calls of a library have to do is not counted")
+        else:
+            what = f"what {len(old)} kernels have to do is not in the artifact (an older Oarlock compiled it)"
+            notes.append(f"{what}: compile the model again")
     unknown = [t.name for t in found if t.name not in old and (works[t.name]["flops"] is None or not _has_bytes(works[t.name]))]
     if unknown:
         names = ", ".join(unknown[:4]) + (", …" if len(unknown) > 4 else "")

@@ -251,8 +251,10 @@ def call_sites(mod: tvm.IRModule, groups: Groups) -> dict[str, list[tuple[str, l
 
 
 def called(value: relax.Expr) -> str:
-    """The name of the kernel, or function of a library or the host, that is called; "" for anything else."""
+    """The name of the kernel or function of the host that is called; "" for anything else, the VM's own functions too."""
     if is_kernel_call(value):
         return str(value.args[0].name_hint)
-    external = isinstance(value, relax.Call) and getattr(value.op, "name", "") in ("relax.call_pure_packed", "relax.call_dps_packed")
-    return str(value.args[0].global_symbol) if external else ""
+    outside = ("relax.call_pure_packed", "relax.call_dps_packed")
+    host = isinstance(value, relax.Call) and getattr(value.op, "name", "") in outside
+    name = str(value.args[0].global_symbol) if host else ""
+    return "" if name.startswith("vm.builtin.") else name

@@ -7,6 +7,7 @@ A package brings the device of its target by the entry point group ``oarlock.dev
 from __future__ import annotations
 
 import importlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Protocol
@@ -42,6 +43,8 @@ class Device(ABC):
     """DLPack's device type."""
     part: str = ""
     """Which part of an artifact that has several it runs."""
+    times: ClassVar[str] = ""
+    """What the clock's seconds are, where they are not those of the wall: a sentence for reports."""
 
     def __init__(self, number: int = 0) -> None:
         self.device = ffi.Device(self.kind, number)
@@ -87,6 +90,10 @@ class Device(ABC):
     def synchronise(self) -> None:
         """Wait until the device has done all that it was given."""
         ffi.call("runtime.Device_StreamSync", self.device, 0)
+
+    def clock(self) -> float:
+        """Seconds, by which a profile times kernels between two calls of ``synchronise``.  A device that models its time gives that."""
+        return time.perf_counter()
 
     def close(self) -> None:
         """Let go of the inputs' memory."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from .session import Session
 class KernelTime:
     """One function of the program: how often a run calls it, and the seconds that all its calls in one run take.
 
-    ``seconds`` adds up the least of each call over the runs; ``median`` is that of whole runs.  ``arguments``: for each call in a
-    run what it was given, where that was asked for: the shape of a tensor, or a number.
+    ``seconds`` adds up the least of each call over the runs (``each``); ``median`` is that of whole runs.  ``arguments``: for each call
+    in a run what it was given, where that was asked for: the shape of a tensor, or a number.
     """
 
     name: str
@@ -25,18 +24,38 @@ class KernelTime:
     seconds: float
     median: float = 0.0
     arguments: tuple[tuple[Any, ...], ...] = ()
+    each: tuple[float, ...] = ()
 
 
-def profile(session: Session, inputs: Mapping[str, Any], *, runs: int = 10, arguments_of: Collection[str] = ()) -> list[KernelTime]:
+@dataclass(frozen=True)
+class Span:
+    """One call in one run: when it began, and how long it took, in seconds of the session's clock."""
+
+    run: int
+    name: str
+    start: float
+    seconds: float
+
+
+def profile(
+    session: Session,
+    inputs: Mapping[str, Any],
+    *,
+    runs: int = 10,
+    arguments_of: Collection[str] = (),
+    spans: list[Span] | None = None,
+) -> list[KernelTime]:
     """Run the model ``runs`` times and time each of its functions, the slowest first.
 
     A call's time is its least over the runs, so that what else the machine does counts little; about a microsecond of each is
     the measuring itself.  Functions of the VM (``vm.builtin.…``: memory, shapes) are among them.  A model that was compiled into
     one function shows as that: compile it with the option ``executor="vm"`` to see its kernels.
     ``arguments_of``: functions whose arguments are to be told, from one run more, which is not timed.
+    ``spans``: gets every call of every run.
     """
     given: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    clock = time.perf_counter
+    clock = session.clock
+    run = 0
     started = 0.0
     times: dict[str, list[float]] = defaultdict(list)
 
@@ -46,7 +65,10 @@ def profile(session: Session, inputs: Mapping[str, Any], *, runs: int = 10, argu
         if before:
             started = clock()
         else:
-            times[name].append(clock() - started)
+            seconds = clock() - started
+            times[name].append(seconds)
+            if spans is not None:
+                spans.append(Span(run, name, started, seconds))
         return 0
 
     def note(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
@@ -61,7 +83,7 @@ def profile(session: Session, inputs: Mapping[str, Any], *, runs: int = 10, argu
             session.instrument(note)
             session.run(inputs)
         session.instrument(hook)
-        for _ in range(max(runs, 1)):
+        for run in range(max(runs, 1)):  # noqa: B007 - the hook reads it
             times.clear()
             session.run(inputs)
             for name, calls in times.items():
@@ -71,7 +93,7 @@ def profile(session: Session, inputs: Mapping[str, Any], *, runs: int = 10, argu
                 least[name] = [min(p) for p in zip(known, calls, strict=True)] if len(known) == len(calls) else min(known, calls, key=len)
     finally:
         session.instrument(None)
-    found = [KernelTime(name, len(c), sum(c), statistics.median(sums[name]), tuple(given[name])) for name, c in least.items()]
+    found = [KernelTime(name, len(c), sum(c), statistics.median(sums[name]), tuple(given[name]), tuple(c)) for name, c in least.items()]
     return sorted(found, key=lambda kernel: -kernel.seconds)
 
 

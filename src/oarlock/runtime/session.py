@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -218,6 +219,10 @@ class Session:
             if self._vm is None or self._ended:
                 raise self._no_more()
             ffi.module_function(self._vm, "set_instrument")(None if hook is None else tvm_runtime.from_callable(hook))
+
+    def clock(self) -> float:
+        """Seconds by which kernels are timed: the device's own, where it has that (devices.py)."""
+        return time.perf_counter() if self._device is None else self._device.clock()
 
     def _no_more(self) -> OarlockError:
         return OarlockError(self._ended or "the session is closed", todo="make a new Session")

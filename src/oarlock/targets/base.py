@@ -117,6 +117,8 @@ class Target(ABC):
     """The command that measures this target's kernels; empty: oarlock tune, on the machine that compiles."""
     lift_bytes: ClassVar[int] = 256
     """Constants of as many bytes are weights, which a session holds; smaller ones stay in the program."""
+    traceable: ClassVar[bool] = False
+    """Whether tensors of its kernels can be read, and written, as they run: ``oarlock why`` does so."""
     host_calls: ClassVar[bool] = False
     """Whether its programs can call functions of the process that they run in (runtime/host.py)."""
 
@@ -194,8 +196,16 @@ class Target(ABC):
 
     @property
     def profiling_options(self) -> Mapping[str, Any]:
-        """The options of a build whose kernels are called one by one, so that each can be timed in place."""
+        """The options of a build whose kernels are called one by one, so that each can be timed in place.
+
+        With those that are not among ``options`` because they change nothing in the artifact.
+        """
         return self.options
+
+    def unoptimised(self) -> Target | None:
+        """The same target with a code generator that does not try to make kernels fast: where kernels are right by this one and wrong by
+        the other, the code generator is wrong.  None (the default): there is no other."""
+        return None
 
     def generate(self, mod: tvm.IRModule) -> Any:
         """The VM executable of the lowered module, its kernels compiled."""

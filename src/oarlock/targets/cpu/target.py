@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import subprocess
@@ -81,6 +82,7 @@ class CpuTarget(Target):
 
     name = "cpu"
     host_calls = True
+    traceable = True
 
     def __init__(
         self,
@@ -121,7 +123,9 @@ class CpuTarget(Target):
             spec["mattr"] = list(features)
         self._tvm_target = tvm.target.Target(spec)
         if _NARROW in compat.llvm_features(self._tvm_target):
-            self._tvm_target = tvm.target.Target({**spec, "mattr": [*features, f"-{_NARROW}"]})
+            spec["mattr"] = [*features, f"-{_NARROW}"]
+            self._tvm_target = tvm.target.Target(spec)
+        self._spec = spec
         # LLVM tells what the CPU has; what the system lets programs use may be less
         here = cpu_features() if mcpu == "native" and not mtriple else frozenset(_TILE_NAMES.values())
         missing = frozenset(feature for feature, name in _TILE_NAMES.items() if name not in here)
@@ -152,7 +156,7 @@ class CpuTarget(Target):
 
     @property
     def profiling_options(self) -> Mapping[str, Any]:
-        return {**self.options, "executor": "vm"}
+        return {**self.options, "executor": "vm", "cxx": self.cxx}
 
     @property
     def tvm_target(self) -> tvm.target.Target:
@@ -229,6 +233,13 @@ class CpuTarget(Target):
                 return mod
 
         return [Stage("cpu-ahead-of-time", ahead_of_time)] if self.executor == "aot" else []
+
+    def unoptimised(self) -> CpuTarget | None:
+        if self.machine.narrow and self.machine.narrow.operand in self.machine.tile_registers:
+            return None  # LLVM lays out tiles of registers as it optimises
+        other = copy.copy(self)
+        other._tvm_target = tvm.target.Target({**self._spec, "opt-level": 0})
+        return other
 
     def generate(self, mod: tvm.IRModule) -> Any:
         triple = self.mtriple or compat.llvm_host_triple()

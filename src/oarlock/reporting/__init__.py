@@ -1,0 +1,1 @@
+"""Reports as pages: one model, or two beside each other."""
