@@ -9,6 +9,7 @@
 #   make xpu-calibration  modelled times of thirteen models beside their published R200 latencies; XPU='--gains' (slow; prints)
 #   make lint     ruff, its formatter, and mypy
 #   make zoo      export, compile and check the models that have no result yet (hours; writes docs/models.md); ZOO='--family nlp'
+#   make xpu-models  the zoo's models on the emulated XPU beside Paddle (hours, resumes; writes docs/xpu-models.md); XPU_MODELS='--only vision'
 #   make cases    the acceptance cases in ../shared            (slow; writes docs/cases.md)
 #   make cases-web  those with control flow, built for the web and run in Node
 #   make operators  every sample of every operator in every type beside Paddle (slow; writes docs/operators.md)
@@ -49,7 +50,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test native xpu-calibration report-pages web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test native xpu-calibration xpu-models report-pages web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	@$(PY) -m oarlock_xpu.native >/dev/null || echo "the XPU's native part is not built: nothing of it is tested" >&2
@@ -113,6 +114,9 @@ zoo: $(VENV)/.test .venv-zoo/.ready .venv-zoo26/.ready
 
 cases: $(VENV)/.test
 	$(ONE_THREAD) $(PY) tools/run_cases.py
+
+xpu-models: $(VENV)/.test
+	$(ONE_THREAD) $(PY) tools/xpu_models.py $(XPU_MODELS)
 
 cases-web: $(VENV)/.test
 	$(ONE_THREAD) $(PY) tools/run_cases_web.py

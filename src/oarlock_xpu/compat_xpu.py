@@ -132,6 +132,33 @@ def inline_all(function: tvm.tirx.PrimFunc) -> s_tir.SBlock | str:
     return schedule.get(blocks[-1])
 
 
+def inline(schedule: s_tir.Schedule, block: Any) -> None:
+    """Compute a block where it is read, if that can be."""
+    try:
+        schedule.compute_inline(block)
+    except Exception:  # a reduction, a result, or what is read in a way that TVM does not invert
+        return
+
+
+def plain_loops(mod: tvm.IRModule) -> tvm.IRModule:
+    """Kernels as loops, conditions and buffers, without blocks."""
+    t = s_tir.transform
+    passes = [t.LowerInitBlock(), t.PlanAndUpdateBufferAllocationLocation(), t.ConvertBlocksToOpaque(), t.LowerOpaqueBlock()]
+    return tvm.transform.Sequential(passes)(mod)
+
+
+def nodes_in(node: Any, kind: type) -> list[Any]:
+    """All nodes of a class in a statement or an expression."""
+    found: list[Any] = []
+    tvm_ffi.structural_walk(node, (kind, found.append))
+    return found
+
+
+def calls_in(node: Any) -> list[Any]:
+    """All calls in a statement or an expression."""
+    return nodes_in(node, tvm.ir.Call)
+
+
 def arithmetic(expr: Any) -> int:
     """The operations of one evaluation, as the chip's time model counts them: a function of floats is 8."""
     total = 0

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,9 @@ from .chips import chip
 from .compiler import codegen, host, toolchain
 from .compiler.elements import elementwise
 from .compiler.engine import Plan, plan
-from .compiler.graph import Graph
+from .compiler.graph import Graph, Options
+from .compiler.loops import Kernel, kernel_of, odd_type, with_work
+from .compiler.precision import PRECISIONS, narrow
 from .compiler.rewrite import PREFIX, apply_plan, calls_of
 from .compiler.rules import RULES
 from .memory.config import check_room, read_config, wishes_of
@@ -41,6 +44,8 @@ class XpuTarget(Target):
 
     ``checked``: kernels are compiled so that every access of memory is looked at (slow): races, missing fences, accesses past the end.
     ``xcc``: the compiler of generated kernels with {source} and {output} in it; empty: the host's, for the emulator.
+    ``packed``: encoders compute nothing for the rows that a mask of keys takes out as padding; these rows of their results are 0.
+    ``precision``: what convolutions, products by constants and attention multiply: float32, float16, int16 or int8 (precision.py).
     ``cxx``: the compiler driver that links the host's part, as for the target cpu.
     ``chips``: more chips ("k200,r200") that the artifact has programs for, over the same weights; it runs on the one that is there.
     ``parallel``: "tp=2", "pp=2", "tp=2,pp=2": the model runs on that many devices together (see parallel/).
@@ -66,25 +71,37 @@ class XpuTarget(Target):
         l3_config: str | Mapping[str, Any] = "",
         graphs: bool | str = True,
         fusion: bool | str = True,
+        packed: bool | str = False,
+        precision: str = "float32",
         chips: str = "",
         parallel: str = "",
     ) -> None:
         # of a part's target: all but what makes parts
         self._plain = {name: value for name, value in locals().items() if name not in ("self", "chips", "parallel")}
         self.chip = chip(self.chip_name)
-        self.checked, self.xcc = self._flag("checked", checked), xcc
-        self.l3 = self._l3_bytes(l3)
+                self.l3 = self._l3_bytes(l3)
         self.graphs = self._flag("graphs", graphs)
         self.fusion = self._flag("fusion", fusion)
         self.l3_weights = self._flag("l3_weights", l3_weights)
         self.l3_config = read_config(l3_config)
         self._config_file = l3_config if isinstance(l3_config, str) and l3_config else "option l3_config"
+        self.checked, self.packed = self._flag("checked", checked), self._flag("packed", packed)
+        if precision not in PRECISIONS:
+            raise TargetError(
+                f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}", where=f"target {self.name}, option precision"
+            )
+        self.xcc, self.precision = xcc, precision
         self.chips = _chips(self.chip.name, chips)
         self.parallel = parse(parallel)
         if self.parallel.devices > 1 and len(self.chips) > 1:
             raise TargetError("several chips and several devices cannot be had together", where="options chips and parallel")
         self._host = CpuTarget(threads=1, executor="vm", libraries="none", cxx=cxx)
         self._tvm_target = compat_xpu.xpu_target(self.chip.name, self._host.tvm_target)
+
+    def _flag(self, name: str, value: bool | str) -> bool:
+        if value not in (True, False, "true", "false"):
+            raise TargetError(f"{name} must be true or false, not {value!r}", where=f"target {self.name}, option {name}")
+        return value in (True, "true")
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -96,6 +113,8 @@ class XpuTarget(Target):
             "graphs": self.graphs,
             "fusion": self.fusion,
             **({"l3_config": self.l3_config} if self.l3_config else {}),
+            "packed": self.packed,
+            "precision": self.precision,
             **({"chips": ",".join(self.chips)} if len(self.chips) > 1 else {}),
             **({"parallel": str(self.parallel)} if self.parallel.devices > 1 else {}),
         }
@@ -188,10 +207,14 @@ class XpuTarget(Target):
         return [Stage("xpu-library", self._use_library)]
 
     def _use_library(self, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-        graph = Graph(mod)
+        graph = Graph(mod, Options(self.packed, self.chip.max_ptr))
         for node in graph.nodes.values() if not self.fusion else ():
             node.kept = True  # as if all the world read it
         found = plan(graph, RULES)
+        done = narrow(graph, found, self.precision)
+        if done.narrow or done.half:
+            half = f", {done.half} on float16, to whose operands no call gives a maximum" if done.half else ""
+            notes.add("xpu-library", f"{done.narrow} calls on {self.precision}{half}")
         for fusion in found.fusions.values():
             notes.places.append(Place(" + ".join(n.name for n in fusion.nodes), "library", fusion.api))
         _note_refused(found, notes)
@@ -203,18 +226,29 @@ class XpuTarget(Target):
     def _make_kernels(self, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
         new: dict[tvm.ir.GlobalVar, tvm.tirx.PrimFunc] = {}
         refused: dict[str, str] = {}
+        working: dict[str, Kernel] = {}
         for gv, function in mod.functions.items():
             if not isinstance(function, tvm.tirx.PrimFunc) or compat_gpu.is_host_function(function):
                 continue
-            made = elementwise(function, self.chip)
+            if odd := odd_type(function):
+                refused[gv.name_hint] = odd
+                continue
+            made, how = elementwise(function, self.chip), "elements"
             if isinstance(made, str):
-                refused[gv.name_hint] = made
-            else:
-                new[gv] = made.with_attrs({SCHEDULE: "elements", "tirx.is_scheduled": True})
-                notes.places.append(Place(gv.name_hint, "generated", "elements"))
+                general, how = kernel_of(function, self.chip), "loops"
+                if isinstance(general, str):
+                    refused[gv.name_hint] = f"{made}; {general}" if made != general else made
+                    continue
+                made = general.function
+                if general.work:
+                    working[gv.name_hint] = replace(general, function=_scheduled(made, how))
+            if gv.name_hint not in working:
+                new[gv] = _scheduled(made, how)
+            notes.places.append(Place(gv.name_hint, "generated", how))
         if new:
             mod = mod.clone()
             mod.update(tvm.IRModule(new))
+        mod = with_work(mod, working)
         return host.to_host(mod, refused, self._tvm_target, self._host.tvm_target, notes)
 
     def generate(self, mod: tvm.IRModule) -> Any:
@@ -234,6 +268,10 @@ class XpuTarget(Target):
         return self._host.build(executable, directory)
 
 
+def _scheduled(function: tvm.tirx.PrimFunc, how: str) -> tvm.tirx.PrimFunc:
+    return function.with_attrs({SCHEDULE: how, "tirx.is_scheduled": True})
+
+
 def _chips(own: str, more: str) -> list[str]:
     """The chips of an artifact, the target's own first."""
     names = [own, *(name.strip() for name in more.split(",") if name.strip())]
@@ -248,7 +286,7 @@ def _note_refused(found: Plan, notes: Notes) -> None:
     """What the library does not do, and why: once for each reason."""
     reasons: dict[str, int] = {}
     for why in found.refused.values():
-        for reason in why:
+        for reason in filter(None, why):
             reasons[reason] = reasons.get(reason, 0) + 1
     for reason, count in reasons.items():
         notes.add("xpu-library", reason if count == 1 else f"{reason} ({count} times)")

@@ -184,7 +184,7 @@ def test_gather(call, dtype: str) -> None:
 
 
 def test_an_index_out_of_range_names_the_kernel(call) -> None:
-    where = r"kernel gather_int64 \(moves.cc:\d+\), cluster 0, core 1: assertion failed: row >= 0 && row < rows at moves.cc:\d+"
+    where = r"kernel gather_int64 \(lookups.cc:\d+\), cluster 0, core 1: assertion failed: row >= 0 && row < a.rows at lookups.cc:\d+"
     with pytest.raises(Exception, match=where):
         call({"api": "gather", "inputs": ["x", "index"]}, [rand(4, 8), np.array([3, 4])], (2, 8))
 
@@ -254,7 +254,18 @@ WRONG = {
     "has no attribute axis": ({"api": "softmax"}, [rand(3, 4)], (3, 4)),
     "takes 2 tensors and one for the result, and got 2": ({"api": "fc_fusion", "inputs": ["x", "w"]}, [rand(3, 4)], (3, 6)),
     "this kernel library has no nothing": ({"api": "nothing"}, [rand(3)], (3,)),
-    "the dims to reduce are not neighbours": ({"api": "reduce_sum", "axes": [0, 2]}, [rand(3, 4, 5)], (4,)),
+    "a dim is named twice": ({"api": "reduce_sum", "axes": [1, -2]}, [rand(2, 1, 5)], (2, 5)),
+    "the heads are not joined|an operand of attention has another shape": (
+        {"api": "qkv_attention", "inputs": ["q", "k", "v"], "heads": 2, "dim": 4, "q_heads": 1, "k_heads": 1, "v_heads": 1, "y_heads": 1},
+        [rand(1, 2, 3, 4), rand(1, 3, 3, 4), rand(1, 2, 3, 4)],
+        (1, 2, 3, 4),
+    ),
+    "it ends outside of the tensor": (
+        {"api": "strided_slice", "inputs": ["x"], "begins": [1], "strides": [2], "dims": [0]},
+        [rand(6)],
+        (4,),
+    ),
+    "the parts are more or less than the whole": ({"api": "split", "inputs": ["x"], "axis": 0}, [rand(6)], (4,)),
 }
 
 

@@ -29,6 +29,7 @@ _C = {
     "uint64": "uint64_t",
     "bool": "bool",
 }
+ELEMENT_TYPES = frozenset(_C)
 _BINARY = {
     "Add": "+",
     "Sub": "-",
@@ -89,6 +90,49 @@ template <typename T>
 __device__ T xpu_floormod(T a, T b) {
   return a - xpu_floordiv(a, b) * b;
 }
+// 64 neighbouring elements of a tensor in local memory.  What is only read is loaded at once; of what is written, too, elements are
+// loaded one by one, since others of them may be another core's.
+template <typename T, bool reads, bool writes>
+class XpuWindow {
+ public:
+  XpuWindow(T* lm, _global_ptr_ T* tensor, int64_t size) : lm_(lm), tensor_(tensor), size_(size) {}
+  T read(int64_t i) {
+    if (i < at_ || i >= at_ + 64) move(i);
+    if constexpr (writes) {
+      const uint64_t bit = uint64_t(1) << (i - at_);
+      if (!(valid_ & bit)) GM2LM(tensor_ + i, lm_ + (i - at_), sizeof(T));
+      valid_ |= bit;
+    }
+    return lm_[i - at_];
+  }
+  void write(int64_t i, T v) {
+    if (i < at_ || i >= at_ + 64) move(i);
+    const uint64_t bit = uint64_t(1) << (i - at_);
+    lm_[i - at_] = v;
+    valid_ |= bit;
+    dirty_ |= bit;
+  }
+  void flush() {
+    while (dirty_) {
+      const int from = __builtin_ctzll(dirty_), left = ~(dirty_ >> from) ? __builtin_ctzll(~(dirty_ >> from)) : 64;
+      LM2GM(lm_ + from, tensor_ + at_ + from, left * sizeof(T));
+      dirty_ &= left + from >= 64 ? (uint64_t(1) << from) - 1 : ~(((uint64_t(1) << left) - 1) << from);
+    }
+    at_ = INT64_MIN / 2;
+    valid_ = 0;
+  }
+
+ private:
+  void move(int64_t i) {
+    if constexpr (writes) flush();
+    at_ = xpu_floordiv<int64_t>(i, 64) * 64;
+    if constexpr (!writes) GM2LM(tensor_ + at_, lm_, (size_ - at_ < 64 ? size_ - at_ : 64) * sizeof(T));
+  }
+  T* lm_;
+  _global_ptr_ T* tensor_;
+  int64_t size_, at_ = INT64_MIN / 2;
+  uint64_t valid_ = 0, dirty_ = 0;
+};
 template <typename To, typename From>
 __device__ To xpu_bits(From v) {
   To to;
@@ -122,6 +166,7 @@ class _Printer:
         self.depth = 1
         self.names: dict[Any, str] = {}
         self.used = set(_RESERVED)
+        self.windows: list[str] = []
 
     def kernel(self) -> tuple[str, list[str]]:
         parameters, kinds = [], []
@@ -136,6 +181,8 @@ class _Printer:
                 raise Unprintable(f"the grid has {tag}")
             kinds.append(_THREADS[str(tag)][1])
         self.stmt(self.function.body)
+        if self.windows:
+            self.lines = ["  int64_t xpu_counted = 0;", *self.lines, "  XPU_OPS(xpu_counted);"]
         head = f"__global__ void {self.name}({', '.join(parameters)}) {{"
         return "\n".join([head, *self.lines, "}", f"XPU_KERNEL({self.name})", ""]), kinds
 
@@ -210,6 +257,9 @@ class _Printer:
         self.block(f"if ({self.expr(s.condition)}) {{", s.then_case, "" if s.else_case is not None else "}")
         if s.else_case is not None:
             self.block("} else {", s.else_case)
+
+    def stmt_While(self, s: Any) -> None:
+        self.block(f"while ({self.expr(s.condition)}) {{", s.body)
 
     def stmt_BufferStore(self, s: Any) -> None:
         self.emit(f"{self.element(s.buffer, s.indices)} = {self.expr(s.value)};")
@@ -325,6 +375,37 @@ class _Printer:
             case "xpu_store", [local, tensor, offset, count]:
                 source = self.expr(local)
                 return f"LM2GM({source}, {self.expr(tensor)} + {self.expr(offset)}, {self.expr(count)} * sizeof(*{source}))"
+            case "xpu_window", [number, dtype, tensor, size, kind]:
+                name, element = f"xpu_w{int(number.value)}", self.type(str(dtype.value))
+                self.windows.append(name)
+                self.emit(f"XPU_LOCAL({element}, {name}_lm, 64);")
+                flags = ", ".join("true" if int(kind.value) & bit else "false" for bit in (1, 2))
+                return f"XpuWindow<{element}, {flags}> {name}({name}_lm, ({element}*){self.expr(tensor)}, {self.expr(size)})"
+            # not as a buffer of TVM's, which would wait for all cores wherever one reads
+            case "xpu_shared", [number, dtype, count]:
+                return f"XPU_SHARED({self.type(str(dtype.value))}, xpu_s{int(number.value)}, {self.expr(count)})"
+            case "xpu_shared_read", [number, index]:
+                return f"xpu_s{int(number.value)}[{self.expr(index)}]"
+            case "xpu_shared_write", [number, index, value]:
+                return f"xpu_s{int(number.value)}[{self.expr(index)}] = {self.expr(value)}"
+            case "xpu_cell", [number, dtype]:
+                return f"{self.type(str(dtype.value))} xpu_c{int(number.value)} = {{}}"
+            case "xpu_cell_read", [number]:
+                return f"xpu_c{int(number.value)}"
+            case "xpu_cell_write", [number, value]:
+                return f"xpu_c{int(number.value)} = {self.expr(value)}"
+            case "xpu_read", [number, index]:
+                return f"xpu_w{int(number.value)}.read({self.expr(index)})"
+            case "xpu_write", [number, index, value]:
+                return f"xpu_w{int(number.value)}.write({self.expr(index)}, {self.expr(value)})"
+            case "xpu_flush", []:
+                return "; ".join(f"{name}.flush()" for name in self.windows)
+            case "xpu_sync", []:
+                return "sync_cluster()"
+            case "xpu_assert", [condition]:
+                return f"xpu_assert({self.expr(condition)})"
+            case "xpu_count", [count]:
+                return f"xpu_counted += {self.expr(count)}"
             case "xpu_fence", []:
                 return "mfence()"
             case "xpu_ops", [count]:

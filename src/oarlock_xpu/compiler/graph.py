@@ -7,6 +7,7 @@ written back in one pass (rewrite.py).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tvm
@@ -14,6 +15,16 @@ from tvm import relax
 
 from oarlock import compat
 from oarlock.rules.rewriting import bodies, readers
+
+from .meaning import Meaning, meaning
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the target's options let rules do; see XpuTarget."""
+
+    packed: bool = False
+    max_ptr: int = 6
 
 
 @dataclass(eq=False)
@@ -26,6 +37,8 @@ class Node:
     name: str
     users: list[Node] = field(default_factory=list)
     kept: bool = False
+    meaning: Meaning | None = None  # of a kernel that the importer made
+    block: int = 0  # which of the module's it stands in
 
     @property
     def shape(self) -> list[int | tvm.tirx.Expr] | None:
@@ -37,6 +50,14 @@ class Node:
         """The result's element type; "" for a tuple."""
         return dtype_of(self.call)
 
+    def means(self, kind: str) -> dict[str, Any] | None:
+        """The facts of a kernel that the importer made, where it is of a kind."""
+        return self.meaning.facts if self.meaning is not None and self.meaning.kind == kind else None
+
+    def operand(self, number: int) -> relax.Expr:
+        """A tensor that a kernel of the importer reads."""
+        return self.call.args[1].fields[number]
+
     @property
     def only_user(self) -> Node | None:
         """The node that reads this one, and is alone in that."""
@@ -46,13 +67,19 @@ class Node:
 class Graph:
     """All nodes of a module, in the order of their bindings; ``taken`` is the engine's to change."""
 
-    def __init__(self, mod: tvm.IRModule) -> None:
+    def __init__(self, mod: tvm.IRModule, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self._functions = {gv: f for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
+        self._meanings: dict[tvm.ir.GlobalVar, Meaning] = {}
         self.nodes: dict[relax.Var, Node] = {}
+        self.reading: dict[relax.Var, list[Node]] = {}  # variable → the nodes that read it, those of parameters too
+        self._blocks = 0
         self.taken: set[relax.Var] = set()  # of nodes that belong to a fusion already
         for body in bodies(mod):
             relax.analysis.post_order_visit(body, self._add)
         by_call = {node.call: node for node in self.nodes.values()}
         for var, calls in readers(*bodies(mod)).items():
+            self.reading[var] = [by_call[call] for call in dict.fromkeys(calls) if call in by_call]
             if var in self.nodes:
                 for call in calls:
                     if call in by_call:
@@ -66,13 +93,21 @@ class Graph:
         for block in expr.blocks:
             if not isinstance(block, relax.DataflowBlock):
                 continue
+            self._blocks += 1
             for binding in block.bindings:
                 value = binding.value
                 if isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.Op):
-                    node = Node(binding.var, value, str(value.op.name).removeprefix("relax."))
+                    node = Node(binding.var, value, str(value.op.name).removeprefix("relax."), block=self._blocks)
                     # a variable of the function, not of the block: the world outside reads it
                     node.kept = not isinstance(binding.var, relax.DataflowVar)
+                    if node.name == "call_tir" and value.args[0] in self._functions:
+                        node.meaning = self._meaning(value.args[0])
                     self.nodes[binding.var] = node
+
+    def _meaning(self, gv: tvm.ir.GlobalVar) -> Meaning:
+        if gv not in self._meanings:
+            self._meanings[gv] = meaning(self._functions[gv])
+        return self._meanings[gv]
 
     def node(self, expr: relax.Expr) -> Node | None:
         """The node that a variable is bound to."""

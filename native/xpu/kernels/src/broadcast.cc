@@ -6,7 +6,7 @@ namespace xpu {
 namespace api {
 namespace {
 
-enum Op { ADD, SUB, MUL, DIV, MAX, MIN };
+enum Op { ADD, SUB, MUL, DIV, MAX, MIN, POW };
 constexpr int kMostDims = 6;
 
 // Dims of the result after neighbours that are broadcast alike were joined; steps of 0 repeat.
@@ -35,6 +35,8 @@ __device__ void combine(int op, float* x, const float* y, int n, bool x_repeats,
       return combine([](float a, float b) { return a > b || a != a ? a : b; }, x, y, n, x_repeats, y_repeats);
     case MIN:
       return combine([](float a, float b) { return a < b || a != a ? a : b; }, x, y, n, x_repeats, y_repeats);
+    case POW:
+      return combine([](float a, float b) { return powf(a, b); }, x, y, n, x_repeats, y_repeats);
   }
 }
 
@@ -59,7 +61,7 @@ __global__ void broadcast(int op, Broadcast dims, _global_ptr_ const float* x, _
     GM2LM_ASYNC(y + y_at, right, (y_repeats ? 1 : n) * sizeof(float));
     mfence();
     combine(op, left, right, n, x_repeats, y_repeats);
-    XPU_OPS(n);
+    XPU_OPS(op == POW ? 16 * n : n);
     LM2GM(left, z + row * width + from, n * sizeof(float));
   }
 }
@@ -128,6 +130,7 @@ XPU_DEFINE_BROADCAST(broadcast_mul, MUL)
 XPU_DEFINE_BROADCAST(broadcast_div, DIV)
 XPU_DEFINE_BROADCAST(broadcast_max, MAX)
 XPU_DEFINE_BROADCAST(broadcast_min, MIN)
+XPU_DEFINE_BROADCAST(broadcast_pow, POW)
 
 }  // namespace api
 }  // namespace xpu

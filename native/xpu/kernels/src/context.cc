@@ -28,23 +28,33 @@ Context::Context() {
 
 Context::~Context() {
   if (main_) xpu_free(main_);
+  if (scratch_) xpu_free(scratch_);
 }
 
 void Context::xpu_wait() { ::xpu_wait(xpu_stream); }
 
-void* Context::workspace(int64_t size) {
-  if (size <= _l3_mgr.size()) return _l3_mgr.memory();
-  if (size > main_size_) {
-    if (main_) xpu_free(main_);  // waits for what still uses it
-    main_ = nullptr;
-    main_size_ = 0;
-    if (xpu_malloc(&main_, static_cast<uint64_t>(size), XPU_MEM_MAIN) != XPU_SUCCESS) {
-      main_ = nullptr;
-      return nullptr;
-    }
-    main_size_ = size;
+namespace {
+void* grown(void** memory, int64_t* size, int64_t wanted) {
+  if (wanted > *size) {
+    if (*memory) xpu_free(*memory);  // waits for what still uses it
+    *memory = nullptr;
+    *size = 0;
+    if (xpu_malloc(memory, static_cast<uint64_t>(wanted), XPU_MEM_MAIN) != XPU_SUCCESS) return *memory = nullptr;
+    *size = wanted;
   }
-  return main_;
+  return *memory;
+}
+constexpr int64_t kOfWorkspace = 1024;  // bytes of L3 that scratch leaves to workspace, which needs but max pointers then
+}  // namespace
+
+void* Context::workspace(int64_t size) {
+  if (size <= std::min(_l3_mgr.size(), kOfWorkspace)) return _l3_mgr.memory();
+  return grown(&main_, &main_size_, size);
+}
+
+void* Context::scratch(int64_t size) {
+  if (size <= _l3_mgr.size() - kOfWorkspace) return static_cast<char*>(_l3_mgr.memory()) + kOfWorkspace;
+  return grown(&scratch_, &scratch_size_, size);
 }
 
 Context* create_context() { return new Context(); }

@@ -12,7 +12,7 @@ constexpr int kInput = 8192;                 // floats of an input line
 
 struct Conv {
   int64_t n, c, h, w, f, oh, ow, groups;
-  int kh, kw, sh, sw, top, left, dh, dw, max_ptr, tile_f, act;
+  int kh, kw, sh, sw, top, left, dh, dw, max_ptr, tile_f, act, each_filter;  // each_filter: filter_max has one number a filter
   float act_alpha;
 };
 
@@ -58,13 +58,17 @@ __device__ void load_filters(int16_t* tile, const TW* from, int64_t rows, int64_
   SDNN_LOAD(stage, from, rows, k * sizeof(TW), stride * sizeof(TW), k * sizeof(TW));
   for (int64_t i = 0; i < rows * k; ++i) tile[i] = stage[i];
 }
+__device__ void load_filters(float* tile, const float16* from, int64_t rows, int64_t k, int64_t stride, float16* stage) {
+  SDNN_LOAD(stage, from, rows, k * sizeof(float16), stride * sizeof(float16), k * sizeof(float16));
+  for (int64_t i = 0; i < rows * k; ++i) tile[i] = to_float(stage[i]);
+}
 __device__ void load_filters(float* tile, const float* from, int64_t rows, int64_t k, int64_t stride, float*) {
   SDNN_LOAD(tile, from, rows, k * sizeof(float), stride * sizeof(float), k * sizeof(float));
 }
 
 template <typename TW, typename G>
 __device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float* y, const float* bias, const float* branch,
-                          const float* x_max, const float* filter_max) {
+                          const float* x_max, const float* filter_max, float* y_max) {
   using Element = typename Number<G>::Element;
   using Sum = typename Number<G>::Sum;
   SDNN_BUFFER(Element, filters, kF * kK);
@@ -73,9 +77,9 @@ __device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float
   SDNN_BUFFER(Sum, sums, kF * kP);
   SDNN_BUFFER(float, out, kF* kP);
   SDNN_BUFFER(float, line, kInput);
-  float factor = 1, unscale = 1;
-  if constexpr (Number<G>::kType != SDNN_FLOAT) {
-    const float of_x = largest(x_max, a.max_ptr, line), of_w = largest(filter_max, a.max_ptr, line);
+  float factor = 1, unscale = 1, found = 0;
+  if constexpr (Number<G>::kScaled) {
+    const float of_x = largest(x_max, a.max_ptr, line), of_w = a.each_filter ? 1 : largest(filter_max, a.max_ptr, line);
     factor = of_x > 0 ? Number<G>::kMax / of_x : 0;
     unscale = of_x / Number<G>::kMax * (of_w / Number<G>::kMax);
   }
@@ -96,26 +100,30 @@ __device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float
     const int64_t at = (image * a.f + first) * pixels + p0;
     if (branch) SDNN_LOAD(out, branch + at, f, p * sizeof(float), pixels * sizeof(float), p * sizeof(float));
     if (bias) SDNN_LOAD(line, bias + first, 1, f * sizeof(float), 0, f * sizeof(float));
+    if (a.each_filter) SDNN_LOAD(line + kF, filter_max + first, 1, f * sizeof(float), 0, f * sizeof(float));
     for (int64_t i = 0; i < f; ++i) {
-      const float b = bias ? line[i] : 0;
+      const float b = bias ? line[i] : 0, scale = a.each_filter ? unscale * line[kF + i] : unscale;
       for (int64_t j = i * p; j < (i + 1) * p; ++j) {
-        const float v = static_cast<float>(sums[j]) * unscale + b;
+        const float v = static_cast<float>(sums[j]) * scale + b;
         out[j] = branch ? v + out[j] : v;
       }
     }
     activate(static_cast<Activation_t::act_enum>(a.act), a.act_alpha, out, f * p);
+    if (y_max) found = largest_of(out, f * p, found);
     SDNN_STORE(out, y + at, f, p * sizeof(float), pixels * sizeof(float), p * sizeof(float));
   }
+  if (y_max) store_max(y_max, a.max_ptr, found, line);
 }
 
 #define XPU_CONV(name, TW, G)                                                                                             \
   __global__ void name(Conv a, _global_ptr_ const float* x, _global_ptr_ const TW* filter, _global_ptr_ float* y,         \
                        _global_ptr_ const float* bias, _global_ptr_ const float* branch, _global_ptr_ const float* x_max, \
-                       _global_ptr_ const float* filter_max) {                                                            \
-    conv_unit<TW, G>(a, x, filter, y, bias, branch, x_max, filter_max);                                                   \
+                       _global_ptr_ const float* filter_max, _global_ptr_ float* y_max) {                                 \
+    conv_unit<TW, G>(a, x, filter, y, bias, branch, x_max, filter_max, y_max);                                            \
   }                                                                                                                       \
   XPU_SDNN_KERNEL(name)
 XPU_CONV(conv_float, float, float)
+XPU_CONV(conv_float16, float16, float16)
 XPU_CONV(conv_int16, int16_t, int16_t)
 XPU_CONV(conv_int8, int8_t, int8_t)
 
@@ -133,11 +141,11 @@ int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const 
   if (a.groups == a.c && a.kw <= 64 && std::is_same<TW, float>::value) {
     const Window v{a.n * a.c, a.c, a.h, a.w, a.oh, a.ow, a.kh, a.kw, a.sh, a.sw, a.top, a.left, a.dh, a.dw};
     if (!good_window(v)) return wrong("the window is too wide");
-    status = depthwise(ctx, v, x, reinterpret_cast<const float*>(filter), static_cast<int>(a.f / a.c), bias, branch, act, y);
+    return depthwise(ctx, v, x, reinterpret_cast<const float*>(filter), static_cast<int>(a.f / a.c), bias, branch, act, y, y_max);
   } else {
     a.max_ptr = ctx->max_ptr_size();
     if (a.max_ptr > kMaxPtr) return wrong("the device's max pointers have too many floats");
-    if constexpr (!std::is_same<TW, float>::value) {
+    if constexpr (Number<TW>::kScaled) {
       if (!filter_max) return wrong("integer filters need filter_max");
       x_max = max_of(ctx, x, x_max, a.n * a.c * a.h * a.w);
       if (!x_max) return RUNTIME_ERROR;
@@ -145,15 +153,17 @@ int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const 
     const int64_t tasks = a.n * a.groups * ((a.oh * a.ow + kP - 1) / kP), wanted = (ctx->nsdnn() + tasks - 1) / tasks, f = a.f / a.groups;
     a.tile_f = static_cast<int>(std::clamp<int64_t>(((f + wanted - 1) / wanted + 7) / 8 * 8, 8, kF));
     if constexpr (std::is_same<TW, float>::value) {
-      status = XPU_LAUNCH(conv_float, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max);
+      status = XPU_LAUNCH(conv_float, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
+    } else if constexpr (std::is_same<TW, float16>::value) {
+      status = XPU_LAUNCH(conv_float16, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
     } else if constexpr (std::is_same<TW, int16_t>::value) {
-      status = XPU_LAUNCH(conv_int16, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max);
+      status = XPU_LAUNCH(conv_int16, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
     } else {
-      status = XPU_LAUNCH(conv_int8, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max);
+      status = XPU_LAUNCH(conv_int8, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
     }
     status = launched(ctx, "conv2d_fusion", status);
   }
-  return status == SUCCESS && y_max ? findmax(ctx, y, y_max, a.n * a.f * a.oh * a.ow) : status;
+  return status;
 }
 }  // namespace
 
@@ -165,15 +175,16 @@ int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const 
       int64_t groups, const float* x_max, const float* filter_max, float* y_max, bool is_nchw, const float* bias, const float* branch,     \
       const Activation_t& act, const float*, const float* scale_max) {                                                                     \
     XPU_CHECK_PARAM(ksize.size() == 2 && strides.size() == 2 && paddings.size() == 4 && dilations.size() == 2);                            \
-    XPU_CHECK_PARAM(is_nchw && !scale_max && strides[0] > 0 && strides[1] > 0);                                                            \
+    XPU_CHECK_PARAM(is_nchw && strides[0] > 0 && strides[1] > 0);                                                                          \
     const int64_t oh = (h + paddings[0] + paddings[1] - dilations[0] * (ksize[0] - 1) - 1) / strides[0] + 1;                               \
     const int64_t ow = (w + paddings[2] + paddings[3] - dilations[1] * (ksize[1] - 1) - 1) / strides[1] + 1;                               \
     const Conv a{n,        c,        h,          w,          f,           oh,          ow,           groups,                               \
                  ksize[0], ksize[1], strides[0], strides[1], paddings[0], paddings[2], dilations[0], dilations[1],                         \
-                 0,        0,        act.type,   act.alpha};                                                                               \
-    return run<TW>(ctx, a, x, filter, y, x_max, filter_max, y_max, bias, branch, act);                                                     \
+                 0,        0,        act.type,   scale_max != nullptr, act.alpha};                                                         \
+    return run<TW>(ctx, a, x, filter, y, x_max, scale_max ? scale_max : filter_max, y_max, bias, branch, act);                             \
   }
 XPU_DEFINE_CONV(float)
+XPU_DEFINE_CONV(float16)
 XPU_DEFINE_CONV(int16_t)
 XPU_DEFINE_CONV(int8_t)
 

@@ -56,6 +56,27 @@ __device__ void activate(Activation_t::act_enum type, float alpha, float* v, int
   for (int64_t i = 0; i < n; ++i) v[i] = activate(type, alpha, v[i]);
 }
 
+constexpr int kMostCores = 64, kMostSlots = 16;  // of a cluster; behind a max pointer
+
+__device__ float larger_of(const float* v, int64_t n, float found) {
+  for (int64_t i = 0; i < n; ++i) found = fabsf(v[i]) > found ? fabsf(v[i]) : found;
+  return found;
+}
+
+// The largest of what a cluster's cores found goes to the cluster's place of y_max; the last cluster fills the rest.  All cores must call
+// it once; lm: kMostSlots floats.
+__device__ void store_cluster_max(_global_ptr_ float* y_max, int slots, float found, float* lm) {
+  XPU_SHARED(float, found_by, kMostCores);
+  found_by[core_id()] = found;
+  sync_cluster();
+  if (core_id() == 0) {
+    for (int i = 1; i < core_num(); ++i) found = found_by[i] > found ? found_by[i] : found;
+    const int many = cluster_id() == cluster_num() - 1 ? slots - cluster_id() : 1;
+    for (int i = 0; i < many; ++i) lm[i] = i ? 0 : found;
+    LM2GM(lm, y_max + cluster_id(), many * sizeof(float));
+  }
+}
+
 // ---- the host's side
 inline int launched(Context* ctx, const char* what, int status) {
   if (status == XPU_SUCCESS) return SUCCESS;

@@ -6,8 +6,11 @@ namespace xpu {
 namespace api {
 namespace {
 
-enum Op { ACT, EXP, LOG, SQRT, RSQRT, SQUARE, ABS, NEG, SCALE, SCALE_BEFORE, CLIP };
-constexpr int kCost[] = {0, 8, 8, 4, 5, 1, 1, 1, 2, 2, 2};
+enum Op {
+  ACT, EXP, LOG, SQRT, RSQRT, SQUARE, ABS, NEG, SCALE, SCALE_BEFORE, CLIP,  // clang-format off
+  FLOOR, CEIL, ROUND, SIN, COS, RECIPROCAL, ERF, MISH, SOFTPLUS, ELU,      // clang-format on
+};
+constexpr int kCost[] = {0, 8, 8, 4, 5, 1, 1, 1, 2, 2, 2, 1, 1, 1, 8, 8, 4, 10, 14, 18, 9};
 
 __device__ void apply(int op, int act, float a, float b, float* v, int n) {
   switch (op) {
@@ -43,6 +46,39 @@ __device__ void apply(int op, int act, float a, float b, float* v, int n) {
       return;
     case CLIP:
       for (int i = 0; i < n; ++i) v[i] = v[i] < a ? a : v[i] > b ? b : v[i];
+      return;
+    case FLOOR:
+      for (int i = 0; i < n; ++i) v[i] = floorf(v[i]);
+      return;
+    case CEIL:
+      for (int i = 0; i < n; ++i) v[i] = ceilf(v[i]);
+      return;
+    case ROUND:  // half to even
+      for (int i = 0; i < n; ++i) v[i] = nearbyintf(v[i]);
+      return;
+    case SIN:
+      for (int i = 0; i < n; ++i) v[i] = sinf(v[i]);
+      return;
+    case COS:
+      for (int i = 0; i < n; ++i) v[i] = cosf(v[i]);
+      return;
+    case RECIPROCAL:
+      for (int i = 0; i < n; ++i) v[i] = 1 / v[i];
+      return;
+    case ERF:
+      for (int i = 0; i < n; ++i) v[i] = erff(v[i]);
+      return;
+    case MISH:  // x · tanh(log(1 + eˣ)), by e = eˣ · (eˣ + 2); beyond 20 it is x
+      for (int i = 0; i < n; ++i) {
+        const float e = expf(fminf(v[i], 20)), both = e * (e + 2);
+        v[i] *= both / (both + 2);
+      }
+      return;
+    case SOFTPLUS:
+      for (int i = 0; i < n; ++i) v[i] = v[i] * a > b ? v[i] : log1pf(expf(v[i] * a)) / a;
+      return;
+    case ELU:
+      for (int i = 0; i < n; ++i) v[i] = v[i] < 0 ? a * expm1f(v[i]) : v[i];
       return;
   }
 }
@@ -98,6 +134,22 @@ XPU_DEFINE_UNARY(rsqrt, RSQRT)
 XPU_DEFINE_UNARY(square, SQUARE)
 XPU_DEFINE_UNARY(abs, ABS)
 XPU_DEFINE_UNARY(neg, NEG)
+XPU_DEFINE_UNARY(floor, FLOOR)
+XPU_DEFINE_UNARY(ceil, CEIL)
+XPU_DEFINE_UNARY(round, ROUND)
+XPU_DEFINE_UNARY(sin, SIN)
+XPU_DEFINE_UNARY(cos, COS)
+XPU_DEFINE_UNARY(reciprocal, RECIPROCAL)
+XPU_DEFINE_UNARY(erf, ERF)
+XPU_DEFINE_UNARY(mish, MISH)
+template <>
+XPU_API int softplus<float>(Context* ctx, const float* x, float* y, int64_t len, float beta, float threshold) {
+  return run(ctx, "softplus", SOFTPLUS, 0, beta, threshold, x, y, len);
+}
+template <>
+XPU_API int elu<float>(Context* ctx, const float* x, float* y, int64_t len, float alpha) {
+  return run(ctx, "elu", ELU, 0, alpha, 0, x, y, len);
+}
 
 template <>
 XPU_API int leaky_relu<float>(Context* ctx, const float* x, float* y, int64_t len, float alpha) {

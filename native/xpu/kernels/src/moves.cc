@@ -89,30 +89,61 @@ __global__ void permute_rows(Permutation p, _global_ptr_ const char* x, _global_
 }
 XPU_KERNEL(permute_rows)
 
-template <typename TI>
-__device__ void gather(const char* x, const TI* index, char* y, int64_t rows, int64_t size, int64_t count) {
+constexpr int kMostParts = 16;
+
+// Parts of rows: part i of `rows` rows has size[i] bytes, at at[i] of a whole row of `pitch` bytes.
+struct RowParts {
+  int count;
+  int64_t pitch, at[kMostParts], size[kMostParts], chunks[kMostParts + 1];  // chunks: of a row, of all parts before
+  const char* from[kMostParts];
+  char* to[kMostParts];
+};
+
+// Joins parts to whole rows (from → whole), or takes rows apart (whole → to).
+__global__ void copy_parts(RowParts p, _global_ptr_ char* whole, int64_t rows, int joins) {
   XPU_LOCAL(char, lm, kBytes);
-  XPU_LOCAL(TI, one, 1);
-  const int64_t chunks = (size + kBytes - 1) / kBytes;
-  for (int64_t piece = unit(); piece < count * chunks; piece += units()) {
-    const int64_t i = piece / chunks, from = piece % chunks * kBytes, n = std::min<int64_t>(kBytes, size - from);
-    GM2LM(index + i, one, sizeof(TI));
-    const int64_t row = one[0] < 0 ? one[0] + rows : one[0];
-    xpu_assert(row >= 0 && row < rows);
-    GM2LM(x + row * size + from, lm, n);
-    LM2GM(lm, y + i * size + from, n);
+  const int64_t chunks = p.chunks[p.count];
+  for (int64_t piece = unit(); piece < rows * chunks; piece += units()) {
+    const int64_t row = piece / chunks, chunk = piece % chunks;
+    int i = 0;
+    while (chunk >= p.chunks[i + 1]) ++i;
+    const int64_t from = (chunk - p.chunks[i]) * kBytes, n = std::min<int64_t>(kBytes, p.size[i] - from);
+    char* there = whole + row * p.pitch + p.at[i] + from;
+    const int64_t here = row * p.size[i] + from;
+    GM2LM(joins ? p.from[i] + here : there, lm, n);
+    LM2GM(lm, joins ? there : p.to[i] + here, n);
   }
 }
-__global__ void gather_int32(_global_ptr_ const char* x, _global_ptr_ const int32_t* index, _global_ptr_ char* y, int64_t rows,
-                             int64_t size, int64_t count) {
-  gather(x, index, y, rows, size, count);
+XPU_KERNEL(copy_parts)
+
+// In as many launches as the parts need.
+int move_parts(Context* ctx, const char* name, const std::vector<const void*>& from, const std::vector<void*>& to, void* whole,
+               int64_t rows, const std::vector<int64_t>& sizes, bool joins) {
+  int64_t pitch = 0, at = 0;
+  for (int64_t size : sizes) pitch += size;
+  if (!rows || !pitch) return SUCCESS;
+  if (!whole) return ctx->set_error(INVALID_PARAM, std::string(name) + ": no data");
+  RowParts p{};
+  p.pitch = pitch;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i]) {
+      if (!(joins ? from[i] : to[i])) return ctx->set_error(INVALID_PARAM, std::string(name) + ": no data");
+      (joins ? p.from[p.count] = static_cast<const char*>(from[i]) : p.to[p.count] = static_cast<char*>(to[i]));
+      p.at[p.count] = at, p.size[p.count] = sizes[i];
+      p.chunks[p.count + 1] = p.chunks[p.count] + (sizes[i] + kBytes - 1) / kBytes;
+      ++p.count;
+    }
+    at += sizes[i];
+    if (p.count == kMostParts || (p.count && i + 1 == sizes.size())) {
+      const int clusters = clusters_for(ctx, rows * p.chunks[p.count]);
+      const int status = launched(ctx, name, XPU_LAUNCH(copy_parts, clusters, ctx->ncore(), ctx->xpu_stream, p, static_cast<char*>(whole),
+                                                        rows, static_cast<int>(joins)));
+      if (status != SUCCESS) return status;
+      p.count = 0;
+    }
+  }
+  return SUCCESS;
 }
-XPU_KERNEL(gather_int32)
-__global__ void gather_int64(_global_ptr_ const char* x, _global_ptr_ const int64_t* index, _global_ptr_ char* y, int64_t rows,
-                             int64_t size, int64_t count) {
-  gather(x, index, y, rows, size, count);
-}
-XPU_KERNEL(gather_int64)
 
 int move_rows(Context* ctx, const char* name, const void* x, void* y, int64_t rows, int64_t size, int64_t from_pitch, int64_t to_pitch) {
   if (!rows || !size) return SUCCESS;
@@ -195,33 +226,24 @@ int transposed(Context* ctx, int bytes, const void* x, void* y, const std::vecto
       whole += shape[axis];                                                                                                        \
     }                                                                                                                              \
     const Around a(xshapes[0], axis, axis);                                                                                        \
-    const int64_t element = static_cast<int64_t>(sizeof(T)) * a.inner;                                                             \
-    int64_t at = 0;                                                                                                                \
-    for (size_t i = 0; i < xs.size(); ++i) {                                                                                       \
-      const int64_t size = xshapes[i][axis] * element;                                                                             \
-      const int status = move_rows(ctx, __func__, xs[i], reinterpret_cast<char*>(y) + at, a.outer, size, size, whole * element);   \
-      if (status != SUCCESS) return status;                                                                                        \
-      at += size;                                                                                                                  \
-    }                                                                                                                              \
-    return SUCCESS;                                                                                                                \
+    std::vector<const void*> from(xs.begin(), xs.end());                                                                           \
+    std::vector<int64_t> sizes;                                                                                                    \
+    for (const auto& shape : xshapes) sizes.push_back(shape[axis] * static_cast<int64_t>(sizeof(T)) * a.inner);                    \
+    return move_parts(ctx, __func__, from, {}, y, whole ? a.outer : 0, sizes, true);                                               \
   }                                                                                                                                \
-  XPU_DEFINE_GATHER(T, int32_t)                                                                                                    \
-  XPU_DEFINE_GATHER(T, int64_t)
-#define XPU_DEFINE_GATHER(T, TI)                                                                                            \
-  template <>                                                                                                               \
-  XPU_API int gather<T, TI>(Context * ctx, const T* x, const TI* index, T* y, int64_t rows, int64_t width, int64_t count) { \
-    XPU_CHECK_PARAM(rows >= 0 && width >= 0 && count >= 0);                                                                 \
-    if (!count || !width) return SUCCESS;                                                                                   \
-    XPU_CHECK_PARAM(x && index && y);                                                                                       \
-    const int64_t size = width * static_cast<int64_t>(sizeof(T));                                                           \
-    const int clusters = clusters_for(ctx, count * ((size + kBytes - 1) / kBytes));                                         \
-    const char* from = reinterpret_cast<const char*>(x);                                                                    \
-    char* to = reinterpret_cast<char*>(y);                                                                                  \
-    return launched(ctx, __func__,                                                                                          \
-                    sizeof(TI) == 4 ? XPU_LAUNCH(gather_int32, clusters, ctx->ncore(), ctx->xpu_stream, from,               \
-                                                 reinterpret_cast<const int32_t*>(index), to, rows, size, count)            \
-                                    : XPU_LAUNCH(gather_int64, clusters, ctx->ncore(), ctx->xpu_stream, from,               \
-                                                 reinterpret_cast<const int64_t*>(index), to, rows, size, count));          \
+  template <>                                                                                                                      \
+  XPU_API int split<T>(Context * ctx, const T* x, const std::vector<T*>& ys, const std::vector<int64_t>& xshape,                   \
+                       const std::vector<int64_t>& sizes, int axis) {                                                              \
+    const int rank = static_cast<int>(xshape.size());                                                                              \
+    if (axis < 0) axis += rank;                                                                                                    \
+    XPU_CHECK_PARAM(axis >= 0 && axis < rank && is_shape(xshape) && is_shape(sizes) && ys.size() == sizes.size());                 \
+    int64_t whole = 0;                                                                                                             \
+    for (int64_t size : sizes) whole += size;                                                                                      \
+    XPU_CHECK_PARAM(whole == xshape[axis]);                                                                                        \
+    const Around a(xshape, axis, axis);                                                                                            \
+    std::vector<int64_t> bytes;                                                                                                    \
+    for (int64_t size : sizes) bytes.push_back(size * static_cast<int64_t>(sizeof(T)) * a.inner);                                  \
+    return move_parts(ctx, __func__, {}, std::vector<void*>(ys.begin(), ys.end()), const_cast<T*>(x), a.outer, bytes, false);      \
   }
 XPU_DEFINE_MOVES(int8_t)
 XPU_DEFINE_MOVES(int16_t)

@@ -1,4 +1,4 @@
-// What the matrix units multiply: floats, or floats rounded to integers by a max pointer.
+// What the matrix units multiply: floats, half floats, or floats rounded to integers by a max pointer.
 #ifndef XPU_KERNELS_NUMBERS_H_
 #define XPU_KERNELS_NUMBERS_H_
 
@@ -10,7 +10,14 @@ namespace api {
 
 constexpr int kMaxPtr = 16;  // floats behind a max pointer, at most
 
-// Element: of an operand in a unit's buffer; Sum: of a product; kMax: what max / scale is.
+__device__ float to_float(float16 v) {
+  _Float16 half;
+  memcpy(&half, &v.bits, sizeof(half));
+  return half;
+}
+__device__ float to_half(float v) { return static_cast<_Float16>(v); }  // the nearest one, as a float
+
+// Element: of an operand in a unit's buffer; Sum: of a product; kMax: what max / scale is; kScaled: operands have max pointers.
 template <typename T>
 struct Number;
 template <>
@@ -18,6 +25,15 @@ struct Number<float> {
   using Element = float;
   using Sum = float;
   static constexpr int kType = SDNN_FLOAT;
+  static constexpr bool kScaled = false;
+  static constexpr float kMax = 1;
+};
+template <>
+struct Number<float16> {
+  using Element = float;
+  using Sum = float;
+  static constexpr int kType = SDNN_FLOAT16;
+  static constexpr bool kScaled = false;
   static constexpr float kMax = 1;
 };
 template <>
@@ -25,6 +41,7 @@ struct Number<int16_t> {
   using Element = int16_t;
   using Sum = int64_t;
   static constexpr int kType = SDNN_INT16;
+  static constexpr bool kScaled = true;
   static constexpr float kMax = 32767;
 };
 template <>
@@ -32,6 +49,7 @@ struct Number<int8_t> {
   using Element = int16_t;
   using Sum = int64_t;
   static constexpr int kType = SDNN_INT8;
+  static constexpr bool kScaled = true;
   static constexpr float kMax = 127;
 };
 
@@ -39,6 +57,7 @@ struct Number<int8_t> {
 template <typename G>
 __device__ typename Number<G>::Element rounded(float v, float factor) {
   if constexpr (Number<G>::kType == SDNN_FLOAT) return v;
+  if constexpr (Number<G>::kType == SDNN_FLOAT16) return to_half(v);
   const float scaled = nearbyintf(v * factor), most = Number<G>::kMax;
   return static_cast<typename Number<G>::Element>(scaled > most ? most : scaled < -most ? -most : scaled == scaled ? scaled : 0);
 }
@@ -56,9 +75,22 @@ __device__ void multiply(const typename Number<G>::Element* a, const typename Nu
                          int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc) {
   if constexpr (Number<G>::kType == SDNN_FLOAT) {
     SDNN_PRODUCT(a, b, c, m, n, k, lda, ldb, ldc);
+  } else if constexpr (Number<G>::kType == SDNN_FLOAT16) {
+    SDNN_PRODUCT_HALF(a, b, c, m, n, k, lda, ldb, ldc);
   } else {
     SDNN_PRODUCT_INT(Number<G>::kType, a, b, c, m, n, k, lda, ldb, ldc);
   }
+}
+
+// What a unit found to be the largest number of its part of a result goes to its own place of y_max; the last one fills the rest.
+__device__ void store_max(_global_ptr_ float* y_max, int count, float found, float* buffer) {
+  const int from = static_cast<int>(sdnn_id()), many = from == sdnn_num() - 1 ? count - from : 1;
+  for (int i = 0; i < many; ++i) buffer[i] = i ? 0 : found;
+  SDNN_STORE(buffer, y_max + from, 1, many * sizeof(float), 0, many * sizeof(float));
+}
+__device__ float largest_of(const float* v, int64_t n, float found) {
+  for (int64_t i = 0; i < n; ++i) found = fabsf(v[i]) > found ? fabsf(v[i]) : found;
+  return found;
 }
 
 // The max pointer of x, which is found into work space where it is not given; nullptr: there is none, and ctx->error says why.

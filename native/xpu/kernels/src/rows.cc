@@ -92,46 +92,6 @@ __global__ void softmax_columns(_global_ptr_ const float* x, _global_ptr_ float*
 }
 XPU_KERNEL(softmax_columns)
 
-// v[i] = v[i] · other[at + i], or + that
-template <bool scales>
-__device__ void with(float* v, int size, const float* other, int64_t at, float* lm) {
-  for (int from = 0; from < size; from += 512) {
-    const int n = size - from < 512 ? size - from : 512;
-    GM2LM(other + at + from, lm, n * sizeof(float));
-    for (int i = 0; i < n; ++i) v[from + i] = scales ? v[from + i] * lm[i] : v[from + i] + lm[i];
-  }
-}
-
-__global__ void layer_norm_rows(_global_ptr_ const float* x, _global_ptr_ float* y, int64_t m, int64_t n, float eps,
-                                _global_ptr_ const float* scale, _global_ptr_ const float* bias, _global_ptr_ float* mean_out,
-                                _global_ptr_ float* var_out) {
-  XPU_LOCAL(float, lm, kRow);
-  XPU_LOCAL(float, other, 512);
-  XPU_LOCAL(float, one, 2);
-  for (int64_t r = unit(); r < m; r += units()) {
-    float sum = 0, squares = 0;
-    for_parts(x + r * n, lm, n, false, [&](float* v, int size, int64_t) { sum += reduce_part(SUM, v, size); });
-    const float mean = sum / n;
-    for_parts(x + r * n, lm, n, true, [&](float* v, int size, int64_t) {
-      for (int i = 0; i < size; ++i) v[i] = (v[i] - mean) * (v[i] - mean);
-      squares += reduce_part(SUM, v, size);
-    });
-    const float var = squares / n, factor = 1 / sqrtf(var + eps);
-    for_parts(x + r * n, lm, n, false, [&](float* v, int size, int64_t at) {
-      for (int i = 0; i < size; ++i) v[i] = (v[i] - mean) * factor;
-      if (scale) with<true>(v, size, scale, at, other);
-      if (bias) with<false>(v, size, bias, at, other);
-      LM2GM(v, y + r * n + at, size * sizeof(float));
-    });
-    one[0] = mean;
-    one[1] = var;
-    if (mean_out) LM2GM(one, mean_out + r, sizeof(float));
-    if (var_out) LM2GM(one + 1, var_out + r, sizeof(float));
-    XPU_OPS(n * 8);
-  }
-}
-XPU_KERNEL(layer_norm_rows)
-
 __global__ void reduce_rows(int kind, _global_ptr_ const float* x, _global_ptr_ float* y, int64_t rows, int64_t n) {
   XPU_LOCAL(float, lm, kRow);
   for (int64_t r = unit(); r < rows; r += units()) {
@@ -173,7 +133,22 @@ int reduce(Context* ctx, const char* name, int kind, const float* x, float* y, c
   for (int& d : dims) d += d < 0 ? rank : 0;
   std::sort(dims.begin(), dims.end());
   if (dims.front() < 0 || dims.back() >= rank) return wrong("there is no such dim");
-  if (dims.back() - dims.front() + 1 != static_cast<int>(dims.size())) return wrong("the dims to reduce are not neighbours");
+  if (std::adjacent_find(dims.begin(), dims.end()) != dims.end()) return wrong("a dim is named twice");
+  size_t first = dims.size() - 1;  // of the last dims that are neighbours
+  while (first && dims[first - 1] + 1 == dims[first]) --first;
+  if (first) {
+    // those first, then the others of what is left
+    std::vector<int64_t> left(xshape);
+    for (size_t i = first; i < dims.size(); ++i) left[dims[i]] = 1;
+    const std::vector<int> now(dims.begin() + first, dims.end()), then(dims.begin(), dims.begin() + first);
+    // two places in turn, for what one pass leaves to the next: at the beginning, and behind what the pass before left there
+    auto bytes = [](const std::vector<int64_t>& shape) { return (product(shape) * 4 + 63) / 64 * 64; };
+    char* memory = static_cast<char*>(ctx->scratch(2 * bytes(left)));
+    if (!memory) return ctx->set_error(NO_ENOUGH_WORKSPACE, std::string(name) + ": " + xpu_last_error_text());
+    float* between = reinterpret_cast<float*>(static_cast<const void*>(x) == memory ? memory + bytes(xshape) : memory);
+    const int status = reduce(ctx, name, kind, x, between, xshape, now);
+    return status == SUCCESS ? reduce(ctx, name, kind, between, y, left, then) : status;
+  }
   const Around a(xshape, dims.front(), dims.back());
   if (!a.outer || !a.inner) return SUCCESS;
   if (!x || !y) return wrong("no data");
@@ -201,17 +176,6 @@ XPU_API int softmax<float>(Context* ctx, const float* x, float* y, const std::ve
   const int64_t pieces = a.outer * ((a.inner + kColumns - 1) / kColumns);
   return launched(ctx, __func__,
                   XPU_LAUNCH(softmax_columns, clusters_for(ctx, pieces), ctx->ncore(), ctx->xpu_stream, x, y, a.outer, a.length, a.inner));
-}
-
-template <>
-XPU_API int layer_norm<float>(Context* ctx, const float* x, float* y, int64_t m, int64_t n, float eps, const float* scale,
-                              const float* bias, float* mean, float* var) {
-  XPU_CHECK_PARAM(m >= 0 && n >= 0 && eps >= 0);
-  if (!m || !n) return SUCCESS;
-  XPU_CHECK_PARAM(x && y);
-  return launched(
-      ctx, __func__,
-      XPU_LAUNCH(layer_norm_rows, clusters_for(ctx, m), ctx->ncore(), ctx->xpu_stream, x, y, m, n, eps, scale, bias, mean, var));
 }
 
 #define XPU_DEFINE_REDUCE(name, kind)                                                                                                   \

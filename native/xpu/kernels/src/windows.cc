@@ -44,11 +44,12 @@ XPU_KERNEL(pool)
 
 __global__ void depthwise_rows(Window v, int multiplier, _global_ptr_ const float* x, _global_ptr_ const float* filter,
                                _global_ptr_ const float* bias, _global_ptr_ const float* branch, int act, float alpha,
-                               _global_ptr_ float* y) {
+                               _global_ptr_ float* y, _global_ptr_ float* y_max, int slots) {
+  float found = 0;
   XPU_LOCAL(float, lm, kLine);
   XPU_LOCAL(float, out, kOut);
   XPU_LOCAL(float, taps, 64);  // of one row of the filter at a time
-  XPU_LOCAL(float, one, 1);
+  XPU_LOCAL(float, one, kMostSlots);
   const int most = windows_of_line(v);
   const int64_t outputs = v.channels * multiplier;
   for (int64_t piece = unit(); piece < v.planes * multiplier * v.oh; piece += units()) {
@@ -79,9 +80,11 @@ __global__ void depthwise_rows(Window v, int multiplier, _global_ptr_ const floa
       }
       activate(static_cast<Activation_t::act_enum>(act), alpha, out, n);
       XPU_OPS(static_cast<int64_t>(n) * (2 * v.kh * v.kw + 1 + kActCost[act]));
+      if (y_max) found = larger_of(out, n, found);
       LM2GM(out, y + piece * v.ow + at, n * sizeof(float));
     }
   }
+  if (y_max) store_cluster_max(y_max, slots, found, one);
 }
 XPU_KERNEL(depthwise_rows)
 
@@ -116,10 +119,11 @@ XPU_API int avg_pool2d<float>(Context* ctx, const float* x, float* y, int64_t n,
 }
 
 int depthwise(Context* ctx, const Window& v, const float* x, const float* filter, int multiplier, const float* bias, const float* branch,
-              const Activation_t& act, float* y) {
+              const Activation_t& act, float* y, float* y_max) {
+  const int clusters = clusters_for(ctx, pieces_of(v) * multiplier);
   return launched(ctx, __func__,
-                  XPU_LAUNCH(depthwise_rows, clusters_for(ctx, pieces_of(v) * multiplier), ctx->ncore(), ctx->xpu_stream, v, multiplier, x,
-                             filter, bias, branch, static_cast<int>(act.type), act.alpha, y));
+                  XPU_LAUNCH(depthwise_rows, y_max ? std::min(clusters, ctx->max_ptr_size()) : clusters, ctx->ncore(), ctx->xpu_stream, v,
+                             multiplier, x, filter, bias, branch, static_cast<int>(act.type), act.alpha, y, y_max, ctx->max_ptr_size()));
 }
 
 }  // namespace api

@@ -54,7 +54,7 @@ inline bool good_window(const Window& v) {
 inline int64_t pieces_of(const Window& v) { return v.planes * v.oh; }
 
 int depthwise(Context* ctx, const Window& window, const float* x, const float* filter, int multiplier, const float* bias,
-              const float* branch, const Activation_t& act, float* y);
+              const float* branch, const Activation_t& act, float* y, float* y_max);
 
 }  // namespace api
 }  // namespace xpu

@@ -33,14 +33,15 @@ class LibraryModule final : public ffi::ModuleObj {
 
  private:
   static void run(const Step& step, Handler handler, ffi::PackedArgs args) {
-    const int count = static_cast<int>(step.inputs.size());
-    if (args.size() != count + 1)
-      TVM_FFI_THROW(TypeError) << step.api << " (" << step.symbol << ") takes " << count << " tensors and one for the result, and got "
-                               << args.size();
-    Call call{step, {}, tensor_argument(step, args, count, "result"), nullptr};
+    const int count = static_cast<int>(step.inputs.size()), results = static_cast<int>(step.outputs.size());
+    if (args.size() != count + results)
+      TVM_FFI_THROW(TypeError) << step.api << " (" << step.symbol << ") takes " << count << " tensors and "
+                               << (results == 1 ? "one" : std::to_string(results)) << " for the result, and got " << args.size();
+    Call call{step, {}, tensor_argument(step, args, count, "result"), {}, nullptr};
     const int device = args[count].cast<DLTensor*>()->device.device_id;
     call.inputs.reserve(static_cast<size_t>(count));
     for (int i = 0; i < count; ++i) call.inputs.push_back(tensor_argument(step, args, i, step.inputs[i].c_str(), device));
+    for (int i = 1; i < results; ++i) call.outputs.push_back(tensor_argument(step, args, count + i, step.outputs[i].c_str(), device));
     use_device(device);
     call.context = current_context();
     const int status = handler(call);
@@ -59,8 +60,8 @@ Step::Step(std::string symbol, const ffi::json::Object& fields) : symbol(std::mo
   };
   for (const auto& [key, value] : fields) {
     const std::string name = key.cast<ffi::String>();
-    if (name == "inputs") {
-      for (const ffi::Any& role : value.cast<ffi::json::Array>()) inputs.push_back(role.cast<ffi::String>());
+    if (name == "inputs" || name == "outputs") {
+      for (const ffi::Any& role : value.cast<ffi::json::Array>()) (name == "inputs" ? inputs : outputs).push_back(role.cast<ffi::String>());
     } else if (auto number = value.as<int64_t>()) {
       ints[name] = {*number};
       numbers[name] = static_cast<double>(*number);
@@ -76,6 +77,7 @@ Step::Step(std::string symbol, const ffi::json::Object& fields) : symbol(std::mo
     }
   }
   if (api.empty()) damaged("it names no function");
+  if (outputs.empty()) outputs = {"result"};
 }
 
 int64_t Step::integer(const char* name) const {
@@ -97,7 +99,7 @@ std::vector<int> Step::list(const char* name, size_t count) const {
   return values;
 }
 
-api::Activation_t Step::activation() const {
+api::Activation_t Step::activation(const char* name) const {
   static const std::map<std::string, api::Activation_t::act_enum> names = {{"", api::Activation_t::LINEAR},
                                                                            {"relu", api::Activation_t::RELU},
                                                                            {"sigmoid", api::Activation_t::SIGMOID},
@@ -108,10 +110,10 @@ api::Activation_t Step::activation() const {
                                                                            {"hard_sigmoid", api::Activation_t::HARD_SIGMOID},
                                                                            {"relu6", api::Activation_t::RELU6},
                                                                            {"leaky_relu", api::Activation_t::LEAKY_RELU}};
-  auto given = texts.find("act");
+  auto given = texts.find(name);
   auto it = names.find(given == texts.end() ? "" : given->second);
   if (it == names.end()) TVM_FFI_THROW(ValueError) << api << " (" << symbol << "): there is no activation " << given->second;
-  return api::Activation_t(it->second, static_cast<float>(number("act_alpha", 0)));
+  return api::Activation_t(it->second, static_cast<float>(number((std::string(name) + "_alpha").c_str(), 0)));
 }
 
 const View* Call::find(const char* role) const {
@@ -130,6 +132,24 @@ const View& Call::need_float(const char* role) const {
   const View& view = std::string(role) == "result" ? output : get(role);
   if (view.dtype.code != kDLFloat || view.dtype.bits != 32) fail(std::string("'") + role + "' is not float32");
   return view;
+}
+
+const float* Call::vector_of(const char* role, int64_t size) const {
+  if (!find(role)) return nullptr;
+  const View& view = need_float(role);
+  if (view.size() != size) fail(std::string("'") + role + "' has another number of elements");
+  return view.as<float>();
+}
+
+const float* Call::maxima(const char* role) const { return vector_of(role, context->max_ptr_size()); }
+
+float* Call::y_max() const {
+  for (const View& view : outputs) {
+    if (std::string(view.role) != "y_max") continue;
+    need(is_float(view) && view.size() == context->max_ptr_size(), "y_max is no max pointer of this chip");
+    return view.as<float>();
+  }
+  return nullptr;
 }
 
 void Call::fail(const std::string& what) const {
@@ -157,7 +177,9 @@ const std::map<std::string, Handler>& handlers() {
   static const auto all = [] {
     std::map<std::string, Handler> made;
     register_handlers(made);
+    register_rows(made);
     register_moves(made);
+    register_fused(made);
     return made;
   }();
   return all;

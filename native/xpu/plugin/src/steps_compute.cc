@@ -6,32 +6,6 @@
 namespace oarlock_xpu {
 namespace {
 
-bool is_int(const View& view, int bits) { return view.dtype.code == kDLInt && view.dtype.bits == bits; }
-
-// Calls f with a pointer to weights of the type that they have.
-template <typename F>
-int by_weights(const Call& call, const View& w, F f) {
-  if (w.dtype.code == kDLFloat && w.dtype.bits == 32) return f(w.as<float>());
-  if (is_int(w, 16)) return f(w.as<int16_t>());
-  if (is_int(w, 8)) return f(w.as<int8_t>());
-  call.fail("weights are float32, int16 or int8");
-}
-
-const float* maxima(const Call& call, const char* role) {
-  const View* view = call.find(role);
-  if (!view) return nullptr;
-  call.need_float(role);
-  call.need(view->size() == call.context->max_ptr_size(), "a max pointer has another number of floats on this chip");
-  return view->as<float>();
-}
-
-const float* vector_of(const Call& call, const char* role, int64_t size) {
-  if (!call.find(role)) return nullptr;
-  const View& view = call.need_float(role);
-  if (view.size() != size) call.fail(std::string("'") + role + "' has another number of elements");
-  return view.as<float>();
-}
-
 int conv2d_fusion(const Call& call) {
   const View &x = call.need_float("x"), &w = call.get("w"), &y = call.need_float("result");
   call.need(x.rank() == 4 && w.rank() == 4 && y.rank() == 4, "tensors of four dims are needed");
@@ -48,13 +22,14 @@ int conv2d_fusion(const Call& call) {
             "the result has another shape");
   const float* branch = call.find("branch") ? call.need_float("branch").as<float>() : nullptr;
   call.need(!branch || call.get("branch").shape == y.shape, "the branch has another shape than the result");
-  const float *bias = vector_of(call, "bias", w.shape[0]), *x_max = maxima(call, "x_max"), *w_max = maxima(call, "w_max");
+  const float *bias = call.vector_of("bias", w.shape[0]), *x_max = call.maxima("x_max"), *w_max = call.maxima("w_max");
+  const float* scale_max = call.vector_of("scale_max", w.shape[0]);
   return by_weights(call, w, [&](auto* filter) {
     using T = std::remove_pointer_t<decltype(filter)>;
     return api::conv2d_fusion<float, T, float, T>(call.context, x.as<float>(), filter, y.as<float>(), x.shape[0], x.shape[1], x.shape[2],
                                                   x.shape[3], w.shape[0], {static_cast<int>(w.shape[2]), static_cast<int>(w.shape[3])},
-                                                  strides, paddings, dilations, groups, x_max, w_max, nullptr, true, bias, branch,
-                                                  call.step.activation(), nullptr, nullptr);
+                                                  strides, paddings, dilations, groups, x_max, w_max, call.y_max(), true, bias, branch,
+                                                  call.step.activation(), nullptr, scale_max);
   });
 }
 
@@ -65,11 +40,12 @@ int fc_fusion(const Call& call) {
   const int64_t k = x.shape.back(), n = w.shape[wtrans ? 0 : 1], m = k ? x.size() / k : y.size() / std::max<int64_t>(n, 1);
   call.need(w.shape[wtrans ? 1 : 0] == k, "the depth of x is not that of w");
   call.need(y.shape.back() == n && y.size() == m * n, "the result has another shape");
-  const float *bias = vector_of(call, "bias", n), *x_max = maxima(call, "x_max"), *w_max = maxima(call, "w_max");
+  const float *bias = call.vector_of("bias", n), *x_max = call.maxima("x_max"), *w_max = call.maxima("w_max");
+  const float* w_columns = call.vector_of("w_columns", n);
   return by_weights(call, w, [&](auto* weights) {
     using T = std::remove_pointer_t<decltype(weights)>;
     return api::fc_fusion<float, T, float, T>(call.context, x.as<float>(), weights, y.as<float>(), m, n, k, false, wtrans, x_max, w_max,
-                                              nullptr, k, wtrans ? k : n, n, 1, 0, bias, call.step.activation());
+                                              call.y_max(), k, wtrans ? k : n, n, 1, 0, bias, call.step.activation(), w_columns);
   });
 }
 
@@ -97,6 +73,31 @@ int leaky_relu(const Call& call) {
   const View &x = call.need_float("x"), &y = call.need_float("result");
   call.need(x.size() == y.size(), "the result has another size");
   return api::leaky_relu<float>(call.context, x.as<float>(), y.as<float>(), x.size(), static_cast<float>(call.step.number("alpha", 0.01)));
+}
+
+int elu(const Call& call) {
+  const View &x = call.need_float("x"), &y = call.need_float("result");
+  call.need(x.size() == y.size(), "the result has another size");
+  return api::elu<float>(call.context, x.as<float>(), y.as<float>(), x.size(), static_cast<float>(call.step.number("alpha", 1)));
+}
+
+int softplus(const Call& call) {
+  const View &x = call.need_float("x"), &y = call.need_float("result");
+  call.need(x.size() == y.size(), "the result has another size");
+  return api::softplus<float>(call.context, x.as<float>(), y.as<float>(), x.size(), static_cast<float>(call.step.number("beta", 1)),
+                              static_cast<float>(call.step.number("threshold", 20)));
+}
+
+int hard_sigmoid(const Call& call) {
+  const View &x = call.need_float("x"), &y = call.need_float("result");
+  call.need(x.size() == y.size(), "the result has another size");
+  return api::hard_sigmoid<float>(call.context, x.as<float>(), y.as<float>(), x.size(), static_cast<float>(call.step.number("slope", 0.2)));
+}
+
+int findmax(const Call& call) {
+  const View &x = call.need_float("x"), &y = call.need_float("result");
+  call.need(y.size() == call.context->max_ptr_size(), "a max pointer has another number of floats on this chip");
+  return api::findmax<float>(call.context, x.as<float>(), y.as<float>(), x.size());
 }
 
 int scale(const Call& call) {
@@ -132,6 +133,10 @@ void register_handlers(std::map<std::string, Handler>& handlers) {
   handlers["fc_fusion"] = fc_fusion;
   handlers["fc_batched"] = fc_batched;
   handlers["leaky_relu"] = leaky_relu;
+  handlers["findmax"] = findmax;
+  handlers["elu"] = elu;
+  handlers["softplus"] = softplus;
+  handlers["hard_sigmoid"] = hard_sigmoid;
   handlers["scale"] = scale;
   handlers["clip"] = clip;
 #define XPU_UNARY(name) handlers[#name] = unary<api::name<float>>;
@@ -149,6 +154,14 @@ void register_handlers(std::map<std::string, Handler>& handlers) {
   XPU_UNARY(square)
   XPU_UNARY(abs)
   XPU_UNARY(neg)
+  XPU_UNARY(floor)
+  XPU_UNARY(ceil)
+  XPU_UNARY(round)
+  XPU_UNARY(sin)
+  XPU_UNARY(cos)
+  XPU_UNARY(reciprocal)
+  XPU_UNARY(erf)
+  XPU_UNARY(mish)
 #undef XPU_UNARY
 #define XPU_BINARY(name) handlers[#name] = binary<api::name<float>>;
   XPU_BINARY(broadcast_add)
@@ -157,6 +170,7 @@ void register_handlers(std::map<std::string, Handler>& handlers) {
   XPU_BINARY(broadcast_div)
   XPU_BINARY(broadcast_max)
   XPU_BINARY(broadcast_min)
+  XPU_BINARY(broadcast_pow)
 #undef XPU_BINARY
 }
 

@@ -110,9 +110,25 @@ void move(bool in, void* local, const void* address, int64_t rows, int64_t size,
 void count_macs(Core& core, int64_t macs, int type) {
   const Chip& chip = *running->launch->device->chip;
   if (type == SDNN_FLOAT && supposed_operands() < 4) type = supposed_operands() == 2 ? SDNN_INT16 : SDNN_INT8;
-  const double peak = type == SDNN_INT8 ? chip.i8 : type == SDNN_INT16 ? chip.i16 : chip.f32;
+  // half floats are as wide as int16, and as fast (R200: 128 TFLOPS)
+  const double peak = type == SDNN_INT8 ? chip.i8 : type == SDNN_INT16 || type == SDNN_FLOAT16 ? chip.i16 : chip.f32;
   running->counters.macs += macs;
   core.now += macs * chip.sdnn / (peak * chip.mac_part * 1e3);
+}
+
+void product(int type, const float* a, const float* b, float* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc,
+             const Place& place) {
+  const char* what = type == SDNN_FLOAT16 ? "SDNN_PRODUCT_HALF" : "SDNN_PRODUCT";
+  Core& core = unit(what, place.file, place.line);
+  if (m <= 0 || n <= 0 || k <= 0) return;
+  check_buffer(core, a, m, k * 4, lda * 4, what, place);
+  check_buffer(core, b, k, n * 4, ldb * 4, what, place);
+  check_buffer(core, c, m, n * 4, ldc * 4, what, place);
+  count_macs(core, m * n * k, type);
+  if (is_dry()) return;
+  int64_t j = 0;
+  for (; j + kColumns * kLanes <= n; j += kColumns * kLanes) rows_of<kColumns>(a, b + j, c + j, m, kColumns * kLanes, k, lda, ldb, ldc);
+  for (; j < n; j += kLanes) rows_of<1>(a, b + j, c + j, m, std::min<int64_t>(kLanes, n - j), k, lda, ldb, ldc);
 }
 }  // namespace
 }  // namespace xpu_sim
@@ -130,17 +146,12 @@ void xpu_emu_sdnn_store(const void* from, void* to, int64_t rows, int64_t size, 
 
 void xpu_emu_sdnn_product(const float* a, const float* b, float* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc,
                           const char* file, int line) {
-  const Place place{file, line};
-  Core& core = unit("SDNN_PRODUCT", file, line);
-  if (m <= 0 || n <= 0 || k <= 0) return;
-  check_buffer(core, a, m, k * 4, lda * 4, "SDNN_PRODUCT", place);
-  check_buffer(core, b, k, n * 4, ldb * 4, "SDNN_PRODUCT", place);
-  check_buffer(core, c, m, n * 4, ldc * 4, "SDNN_PRODUCT", place);
-  count_macs(core, m * n * k, SDNN_FLOAT);
-  if (is_dry()) return;
-  int64_t j = 0;
-  for (; j + kColumns * kLanes <= n; j += kColumns * kLanes) rows_of<kColumns>(a, b + j, c + j, m, kColumns * kLanes, k, lda, ldb, ldc);
-  for (; j < n; j += kLanes) rows_of<1>(a, b + j, c + j, m, std::min<int64_t>(kLanes, n - j), k, lda, ldb, ldc);
+  product(SDNN_FLOAT, a, b, c, m, n, k, lda, ldb, ldc, {file, line});
+}
+
+void xpu_emu_sdnn_product_half(const float* a, const float* b, float* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
+                               int64_t ldc, const char* file, int line) {
+  product(SDNN_FLOAT16, a, b, c, m, n, k, lda, ldb, ldc, {file, line});
 }
 
 void xpu_emu_sdnn_product_int(int type, const int16_t* a, const int16_t* b, int64_t* c, int64_t m, int64_t n, int64_t k, int64_t lda,

@@ -1,12 +1,35 @@
 """What the kernel library does: rules from operators to its functions, the largest patterns first."""
 
-from .convolution import CONVOLUTION
-from .elements import BINARY, UNARY
+from .attention import ATTENTION
+from .blocks import EMBEDDINGS, SQUEEZE_EXCITATION
+from .convolution import CONVOLUTION, TRANSPOSED
+from .elements import ACTIVATION, BINARY, CLIP, UNARY
+from .encoder import ENCODER
 from .moves import MOVES
+from .norms import NORMS
 from .products import PRODUCTS
 from .rows import ROWS
 from .windows import POOLING
 
-RULES = [CONVOLUTION, PRODUCTS, *ROWS, POOLING, *MOVES, UNARY, BINARY]
+RULES = [
+    # before what they are made of
+    ENCODER,
+    ATTENTION,
+    SQUEEZE_EXCITATION,
+    EMBEDDINGS,
+    CONVOLUTION,
+    TRANSPOSED,
+    # takes additions of biases, which a layer_norm would take for those of a residual
+    *PRODUCTS,
+    *NORMS,
+    *ROWS,
+    POOLING,
+    *MOVES,
+    # what no larger pattern took, and no generated kernel joins
+    ACTIVATION,
+    CLIP,
+    UNARY,
+    BINARY,
+]
 
 __all__ = ["RULES"]

@@ -11,7 +11,7 @@ from oarlock import compat
 
 from ..graph import Graph, Node, constant_of, dtype_of, shape_of
 
-# operator → the library's activation
+# operator → the library's activation; further ones are kernels of the importer (meaning.py)
 _ACTIVATIONS = {"nn.relu": "relu", "sigmoid": "sigmoid", "tanh": "tanh", "nn.gelu": "gelu", "nn.silu": "swish"}
 
 
@@ -21,6 +21,8 @@ def activation(node: Node) -> dict[str, Any] | None:
         return {"act": _ACTIVATIONS[node.name]}
     if node.name == "nn.leakyrelu":
         return {"act": "leaky_relu", "act_alpha": float(node.call.attrs.alpha)}
+    if (facts := node.means("act")) and facts["act"] in ("hard_swish", "hard_sigmoid", "leaky_relu"):
+        return dict(facts)
     if node.name == "clip" and [_number(a) for a in node.call.args[1:]] == [0, 6]:
         return {"act": "relu6"}
     return None
@@ -65,10 +67,24 @@ def _summand(user: Node, node: Node) -> relax.Expr | None:
     return others[0] if len(others) == 1 else None
 
 
+def chain_of(node: Node, *names: str) -> Node | None:
+    """The node that alone reads this one, where it is one of these operators."""
+    user = node.only_user
+    return user if user is not None and user.name in names else None
+
+
 def same_shape(a: relax.Expr, b: relax.Expr) -> bool:
     """Whether two tensors have equal dims for sure."""
     x, y = shape_of(a), shape_of(b)
     return x is not None and y is not None and len(x) == len(y) and all(compat.equal_dims(i, j) for i, j in zip(x, y, strict=True))
+
+
+def with_activation(graph: Graph, node: Node) -> tuple[tuple[Node, ...], dict[str, Any]]:
+    """The node and the activation that alone reads it, with the attributes of this; the node alone where there is none."""
+    user = node.only_user
+    if user is not None and user.var not in graph.taken and user.dtype == node.dtype and (found := activation(user)):
+        return (node, user), found
+    return (node,), {}
 
 
 def is_vector(expr: relax.Expr, size: object, axis_from_end: int) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from oarlock import compat
+
 from ..engine import Fusion, Rule
-from ..graph import Graph, Node, dtype_of, static_shape
+from ..graph import Graph, Node, constant_of, dtype_of, static_shape
 from .after import grow, is_vector
 
 WIDEST = 256  # columns of a window (native/xpu/kernels/src/conv.cc)
@@ -33,4 +35,30 @@ def _apply(graph: Graph, node: Node) -> Fusion | str:
     return Fusion("conv2d_fusion", tuple(nodes), {"x": x, "w": w, **inputs}, attributes)
 
 
+def _transposed(graph: Graph, node: Node) -> Fusion | str:
+    """conv2d_transpose, with bias and activation; its filter is turned once, when the model is compiled."""
+    x, w = node.call.args
+    attrs, filters = node.call.attrs, constant_of(w)
+    if str(attrs.data_layout) != "NCHW" or str(attrs.kernel_layout) != "IOHW":
+        return f"conv2d_transpose_fusion has no layout {attrs.data_layout}, {attrs.kernel_layout}"
+    if filters is None or filters.dtype != "float32" or dtype_of(x) != "float32":
+        return "the filter is known at run time only, or is not float32"
+    groups = int(attrs.groups)
+    inputs, outputs, height, width = filters.shape
+    # [groups, inputs, outputs, kh, kw] → [groups · outputs, kh, kw, inputs]
+    turned = filters.reshape(groups, inputs // groups, outputs, height, width).transpose(0, 2, 3, 4, 1)
+    turned = turned.reshape(groups * outputs, height, width, inputs // groups)
+    nodes, given, act = grow(graph, node, lambda other: is_vector(other, groups * outputs, 3), branches=False)
+    top, left, bottom, right = (int(p) for p in attrs.padding)
+    attributes = {
+        "strides": [int(s) for s in attrs.strides],
+        "paddings": [top, bottom, left, right],
+        "dilations": [int(d) for d in attrs.dilation],
+        "groups": groups,
+        **act,
+    }
+    return Fusion("conv2d_transpose_fusion", tuple(nodes), {"x": x, "w": compat.constant(turned), **given}, attributes)
+
+
+TRANSPOSED = Rule("transposed convolution", ("nn.conv2d_transpose",), _transposed)
 CONVOLUTION = Rule("convolution", ("nn.conv2d",), _apply)

@@ -8,6 +8,8 @@ from tvm import relax
 
 from ..engine import Fusion, Rule
 from ..graph import Graph, Node, dtype_of, shape_of
+from .chains import chained
+from .moves import NO_FUNCTION
 
 _UNARY = {
     "nn.relu": "relu",
@@ -23,6 +25,12 @@ _UNARY = {
     "abs": "abs",
     "negative": "neg",
     "nn.leakyrelu": "leaky_relu",
+    "floor": "floor",
+    "ceil": "ceil",
+    "round": "round",
+    "sin": "sin",
+    "cos": "cos",
+    "erf": "erf",
 }
 _BINARY = {
     "add": "broadcast_add",
@@ -31,45 +39,39 @@ _BINARY = {
     "divide": "broadcast_div",
     "maximum": "broadcast_max",
     "minimum": "broadcast_min",
+    "power": "broadcast_pow",
 }
-# what FuseOps joins with its neighbours: the above, and others that the library lacks
-_ELEMENTWISE = {
-    *_UNARY,
-    *_BINARY,
-    "clip",
-    "where",
-    "astype",
-    "erf",
-    "power",
-    "floor",
-    "ceil",
-    "round",
-    "sign",
-    "sin",
-    "cos",
-    "nn.gelu_tanh",
-}
-
-
-def _chained(graph: Graph, node: Node) -> str:
-    """Why a chain has it; "" where it stands alone."""
-    before = [n for n in map(graph.node, node.call.args) if n and n.only_user is node]
-    after = [node.only_user] if node.only_user else []
-    for other in (*before, *after):
-        if other.var not in graph.taken and (other.name in _ELEMENTWISE or other.name == "call_tir"):
-            neighbour = other.call.args[0].name_hint if other.name == "call_tir" else other.name
-            return f"one generated kernel does it with {neighbour}, its neighbour"
-    return ""
 
 
 def _unary(graph: Graph, node: Node) -> Fusion | str:
     (x,) = node.call.args
     if dtype_of(x) != "float32" or node.dtype != "float32":
         return f"the library's functions of {dtype_of(x)} elements are not there yet"
-    if chained := _chained(graph, node):
-        return chained
+    if why := chained(graph, node):
+        return why
     attributes: dict[str, Any] = {"alpha": float(node.call.attrs.alpha)} if node.name == "nn.leakyrelu" else {}
     return Fusion(_UNARY[node.name], (node,), {"x": x}, attributes)
+
+
+def _activation(graph: Graph, node: Node) -> Fusion | str:
+    """A kernel of the importer that is one of the library's functions of elements."""
+    facts = node.means("act")
+    if facts is None:
+        return NO_FUNCTION
+    if why := chained(graph, node):
+        return why
+    names = {"hard_sigmoid": "slope", "leaky_relu": "alpha"}
+    attributes = {names[facts["act"]]: facts["act_alpha"]} if "act_alpha" in facts else {}
+    return Fusion(facts["act"], (node,), {"x": node.operand(0)}, attributes)
+
+
+def _clip(graph: Graph, node: Node) -> Fusion | str:
+    if dtype_of(node.call.args[0]) != "float32":
+        return f"the library's functions of {dtype_of(node.call.args[0])} elements are not there yet"
+    if why := chained(graph, node):
+        return why
+    low, high = (float(a.value.value if hasattr(a.value, "value") else a.value) for a in node.call.args[1:3])
+    return Fusion("clip", (node,), {"x": node.call.args[0]}, {"min": low, "max": high})
 
 
 def _binary(graph: Graph, node: Node) -> Fusion | str:
@@ -78,10 +80,12 @@ def _binary(graph: Graph, node: Node) -> Fusion | str:
         return f"the library's functions of {dtype_of(x)} elements are not there yet"
     if not all(isinstance(a.ty, relax.TensorType) and shape_of(a) is not None for a in (x, y)):
         return "a rank is known at run time only"
-    if chained := _chained(graph, node):
-        return chained
+    if why := chained(graph, node):
+        return why
     return Fusion(_BINARY[node.name], (node,), {"x": x, "y": y})
 
 
 UNARY = Rule("functions of elements", tuple(_UNARY), _unary)
+ACTIVATION = Rule("activations", ("call_tir",), _activation)
+CLIP = Rule("clip", ("clip",), _clip)
 BINARY = Rule("functions of two elements", tuple(_BINARY), _binary)

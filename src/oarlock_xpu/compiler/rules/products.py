@@ -11,7 +11,8 @@ from ..graph import Graph, Node, dtype_of, shape_of
 from .after import grow, is_vector
 
 
-def _apply(graph: Graph, node: Node) -> Fusion | str:
+def _operands(graph: Graph, node: Node) -> tuple[relax.Expr, relax.Expr, bool] | str:
+    """x, w and whether w is transposed; or why the library has no such product."""
     x, w = node.call.args
     if not all(d == "float32" for d in (dtype_of(x), dtype_of(w), node.dtype)):
         return f"products of {dtype_of(x)} and {dtype_of(w)} are not there yet"
@@ -21,11 +22,29 @@ def _apply(graph: Graph, node: Node) -> Fusion | str:
         return "a rank is known at run time only"
     if len(left) < 2 or len(right) < 2:
         return "the library has no products of vectors"
+    return x, w, transposed
+
+
+def _matrix(graph: Graph, node: Node) -> Fusion | str:
+    found = _operands(graph, node)
+    if isinstance(found, str):
+        return found
+    x, w, transposed = found
+    right = shape_of(w) or []
+    if len(right) != 2:
+        return "the right operand is no matrix"
+    columns = right[0 if transposed else 1]
+    nodes, inputs, act = grow(graph, node, lambda other: is_vector(other, columns, 1), branches=False)
+    return Fusion("fc_fusion", tuple(nodes), {"x": x, "w": w, **inputs}, {**({"wtrans": 1} if transposed else {}), **act})
+
+
+def _batches(graph: Graph, node: Node) -> Fusion | str:
+    found = _operands(graph, node)
+    if isinstance(found, str):
+        return found
+    x, w, transposed = found
+    left, right = shape_of(x) or [], shape_of(w) or []
     trans = {"wtrans": 1} if transposed else {}
-    if len(right) == 2:
-        columns = right[0 if transposed else 1]
-        nodes, inputs, act = grow(graph, node, lambda other: is_vector(other, columns, 1), branches=False)
-        return Fusion("fc_fusion", tuple(nodes), {"x": x, "w": w, **inputs}, {**trans, **act})
     if len(left) != len(right) or not all(compat.equal_dims(a, b) for a, b in zip(left[:-2], right[:-2], strict=True)):
         return "batches that are broadcast are not there yet"
     return Fusion("fc_batched", (node,), {"x": x, "w": w}, trans)
@@ -44,4 +63,4 @@ def _transposed(graph: Graph, w: relax.Expr) -> tuple[relax.Expr, bool]:
     return node.call.args[0], True
 
 
-PRODUCTS = Rule("products", ("matmul",), _apply)
+PRODUCTS = [Rule("products by a matrix", ("matmul",), _matrix), Rule("products of batches", ("matmul",), _batches)]

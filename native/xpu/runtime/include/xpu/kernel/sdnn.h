@@ -13,7 +13,7 @@
 #define sdnn_num() (xpu_emu_ids()->clusters)
 
 // Operands of a product: floats, or integers that floats were rounded to by a max pointer.
-enum SdnnType { SDNN_FLOAT = 0, SDNN_INT16 = 1, SDNN_INT8 = 2 };
+enum SdnnType { SDNN_FLOAT = 0, SDNN_INT16 = 1, SDNN_INT8 = 2, SDNN_FLOAT16 = 3 };
 
 extern "C" {
 // `rows` rows of `size` bytes, `stride` bytes apart in global memory and `pitch` in the unit's buffer.  to / from: of SDNN_BUFFER.
@@ -24,6 +24,9 @@ XPU_API void xpu_emu_sdnn_store(const void* from, void* to, int64_t rows, int64_
 // c[m, n] += a[m, k] · b[k, n], rows of lda, ldb, ldc elements; float32 sums.
 XPU_API void xpu_emu_sdnn_product(const float* a, const float* b, float* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
                                   int64_t ldc, const char* file, int line);
+// The same at the rate of half floats, which the operands are, each in a float.
+XPU_API void xpu_emu_sdnn_product_half(const float* a, const float* b, float* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
+                                       int64_t ldc, const char* file, int line);
 // The same on integers with exact int64 sums: c is int64.
 XPU_API void xpu_emu_sdnn_product_int(int type, const int16_t* a, const int16_t* b, int64_t* c, int64_t m, int64_t n, int64_t k,
                                       int64_t lda, int64_t ldb, int64_t ldc, const char* file, int line);
@@ -33,6 +36,8 @@ XPU_API void xpu_emu_sdnn_product_int(int type, const int16_t* a, const int16_t*
 #define SDNN_LOAD(to, from, rows, size, stride, pitch) xpu_emu_sdnn_load(to, from, rows, size, stride, pitch, __FILE__, __LINE__)
 #define SDNN_STORE(from, to, rows, size, stride, pitch) xpu_emu_sdnn_store(from, to, rows, size, stride, pitch, __FILE__, __LINE__)
 #define SDNN_PRODUCT(a, b, c, m, n, k, lda, ldb, ldc) xpu_emu_sdnn_product(a, b, c, m, n, k, lda, ldb, ldc, __FILE__, __LINE__)
+#define SDNN_PRODUCT_HALF(a, b, c, m, n, k, lda, ldb, ldc) \
+  xpu_emu_sdnn_product_half(a, b, c, m, n, k, lda, ldb, ldc, __FILE__, __LINE__)
 #define SDNN_PRODUCT_INT(type, a, b, c, m, n, k, lda, ldb, ldc) \
   xpu_emu_sdnn_product_int(type, a, b, c, m, n, k, lda, ldb, ldc, __FILE__, __LINE__)
 

@@ -1,0 +1,205 @@
+"""Rules of the XPU's compiler on models: what becomes one call, packed sequences, kernels of anything, narrower operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import oarlock
+from oarlock.errors import TargetError
+from oarlock.runtime.artifact import Artifact
+
+paddle = pytest.importorskip("paddle", reason="paddlepaddle makes the models and computes what is expected")
+nn, F = paddle.nn, paddle.nn.functional
+Spec = paddle.static.InputSpec
+
+
+def rand(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+class Bert(nn.Layer):
+    """Tokens and positions, a mask of padding (token 0), two layers, the first row's classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.places, self.norm = nn.Embedding(50, 32), nn.Embedding(64, 32), nn.LayerNorm(32)
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, activation="gelu"), 2)
+        self.classes = nn.Linear(32, 5)
+
+    def forward(self, ids: Any) -> Any:
+        x = self.norm(self.tokens(ids) + self.places(paddle.arange(ids.shape[1]).unsqueeze(0)))
+        mask = (1.0 - (ids != 0).astype("float32").unsqueeze([1, 2])) * -1e4
+        x = self.encoder(x, mask)
+        return x, self.classes(x[:, 0])
+
+
+class Blocks(nn.Layer):
+    """What the rules other than those of encoders take together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.gate1, self.gate2 = nn.Conv2D(3, 16, 3, padding=1), nn.Conv2D(16, 4, 1), nn.Conv2D(4, 16, 1)
+        self.up, self.groups, self.batch = nn.Conv2DTranspose(16, 8, 2, stride=2), nn.GroupNorm(4, 8), nn.BatchNorm2D(8)
+        self.qkv, self.out, self.norm, self.rms = nn.Linear(8, 24), nn.Linear(8, 8), nn.LayerNorm(8), self.create_parameter([8])
+
+    def forward(self, x: Any) -> Any:
+        x = F.hardswish(self.conv(x))
+        gate = F.hardsigmoid(self.gate2(F.relu(self.gate1(F.adaptive_avg_pool2d(x, 1)))))
+        x = self.batch(F.silu(self.groups(F.relu(self.up(x * gate)))))
+        rows = x.flatten(2).transpose([0, 2, 1])
+        q, k, v = self.qkv(rows).reshape([0, 0, 3, 2, 4]).transpose([2, 0, 3, 1, 4]).unbind(0)
+        mixed = paddle.matmul(F.softmax(paddle.matmul(q, k, transpose_y=True) * 0.5), v).transpose([0, 2, 1, 3]).reshape([0, 0, 8])
+        total = rows + self.out(mixed)  # which is read twice
+        y = self.norm(total) + total
+        y = y * paddle.rsqrt((y * y).mean(-1, keepdim=True) + 1e-6) * self.rms
+        first, second = paddle.split(y, [5, y.shape[1] - 5], 1)
+        return F.pad(x, [1, 1, 0, 2], value=0.5), F.softmax(first), F.softmax(second), x.max([0, 2]), x.argmax(1)
+
+
+class Anything(nn.Layer):
+    """Sorting, choices by computed indices, resizing, scans, integers, and reductions in one kernel with what follows."""
+
+    def forward(self, x: Any) -> Any:
+        top, places = paddle.topk(x, 3, -1)
+        wide = F.interpolate(x.unsqueeze(0), scale_factor=2, mode="bilinear")
+        near = F.interpolate(x.unsqueeze(0), size=[7, 5], mode="nearest")
+        whole = (x * 10).astype("int64")
+        picked = paddle.take_along_axis(x, paddle.argsort(x, 1), 1)
+        return top, places, wide, near, whole.sum(-1), whole.max(0), picked, paddle.cumprod(x, 1), x.std(-1), paddle.tile(x, [1, 2, 1])
+
+
+MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
+    "bert": (Bert, [Spec([None, None], "int64", "ids")]),
+    "blocks": (Blocks, [Spec([2, 3, 6, 5], "float32", "x")]),
+    "anything": (Anything, [Spec([3, None, 6], "float32", "x")]),
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Artifact, Any]]:
+    """model(name, **options) → the artifact, compiled once, and the layer."""
+    folder, known, layers = tmp_path_factory.mktemp("models"), dict[str, Artifact](), dict[str, Any]()
+
+    def make(name: str, **options: Any) -> tuple[Artifact, Any]:
+        path: Path = folder / name
+        if name not in layers:
+            paddle.seed(1)
+            layers[name] = MODELS[name][0]()
+            layers[name].eval()
+            paddle.jit.save(paddle.jit.to_static(layers[name], full_graph=True), str(path), input_spec=MODELS[name][1])
+        key = f"{name} {options}"
+        if key not in known:
+            known[key] = oarlock.compile(f"{path}.json", "xpu/r200", options=options, records=False)
+        return known[key], layers[name]
+
+    return make
+
+
+def run(artifact: Artifact, **inputs: np.ndarray) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """The outputs, and the emulator's counters by kernel."""
+    from oarlock_xpu import device
+
+    with oarlock.Session(artifact) as session:
+        device.counters(reset=True)
+        found = list(session.run(inputs).values())
+        return found, device.counters(reset=True)["kernels"]
+
+
+def far(found: list[np.ndarray], expected: Any) -> float:
+    """The largest difference as a part of each output's largest number."""
+    worst = 0.0
+    for x, y in zip(found, [e.numpy() for e in (expected if isinstance(expected, tuple) else (expected,))], strict=True):
+        assert x.shape == y.shape and x.dtype == y.dtype
+        worst = max(worst, float(np.abs(x.astype("f8") - y).max(initial=0)) / max(float(np.abs(y).max(initial=0)), 1e-6))
+    return worst
+
+
+def calls(artifact: Artifact) -> list[str]:
+    return sorted(p["how"] for p in artifact.manifest["places"] if p["where"] == "library")
+
+
+def test_an_encoder_is_two_calls_and_seven_launches_a_layer(model: Any) -> None:
+    artifact, layer = model("bert")
+    assert calls(artifact) == ["fc_fusion", "multi_embedding_fusion", "transformer_encoder"]
+    for shape in ((2, 7), (3, 33)):
+        ids = np.random.default_rng(shape[1]).integers(1, 50, shape)
+        ids[0, 4:] = 0
+        found, counted = run(artifact, ids=ids)
+        assert far(found, layer(paddle.to_tensor(ids))) < 1e-5
+        of_layers = sum(counted[k]["launches"] for k in ("fc_float", "attention_float", "norm_rows"))
+        assert of_layers == 2 * 7 + 1  # and the classes
+
+
+def test_with_packed_sequences_padding_is_not_computed(model: Any) -> None:
+    artifact, layer = model("bert", packed=True)
+    lengths, ids = [5, 17], np.zeros((2, 32), "int64")
+    for b, n in enumerate(lengths):
+        ids[b, :n] = np.random.default_rng(b).integers(1, 50, n)
+    found, counted = run(artifact, ids=ids)
+    products = sum(lengths) * (4 * 32 * 32 + 2 * 32 * 64) + sum(2 * n * n * 32 for n in lengths)
+    assert sum(k["macs"] for k in counted.values()) == 2 * products + 2 * 32 * 5
+    rows, classes = (e.numpy() for e in layer(paddle.to_tensor(ids)))
+    for b, n in enumerate(lengths):
+        assert np.abs(found[0][b, :n] - rows[b, :n]).max() < 1e-5 and not found[0][b, n:].any()
+    assert np.abs(found[1] - classes).max() < 1e-5
+
+
+def test_blocks_of_operators_are_one_call_each(model: Any) -> None:
+    artifact, layer = model("blocks")
+    x = rand(2, 3, 6, 5)
+    found, _ = run(artifact, x=x)
+    assert far(found, layer(paddle.to_tensor(x))) < 1e-5
+    made = calls(artifact)
+    for name in (
+        "squeeze_excitation_block",
+        "conv2d_transpose_fusion",
+        "group_norm",
+        "batch_norm_infer",
+        "qkv_attention",
+        "add_layer_norm",
+    ):
+        assert made.count(name) == 1, name
+    for name in ("rms_layer_norm", "split", "pad", "argmax", "conv2d_fusion"):
+        assert made.count(name) == 1, name
+    (convolution,) = [p["what"] for p in artifact.manifest["places"] if p["how"] == "conv2d_fusion"]
+    assert convolution == "nn.conv2d + add + call_tir"  # hardswish, which is the importer's kernel
+    assert not [p for p in artifact.manifest["places"] if p["where"] == "host"]
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_kernels_of_anything(model: Any, checked: bool) -> None:
+    artifact, layer = model("anything", checked=checked)
+    assert not [p for p in artifact.manifest["places"] if p["where"] == "host"]
+    assert len([p for p in artifact.manifest["places"] if p["how"] == "loops"]) >= 6
+    for rows in (4, 70):
+        x = np.round(rand(3, rows, 6, seed=rows), 1)
+        assert far(run(artifact, x=x)[0], layer(paddle.to_tensor(x))) < 1e-5
+
+
+@pytest.mark.parametrize(("precision", "budget"), [("float16", 3e-3), ("int16", 5e-4), ("int8", 5e-2)])
+def test_narrower_operands_stay_within_their_budget(model: Any, precision: str, budget: float) -> None:
+    wide, layer = model("bert")
+    artifact, _ = model("bert", precision=precision)
+    ids = np.random.default_rng(0).integers(1, 50, (4, 40))
+    found, counted = run(artifact, ids=ids)
+    assert 0 < far(found, layer(paddle.to_tensor(ids))) < budget
+    # the classes read what a generated kernel copies, which gives no maximum: integers leave them to half floats
+    assert counted[f"fc_{precision}"]["launches"] == (9 if precision == "float16" else 8)
+    assert counted["fc_float16"]["launches"] + 8 * (precision != "float16") == 9
+    assert counted[f"attention_{precision}"]["launches"] == 2
+    # maxima come with the tensors: no launch more
+    _, before = run(wide, ids=ids)
+    assert sum(k["launches"] for k in counted.values()) == sum(k["launches"] for k in before.values())
+    assert sum(k["modelled_us"] for k in counted.values()) < 1.01 * sum(k["modelled_us"] for k in before.values())
+
+
+def test_wrong_precisions_are_refused() -> None:
+    with pytest.raises(TargetError, match="precision must be one of float32, float16, int16, int8, not 'int4'"):
+        oarlock.targets.get("xpu/r200", precision="int4")
+    with pytest.raises(TargetError, match="packed must be true or false"):
+        oarlock.targets.get("xpu/r200", packed="maybe")

@@ -1,0 +1,207 @@
+"""Compile the zoo's models for the emulated XPU, run them, compare them with Paddle; keep the results and write docs/xpu-models.md.
+
+    python tools/xpu_models.py [--only REGEX] [--again failed|all] [--limit N] [--minutes M] [--target xpu/r200]
+
+Models are the recipes of zoo/ whose packages this interpreter has (with Paddle alone: its vision models and those of zoo/nets); run it with
+the zoo's interpreter for the others.  A model that has a result (benchmarks/results/xpu_models.jsonl) is not run again, unless --again says
+so.  Each is exported and run in processes of its own; its files (build/xpu-models) go when it is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+import numpy as np  # noqa: E402
+from zoo.forked import Server, answer_in_child, serve  # noqa: E402
+from zoo.recipes import all_recipes  # noqa: E402
+from zoo.sweep import one_thread  # noqa: E402
+
+WORK = ROOT / "build" / "xpu-models"
+RESULTS = ROOT / "benchmarks" / "results" / "xpu_models.jsonl"
+PAGE = ROOT / "docs" / "xpu-models.md"
+TOLERANCE = 1e-4  # of the output's scale
+LIMIT_S = 900  # of CPU time
+
+
+def measure(folder: Path, target: str) -> dict[str, Any]:
+    """What runs where of an exported model, how far it is from Paddle, and what the emulator counted for the first run."""
+    import oarlock
+    from oarlock.checking.compare import compare
+    from oarlock_xpu import device
+
+    start = time.perf_counter()
+    artifact = oarlock.compile(str(folder), target, records=False)
+    row: dict[str, Any] = {"compile_s": round(time.perf_counter() - start, 1)} | places(artifact.manifest)
+    worst, why = 0.0, ""
+    with oarlock.Session(artifact) as session:
+        known = {spec.name for spec in session.inputs}
+        for number, run in enumerate(sorted(folder.glob("run-*.npz"))):
+            with np.load(run) as archive:
+                inputs = {n[3:]: archive[n] for n in archive.files if n.startswith("in:") and n[3:] in known}
+                expected = [archive[n] for n in sorted(archive.files) if n.startswith("out:")]
+            device.counters(reset=True)
+            got = session.run(inputs)
+            if number == 0:
+                counted = device.counters(reset=True)["kernels"].values()
+                row |= {
+                    "launches": sum(k["launches"] for k in counted),
+                    "modelled_us": round(sum(k["modelled_us"] for k in counted), 1),
+                    "products": sum(k.get("macs", 0) for k in counted),
+                }
+            for (name, mine), theirs in zip(got.items(), expected, strict=True):
+                report = compare(name, mine, theirs, TOLERANCE)
+                worst = max(worst, report.max_rel)
+                why = why or ("" if report.ok else f"{run.stem}, {name}: {report.why}")
+    return row | {"verdict": "differs" if why else "match", "why": why, "max_rel": worst}
+
+
+def places(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Operations of the model by where they run, and each fallback with its reason."""
+    every = manifest.get("places", [])
+    hosts = [place for place in every if place["where"] == "host"]
+    sites = [site for function in manifest.get("calls", {}).values() for site in function]
+    joined = {kernel: len(numbers) for kernel, numbers in sites}  # operations of the model that a kernel is for
+
+    def operations(place: dict[str, Any]) -> int:
+        """Of a library's call, those that it is listed with; else those of the kernel."""
+        return place["what"].count(" + ") + 1 if place["where"] == "library" else max(joined.get(place["what"], 1), 1)
+
+    count = sum(map(operations, every))
+    return {
+        "operations": count,
+        "on_device": count - sum(map(operations, hosts)),
+        "kernels": dict(Counter(p["where"] + (":loops" if p["how"] == "loops" else "") for p in every)),
+        "host": [[p["what"], p["how"], p["crossing"]] for p in hosts],
+        "library": sorted({p["how"] for p in every if p["where"] == "library"}),
+    }
+
+
+def answer(line: str) -> dict[str, Any]:
+    """One question of the parent: a folder and a target."""
+    folder, target = line.split("\t")
+
+    def failed(error: BaseException) -> dict[str, Any]:
+        return {"verdict": "failed", "why": f"{type(error).__name__}: {error}"[:500]}
+
+    return answer_in_child(lambda: measure(Path(folder), target), failed, LIMIT_S, show=False)
+
+
+def exporters() -> Callable[[Any], dict[str, Any]]:
+    """export(recipe) → facts or an error, by a process for each set of packages; ``missing`` where this interpreter lacks them."""
+    servers: dict[str, Server | None] = {}
+
+    def ask(recipe: Any) -> dict[str, Any]:
+        if recipe.setup not in servers:
+            command = [sys.executable, "-W", "ignore", "-m", "zoo.export", str(WORK)]
+            servers[recipe.setup] = Server(command, one_thread(), ROOT)
+        server = servers[recipe.setup]
+        try:
+            facts = server.ask(recipe.key) if server is not None else {"missing": True}
+        except RuntimeError:  # it ended: it could not import them
+            servers[recipe.setup], facts = None, {"missing": True}
+        return {"missing": True} if "No module named" in str(facts.get("error", "")) else facts
+
+    return ask
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """The results so far by model; the last one of each counts."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    return {row["model"]: row for row in map(json.loads, lines)}
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Run what has no result yet; the number of those that do not match."""
+    rows, until = load(), time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    again = {"": lambda row: False, "failed": lambda row: row["verdict"] != "match", "all": lambda row: True}[options.again]
+    todo = [r for r in all_recipes() if r.written == "pir" and re.search(options.only, r.key) and (r.key not in rows or again(rows[r.key]))]
+    WORK.mkdir(parents=True, exist_ok=True)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    export = exporters()
+    running = Server([sys.executable, "-W", "ignore", __file__, "--serve"], one_thread(), ROOT)
+    wrong = 0
+    for number, recipe in enumerate(todo[: options.limit] if options.limit else todo, 1):
+        if time.monotonic() > until:
+            break
+        facts = export(recipe)
+        if "missing" in facts:
+            continue
+        row = (
+            {"verdict": "not exported", "why": str(facts["error"])[:300]}
+            if "error" in facts
+            else running.ask(f"{WORK / recipe.key}\t{options.target}")
+        )
+        row = {"model": recipe.key, "family": recipe.family, "target": options.target, "dynamic": facts.get("dynamic", ""), **row}
+        wrong += row["verdict"] != "match"
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        shutil.rmtree(WORK / recipe.key, ignore_errors=True)
+        share = f"{row['on_device']} of {row['operations']} operations, " if "operations" in row else ""
+        print(f"{number}/{len(todo)} {recipe.key}: {row['verdict']}, {share}{row.get('max_rel', 0):.1e} {row['why']}", flush=True)
+    write(load())
+    return wrong
+
+
+def write(rows: dict[str, dict[str, Any]]) -> None:
+    """docs/xpu-models.md from the results."""
+    ran = sorted((r for r in rows.values() if "operations" in r), key=lambda r: r["model"])
+    good = [r for r in ran if r["verdict"] == "match"]
+    whole = [r for r in good if not r["host"]]
+    lines = [
+        "# Models on the emulated XPU",
+        "",
+        "Written by `make xpu-models` (tools/xpu_models.py) from benchmarks/results/xpu_models.jsonl. Times are *modelled*.",
+        "",
+        f"{len(ran)} models ran on an emulated chip, {len(good)} of them as Paddle has them (within {TOLERANCE} of the output's scale); "
+        f"{len(whole)} of these run on the device wholly.",
+        "",
+        "| model | operations on the device | library, generated, loops | launches | modelled | difference | fallbacks |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in ran:
+        kinds = [str(r["kernels"].get(k, 0)) for k in ("library", "generated", "generated:loops")]
+        fallbacks = "; ".join(f"{what}: {why}" for what, why, _ in r["host"])
+        time_of = f"{r['modelled_us'] / 1000:.2f} ms" if "modelled_us" in r else ""
+        difference = f"{r['max_rel']:.0e}" if r["verdict"] == "match" else f"**{r['verdict']}** {r['why'][:120]}"
+        count = f"{r['on_device']} of {r['operations']}"
+        lines.append(f"| {r['model']} | {count} | {', '.join(kinds)} | {r.get('launches', '')} | {time_of} | {difference} | {fallbacks} |")
+    failed = [r for r in rows.values() if "operations" not in r]
+    if failed:
+        lines += ["", "Not run:", "", *(f"- {r['model']}: {r['verdict']}: {' '.join(r['why'].split())[:200]}" for r in failed)]
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="models whose name has this regular expression")
+    parser.add_argument("--again", default="", choices=["", "failed", "all"])
+    parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=0, help="start no model after so long")
+    parser.add_argument("--target", default="xpu/r200")
+    parser.add_argument("--page", action="store_true", help="write the page only")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        import oarlock_xpu.target  # noqa: F401  before the forks
+
+        serve(answer, sys.stdin)
+    elif options.page:
+        write(load())
+    else:
+        sys.exit(1 if sweep(options) else 0)
+
+
+if __name__ == "__main__":
+    main()
