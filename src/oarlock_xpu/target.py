@@ -79,7 +79,7 @@ class XpuTarget(Target):
         # of a part's target: all but what makes parts
         self._plain = {name: value for name, value in locals().items() if name not in ("self", "chips", "parallel")}
         self.chip = chip(self.chip_name)
-                self.l3 = self._l3_bytes(l3)
+        self.l3 = self._l3_bytes(l3)
         self.graphs = self._flag("graphs", graphs)
         self.fusion = self._flag("fusion", fusion)
         self.l3_weights = self._flag("l3_weights", l3_weights)
@@ -118,11 +118,6 @@ class XpuTarget(Target):
             **({"chips": ",".join(self.chips)} if len(self.chips) > 1 else {}),
             **({"parallel": str(self.parallel)} if self.parallel.devices > 1 else {}),
         }
-
-    def _flag(self, name: str, value: bool | str) -> bool:
-        if value not in (True, False, "true", "false"):
-            raise TargetError(f"{name} must be true or false, not {value!r}", where=f"target {self.name}, option {name}")
-        return value in (True, "true")
 
     def _l3_bytes(self, value: int | str) -> int:
         found = re.fullmatch(r"(\d+)\s*(|[KM]i?B|B)", str(value).strip(), re.IGNORECASE) if value != "" else None
