@@ -25,7 +25,7 @@ from oarlock_xpu.compiler.rules.after import is_vector
 
 from . import device
 
-CHIP = Chip("tiny", "Tiny", 1, 4, 0, 1, 4096, 0, 0, 0, 1 << 30, 1.0, 1.0, 100.0, 1.0, 0.1, 0.1, 0.1)
+CHIP = Chip("tiny", "Tiny", 1, 4, 0, 1, 4096, 0, 0, 0, 1 << 30, 1.0, 1.0, 100.0, 1.0, 0.1, 0.1, 0.1, 1.0, 1.0, 1.0)
 
 
 def product(graph: Graph, node: Node) -> Fusion | str:

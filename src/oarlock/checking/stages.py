@@ -67,7 +67,8 @@ class Steps:
     def of_the_device(self) -> str:
         """The target's stage that makes what this program calls: of calls of its library if there is one, else of its kernels."""
         kernels = self.artifact.manifest["kernels"]
-        library = any(kernel not in kernels for kernel, _ in self.artifact.manifest["calls"]["main"])
+        called = [kernels.get(kernel, {}).get("schedule", "library") for kernel, _ in self.artifact.manifest["calls"]["main"]]
+        library = any(schedule.startswith("library") for schedule in called)
         made = self.target.graph_stages(Choices()) if library else self.target.kernel_stages(Choices())
         return made[0].name if made else LOWERING
 
