@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tvm
 from runner import build, dim, module, var
-from tvm import relax, te, tirx
+from tvm import relax, s_tir, te, tirx
 
 from oarlock import pipeline, targets
+from oarlock.targets.cpu.schedule.generic import PARTITION
 
 op = relax.op
 RNG = np.random.default_rng(0)
@@ -152,3 +154,38 @@ def test_a_kernel_that_compares_channels_and_sizes_in_nhwc() -> None:
     first[:, :3] *= 5
     want = np.einsum("oc,nchw->nohw", w[:, :, 0, 0], first)
     np.testing.assert_allclose(program(x, np.zeros((5, 2), "float32"))[0], want, rtol=1e-5, atol=1e-4)
+
+
+def _parts_in_a_select(c: Any, a: te.Tensor, b: te.Tensor, place: tuple) -> Any:
+    x, y = place
+    joined = tirx.if_then_else(c >= tirx.IntImm("int64", 8), b[x, y, c - 8], a[x, y, c])
+    return tirx.Select(joined > tirx.const(0.0, "float32"), joined, joined * tirx.const(0.5, "float32"))
+
+
+def test_a_concatenation_inside_of_a_select() -> None:
+    """Channels joined, and a PReLU that was fused into it."""
+
+    def make(bb, a, b):
+        return bb.emit_te(
+            lambda a, b: te.compute((*a.shape[:2], 16), lambda x, y, c: _parts_in_a_select(c.astype("int64"), a, b, (x, y))), a, b
+        )
+
+    a, b = (RNG.standard_normal((3, 5, 8)).astype("float32") for _ in range(2))
+    joined = np.concatenate([a, b], -1)
+    rows = dim("rows")
+    got = build([var("a", (rows, 5, 8)), var("b", (rows, 5, 8))], make)(a, b)[0]
+    np.testing.assert_array_equal(got, np.where(joined > 0, joined, joined * np.float32(0.5)))
+
+
+def test_tvm_cannot_cut_a_loop_of_a_select() -> None:
+    """When this fails, schedule/generic.py: _selects_of_parts can go."""
+    sixteen = tirx.IntImm("int64", 16)
+    rows = tirx.Var("rows", "int64")
+    a, b = (te.placeholder((rows, sixteen, tirx.IntImm("int64", 8)), "float32", n) for n in "ab")
+    out = te.compute((rows, sixteen, sixteen), lambda x, y, c: _parts_in_a_select(c, a, b, (x, y)), name="out")
+    sch = s_tir.Schedule(te.create_prim_func([a, b, out], "int64"))
+    part, lane = sch.split(sch.get_loops(sch.get_sblock("out"))[-1], [None, 8])
+    sch.annotate(part, PARTITION, True)
+    sch.vectorize(lane)
+    with pytest.raises(TypeError, match="mismatched types"):
+        tvm.compile(sch.mod, target=tvm.target.Target({"kind": "llvm"}))
