@@ -189,3 +189,22 @@ def test_tvm_cannot_cut_a_loop_of_a_select() -> None:
     sch.vectorize(lane)
     with pytest.raises(TypeError, match="mismatched types"):
         tvm.compile(sch.mod, target=tvm.target.Target({"kind": "llvm"}))
+
+
+def test_a_resize_to_a_size_of_run_time_in_nhwc() -> None:
+    """Between convolutions, a kernel whose places are computed from the sizes of its result."""
+    x, w = RNG.standard_normal((1, 8, 3, 4)).astype("float32"), RNG.standard_normal((8, 8, 1, 1)).astype("float32")
+    h, width, rows, columns = dim("h"), dim("w"), dim("rows"), dim("columns")
+
+    def nearest(a: te.Tensor, rows: Any, columns: Any) -> te.Tensor:
+        n, c, h, w = a.shape
+        return te.compute((n, c, rows, columns), lambda b, k, y, x: a[b, k, y * h // rows, x * w // columns], name="nearest")
+
+    def make(bb, a, table):
+        first = bb.emit(op.nn.conv2d(a, relax.const(w)))
+        return op.nn.conv2d(bb.emit_te(nearest, first, rows, columns, primfunc_name_hint="nearest"), relax.const(w))
+
+    program = build([var("x", (1, 8, h, width)), var("table", (rows, columns))], make)
+    product = w[:, :, 0, 0] @ w[:, :, 0, 0]
+    want = np.einsum("oc,nchw->nohw", product, x)[:, :, np.arange(7) * 3 // 7][:, :, :, np.arange(6) * 4 // 6]
+    np.testing.assert_allclose(program(x, np.zeros((7, 6), "float32"))[0], want, rtol=1e-4, atol=1e-4)

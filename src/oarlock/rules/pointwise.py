@@ -22,7 +22,7 @@ Expr = Any
 class Element:
     """What a kernel computes for one element: ``value``, of the output's place ``places`` and loads from ``inputs``.
 
-    ``sizes`` are the kernel's parameters that are no tensors.
+    ``sizes`` are the kernel's parameters that are no tensors, ``shape`` is the output's.
     ``pointwise``: the value depends on nothing but the inputs' elements at the same place.
     """
 
@@ -30,6 +30,7 @@ class Element:
     places: list[tvm.ir.Var]
     inputs: list[tvm.ir.Var]
     sizes: list[tvm.ir.Var]
+    shape: list[Expr]
     pointwise: bool
 
     def broadcast(self, shape: Sequence[Any], tensors: Sequence[te.Tensor], name: str) -> te.Tensor:
@@ -56,6 +57,8 @@ class Element:
         for old, new, last in zip(self.inputs, tensors, moved, strict=True):
             dims = [new.shape[i] for i in (0, 3, 1, 2)] if last else new.shape
             known |= {d: e for d, e in zip(old.ty.shape, dims, strict=True) if isinstance(d, tvm.ir.Var) and d not in known}
+        result = [shape[i] for i in (0, 3, 1, 2)]
+        known |= {d: e for d, e in zip(self.shape, result, strict=True) if isinstance(d, tvm.ir.Var) and d not in known}
         table = {old: (new, m) for old, new, m in zip(self.inputs, tensors, moved, strict=True)}
 
         def element(n: Expr, h: Expr, w: Expr, c: Expr) -> Expr:
@@ -109,7 +112,7 @@ def recognise(function: tirx.PrimFunc) -> Element | None:
         return None
     if len(store.indices) != len(places) or not all(a.same_as(b) for a, b in zip(store.indices, places, strict=True)):
         return None
-    return Element(store.value, places, inputs, sizes, _only_loads_in_place(store.value, inputs, places))
+    return Element(store.value, places, inputs, sizes, list(output.ty.shape), _only_loads_in_place(store.value, inputs, places))
 
 
 def _only_loads_in_place(value: Expr, inputs: list[tvm.ir.Var], places: list[tvm.ir.Var]) -> bool:
