@@ -14,6 +14,7 @@
 #   make cases-web  those with control flow, built for the web and run in Node
 #   make operators  every sample of every operator in every type beside Paddle (slow; writes docs/operators.md)
 #   make drawn    drawn calls of the most used operators beside Paddle; EXAMPLES=60, DRAWN='--only conv2d' (slow; writes docs/drawn.md)
+#   make drawn-graphs  drawn programs of a dozen operators at sizes of run time beside Paddle; GRAPHS='--count 200 --seed 0' (slow; prints)
 #   make fuzz     mutated model files through the readers   (slow)
 #   make bench      measure start-up and memory             (slow; writes docs/footprint.md)
 #   make test-gpu   the tests of the target cuda: compiling and an emulated GPU anywhere, real runs where there is a GPU
@@ -50,7 +51,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test native xpu-calibration xpu-models report-pages web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test native xpu-calibration xpu-models report-pages web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn drawn-graphs fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	@$(PY) -m oarlock_xpu.native >/dev/null || echo "the XPU's native part is not built: nothing of it is tested" >&2
@@ -128,6 +129,10 @@ EXAMPLES ?= 60
 DRAWN ?=
 drawn: $(VENV)/.test
 	$(ONE_THREAD) $(PY) tools/drawn.py --examples $(EXAMPLES) $(DRAWN)
+
+GRAPHS ?=
+drawn-graphs: $(VENV)/.test
+	$(ONE_THREAD) $(PY) tools/drawn_graphs.py $(GRAPHS)
 
 fuzz: $(VENV)/.test
 	$(PY) tools/fuzz_readers.py
