@@ -10,6 +10,7 @@ from ..machine import Machine
 from ..rows import ROW
 from . import blocks
 
+MOST_STEPS = 100  # what costs more (digamma) is computed once a row: each block reads it, and TVM would write it out as often
 _KEPT = ("_total", "inverse", "shift", "mean", "row_powers")  # blocks whose results are stored: computed once a row, or dear
 
 
@@ -22,10 +23,12 @@ def schedule(function: tirx.PrimFunc, machine: Machine) -> tirx.PrimFunc | None:
         return None
     first = marked.index(True)
     lead = int(sch.get(leaves[first]).annotations[ROW][0])
+    dear = [b for b in leaves[:first] if blocks.steps(sch.get(b)) > MOST_STEPS and lead]
     for block in leaves[:first]:
-        sch.compute_inline(block)
-    rows = leaves[first:]
-    for block in rows[:-1]:
+        if block not in dear:
+            sch.compute_inline(block)
+    rows = [*dear, *leaves[first:]]
+    for block in rows[len(dear) : -1]:
         if not blocks.nest_of(sch, block).reduces and not sch.get(block).name_hint.endswith(_KEPT):
             sch.compute_inline(block)
     rows = blocks.leaf_blocks(sch)
