@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from runner import build, dim, var
-from tvm import relax
+from runner import build, dim, module, var
+from tvm import relax, te, tirx
+
+from oarlock import pipeline, targets
+from oarlock.targets.cpu.schedule.rows import MOST_STEPS
 
 op = relax.op
 
@@ -77,3 +80,27 @@ def test_norms_of_long_groups_stay_accurate(groups: int, places: str) -> None:
     normal = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-3)
     want = normal.reshape(x.shape) * gamma[:, None, None] + beta[:, None, None]
     np.testing.assert_allclose(program(x, gamma, beta)[0], want, atol=2e-5)
+
+
+def test_what_costs_much_is_computed_once_a_row() -> None:
+    """A formula of more steps than MOST_STEPS before a softmax stays a block: three sums of the row read it."""
+
+    def dear(a: te.Tensor) -> te.Tensor:
+        def element(*i: tirx.Var) -> tirx.PrimExpr:
+            value = a(*i)
+            for _ in range(MOST_STEPS // 2 + 1):
+                value = value * tirx.const(0.5, "float32") + tirx.const(1.0, "float32")
+            return value
+
+        return te.compute(a.shape, element, name="dear")
+
+    inputs, make = [var("x", (6, 5))], lambda bb, a: op.nn.softmax(bb.emit_te(dear, a))
+    stages: dict[str, str] = {}
+    pipeline.build(module(inputs, make), targets.get("cpu", threads=1), dump=lambda name, mod: stages.update({name: mod.script()}))
+    assert stages["cpu-schedule"].count('T.sblock("dear")') == 1
+    x = np.random.default_rng(0).standard_normal((6, 5)).astype("float32")
+    value = x.astype("float64")
+    for _ in range(MOST_STEPS // 2 + 1):
+        value = value * 0.5 + 1
+    want = np.exp(value) / np.exp(value).sum(-1, keepdims=True)
+    np.testing.assert_allclose(build(inputs, make)(x)[0], want, rtol=1e-5)
