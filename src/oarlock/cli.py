@@ -21,6 +21,7 @@ from .cli_common import (
     err,
     escape,
     image_option,
+    input_options,
     is_artifact,
     json_option,
     layers_table,
@@ -33,7 +34,6 @@ from .cli_common import (
     parse_options,
     places_table,
     progress,
-    seed_option,
     shape_option,
     write_memory_page,
 )
@@ -195,9 +195,7 @@ def compile_command(
 @model_argument
 @compile_options
 @host_option
-@npz_option
-@image_option
-@seed_option
+@input_options
 @click.option("--save", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
 @click.option("--dump", type=click.Path(path_type=Path), help="Write what each kernel gives into this folder: .npz files and an index.")
 @click.option("--dump-layers", "pattern", default="*", help="Of layers whose names are like this alone (* ? [abc]).")
@@ -291,9 +289,7 @@ def bench(
 @model_argument
 @compile_options
 @host_option
-@npz_option
-@image_option
-@seed_option
+@input_options
 @click.option(
     "--tolerance",
     type=float,

@@ -48,6 +48,13 @@ def compile_options(command: Command) -> Command:
     return command
 
 
+def input_options(command: Command) -> Command:
+    """What a model is run on: --npz, --image, --seed (see model_inputs)."""
+    for option in (seed_option, image_option, npz_option):
+        command = option(command)
+    return command
+
+
 def parse_options(options: tuple[str, ...]) -> dict[str, str]:
     """Options of the target from ``NAME=VALUE``."""
     named = {}
@@ -115,6 +122,19 @@ def model_inputs(session: Session, shapes: tuple[str, ...], npz: Path | None, im
     return random_inputs(session.inputs, given, seed)
 
 
+def must_be_writable(path: Path | None, what: str) -> None:
+    """InputError, before the work, for a file that cannot be written after it."""
+    if path and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise InputError(f"{what} cannot be written there", where=str(path), todo="name a file in a folder that exists")
+
+
+def write_text(path: Path, text: str, what: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{what} cannot be written: {error.strerror}", where=str(path)) from error
+
+
 def layers_table(report: LayersReport, most: int = 40) -> Table:
     """Layers beside Paddle in order: all that differ, and of the others the first and last."""
     table = Table("#", "layer", "operators", "shape", "max rel", "verdict")
@@ -159,10 +179,7 @@ def write_memory_page(path: Path, target: str, manifest: Mapping[str, Any]) -> N
     page = get(target).memory_page(manifest["memory"]) if "memory" in manifest else None
     if page is None:
         raise InputError(f"target {target} made no plan of memory for this model", where=str(path))
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"the page cannot be written: {error.strerror}", where=str(path)) from error
+    write_text(path, page, "the page")
 
 
 def places_table(places: Sequence[Mapping[str, Any]]) -> Table:

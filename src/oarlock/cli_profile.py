@@ -13,19 +13,18 @@ from .cli_common import (
     compile_options,
     echo_json,
     escape,
-    image_option,
+    input_options,
     is_artifact,
     json_option,
     model_argument,
     model_inputs,
-    npz_option,
+    must_be_writable,
     out,
     parse_options,
     progress,
-    seed_option,
+    write_text,
 )
 from .cli_host import host_option, load_hosts
-from .cli_report import must_be_writable, write_text
 
 if TYPE_CHECKING:
     from .profiling.roofline import Report, Row
@@ -37,9 +36,7 @@ NUMBERS = 62  # columns that the numbers of the table take
 @model_argument
 @compile_options
 @host_option
-@npz_option
-@image_option
-@seed_option
+@input_options
 @click.option("--at", multiple=True, metavar="NAME=DIMS", help="Sizes of an input to run at, where its dims are dynamic.")
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(1), help="Timed runs.")
 @click.option("--top", default=15, show_default=True, type=click.IntRange(0), help="Kernels in the table; the rest are summed.")

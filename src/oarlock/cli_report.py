@@ -13,19 +13,18 @@ from .cli_common import (
     compile_options,
     echo_json,
     escape,
-    image_option,
+    input_options,
     is_artifact,
     json_option,
     model_argument,
     model_inputs,
-    npz_option,
+    must_be_writable,
     out,
     parse_options,
     progress,
-    seed_option,
+    write_text,
 )
 from .cli_host import host_option, load_hosts
-from .errors import InputError
 from .reporting.summary import summary
 
 if TYPE_CHECKING:
@@ -34,26 +33,11 @@ if TYPE_CHECKING:
 DIFFERENT = 1  # exit status
 
 
-def must_be_writable(path: Path | None, what: str) -> None:
-    """InputError, before the work, for a file that cannot be written after it."""
-    if path and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise InputError(f"{what} cannot be written there", where=str(path), todo="name a file in a folder that exists")
-
-
-def write_text(path: Path, text: str, what: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{what} cannot be written: {error.strerror}", where=str(path)) from error
-
-
 @click.command()
 @model_argument
 @compile_options
 @host_option
-@npz_option
-@image_option
-@seed_option
+@input_options
 @click.option("--at", multiple=True, metavar="NAME=DIMS", help="Sizes of an input to run at, where its dims are dynamic.")
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(1), help="Timed runs.")
 @click.option("--measure", is_flag=True, help="Measure what this machine can do again; the best counts.")
@@ -134,9 +118,7 @@ def report(
 @click.option("--threads-b", type=click.IntRange(1), help="Threads of B (default: as A).")
 @click.option("--option-b", "options_b", multiple=True, metavar="NAME=VALUE", help="An option of B's target, besides those of --option.")
 @click.option("--option-a", "options_a", multiple=True, metavar="NAME=VALUE", help="An option of A's target, besides those of --option.")
-@npz_option
-@image_option
-@seed_option
+@input_options
 @click.option("--tolerance", type=float, help="Of an output's scale (default: what check has for the less exact of the two precisions).")
 @click.option("--runs", default=10, show_default=True, type=click.IntRange(1), help="Timed runs of each.")
 @click.option("--top", default=15, show_default=True, type=click.IntRange(0), help="Rows in the table, those whose times differ most.")

@@ -16,13 +16,11 @@ from .cli_common import (
     echo_json,
     err,
     escape,
-    image_option,
+    input_options,
     json_option,
     model_argument,
     model_inputs,
-    npz_option,
     out,
-    seed_option,
     shape_option,
 )
 from .errors import InputError
@@ -87,9 +85,7 @@ def _tell(text: str) -> None:
 @click.command("profile")
 @model_argument
 @shape_option
-@npz_option
-@image_option
-@seed_option
+@input_options
 @browser_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write profile.json, profile.txt and profile.html here."
@@ -132,9 +128,7 @@ def write_profile(found: dict[str, Any], output: Path) -> None:
 @click.command("combine")
 @model_argument
 @shape_option
-@npz_option
-@image_option
-@seed_option
+@input_options
 @browser_options
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="The folder to write.")
 @click.option(

@@ -13,15 +13,13 @@ from .cli_common import (
     compile_options,
     echo_json,
     escape,
-    image_option,
+    input_options,
     json_option,
     model_argument,
     model_inputs,
-    npz_option,
     out,
     parse_options,
     progress,
-    seed_option,
 )
 from .cli_host import host_option, load_hosts
 
@@ -36,9 +34,7 @@ WRONG = 1  # exit status
 @model_argument
 @compile_options
 @host_option
-@npz_option
-@image_option
-@seed_option
+@input_options
 @click.option("--tolerance", type=float, help="What a kernel may introduce, as a part of its result's scale (default: as in check).")
 @click.option("--python", help="An interpreter with paddlepaddle (default: this one).")
 @click.option("--most", default=1, show_default=True, type=click.IntRange(1), help="Guilty kernels that are looked into.")

@@ -39,6 +39,23 @@ def dynamic_mode() -> None:
 
 
 @pytest.fixture(scope="session")
+def export() -> Callable[..., tuple[Path, Any]]:
+    """export(make, path, spec, seed) → the file of the layer that ``make`` makes, and the layer."""
+
+    def save(make: Callable[[], Any], path: Path, spec: Sequence[Any], seed: int) -> tuple[Path, Any]:
+        import paddle
+
+        paddle.disable_static()
+        paddle.seed(seed)
+        layer = make()
+        layer.eval()
+        paddle.jit.save(paddle.jit.to_static(layer, full_graph=True), str(path), input_spec=list(spec))
+        return path.with_suffix(".json"), layer
+
+    return save
+
+
+@pytest.fixture(scope="session")
 def call(compiler: str) -> Call:
     """call(step, inputs, shape, dtype) → what one function of the kernel library makes of numpy arrays on an R200."""
     import tvm

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,11 @@ class Mlp(nn.Layer):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+def model(tmp_path_factory: pytest.TempPathFactory, export: Callable[..., Any]) -> tuple[Path, np.ndarray]:
     """A model, and what Paddle gives for the example's numbers."""
-    paddle.disable_static()
-    paddle.seed(2)
-    layer = Mlp()
-    layer.eval()
-    path = tmp_path_factory.mktemp("model") / "mlp"
     spec = [paddle.static.InputSpec([None, 20], "float32", "x")]
-    paddle.jit.save(paddle.jit.to_static(layer, full_graph=True), str(path), input_spec=spec)
-    return path.with_suffix(".json"), layer(paddle.to_tensor(numbers(3, 20))).numpy()
+    path, layer = export(Mlp, tmp_path_factory.mktemp("model") / "mlp", spec, 2)
+    return path, layer(paddle.to_tensor(numbers(3, 20))).numpy()
 
 
 def numbers(*shape: int) -> np.ndarray:

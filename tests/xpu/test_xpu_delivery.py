@@ -35,15 +35,10 @@ class Mlp(nn.Layer):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    paddle.disable_static()
-    paddle.seed(2)
-    layer = Mlp()
-    layer.eval()
-    path = tmp_path_factory.mktemp("model") / "mlp"
+def model(tmp_path_factory: pytest.TempPathFactory, export: Callable[..., Any]) -> Path:
     spec = [paddle.static.InputSpec([None, 20], "float32", "x")]
-    paddle.jit.save(paddle.jit.to_static(layer, full_graph=True), str(path), input_spec=spec)
-    return path.with_suffix(".json")
+    path: Path = export(Mlp, tmp_path_factory.mktemp("model") / "mlp", spec, 2)[0]
+    return path
 
 
 @pytest.fixture(scope="module")

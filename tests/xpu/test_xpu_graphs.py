@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,10 @@ class Net(nn.Layer):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    paddle.disable_static()
-    paddle.seed(5)
-    net = Net()
-    net.eval()
-    path = tmp_path_factory.mktemp("graphs") / "net"
+def model(tmp_path_factory: pytest.TempPathFactory, export: Callable[..., Any]) -> Path:
     spec = [paddle.static.InputSpec([2, 3, 12, 12], "float32", "x")]
-    paddle.jit.save(paddle.jit.to_static(net, full_graph=True), str(path), input_spec=spec)
-    return path.with_suffix(".json")
+    path: Path = export(Net, tmp_path_factory.mktemp("graphs") / "net", spec, 5)[0]
+    return path
 
 
 def rand(seed: int) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +33,16 @@ class Net(nn.Layer):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]:
+def model(
+    tmp_path_factory: pytest.TempPathFactory, export: Callable[..., Any]
+) -> tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """A model, an input, and what Paddle's own layers give for it."""
-    paddle.disable_static()
-    paddle.seed(2)
-    net = Net()
-    net.eval()
-    path = tmp_path_factory.mktemp("layers") / "net"
     spec = [paddle.static.InputSpec([1, 3, 9, 8], "float32", "x")]
-    paddle.jit.save(paddle.jit.to_static(net, full_graph=True), str(path), input_spec=spec)
+    path, net = export(Net, tmp_path_factory.mktemp("layers") / "net", spec, 2)
     x = np.random.default_rng(0).standard_normal((1, 3, 9, 8)).astype("f4")
     first = net.first(paddle.to_tensor(x))
     second = net.second(first)
-    return path.with_suffix(".json"), {"x": x}, {"relu": first.numpy(), "hardswish": second.numpy()}
+    return path, {"x": x}, {"relu": first.numpy(), "hardswish": second.numpy()}
 
 
 @pytest.mark.parametrize(("target", "options"), [("xpu/r200", {"graphs": False}), ("cpu", {"executor": "vm"})])

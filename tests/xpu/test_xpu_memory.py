@@ -135,7 +135,7 @@ def test_bytes_are_the_emulators(call: Any, step: dict[str, Any], shapes: list[t
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory, export: Callable[..., Any]) -> Path:
     """A net of static shape with a branch, a product and a shortcut."""
     paddle = pytest.importorskip("paddle", reason="paddlepaddle makes the models and computes what is expected")
     nn = paddle.nn
@@ -152,14 +152,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             x = nn.functional.max_pool2d(nn.functional.silu(x + self.wide(x)), 2, 2)
             return nn.functional.softmax(self.head(x.mean([2, 3])))
 
-    paddle.disable_static()
-    paddle.seed(3)
-    net = Net()
-    net.eval()
-    path = tmp_path_factory.mktemp("memory") / "net"
     spec = [paddle.static.InputSpec([1, 3, 40, 40], "float32", "x")]
-    paddle.jit.save(paddle.jit.to_static(net, full_graph=True), str(path), input_spec=spec)
-    return path.with_suffix(".json")
+    path: Path = export(Net, tmp_path_factory.mktemp("memory") / "net", spec, 3)[0]
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -99,6 +99,11 @@ def check(
     return CheckReport(tuple(compare(name, mine, theirs, tolerance) for (name, mine), theirs in pairs), tolerance)
 
 
+def more_than_numbers(checks: Sequence[OutputCheck]) -> str:
+    """How results differ in more than numbers within a tolerance: the first of such; integers are right or wrong.  "": in nothing."""
+    return next((c.why for c in checks if c.why and (not c.max_rel or "float" not in c.dtype)), "")
+
+
 def compare(name: str, got: np.ndarray, expected: np.ndarray, tolerance: float = TOLERANCE["float32"]) -> OutputCheck:
     """One output against Paddle's: integers and booleans must be equal, floats within tolerance · max(|expected|); complex by distance."""
     why, max_abs, max_rel, rms_rel, winner = "", 0.0, 0.0, 0.0, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ import numpy as np
 from ..model.load import load_model
 from ..runtime.layers import dump_layers, read_index, read_layer
 from ..runtime.session import Session
-from .compare import TOLERANCE, OutputCheck, compare
+from .chunks import chunks
+from .compare import TOLERANCE, OutputCheck
 from .reference import PaddleReference, paddle_process
-from .sites import Held, in_layout
-
-CHUNK_BYTES = 256 << 20  # of results that are asked of Paddle at a time
+from .sites import Held, beside
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,11 @@ def check_layers(
         folder = Path(scratch)
         _, count = dump_layers(session, inputs, folder, pattern)
         entries = [e for e in read_index(folder) if any(reference.knows(h) for h in _held(e))]
-        for chunk in _chunks(entries):
+        for chunk in chunks(entries, _bytes):
             expected = reference.fetch([h for e in chunk for h in _held(e) if h is not None])
             for entry in chunk:
                 checks = tuple(
-                    _compared(mine, expected[held], tolerance)
+                    beside(mine, expected[held], tolerance)
                     for mine, held in zip(read_layer(folder, entry), _held(entry), strict=True)
                     if held in expected
                 )
@@ -100,20 +99,5 @@ def _held(entry: Mapping[str, Any]) -> list[Held | None]:
     return [None if r["holds"] is None else (r["holds"][0], r["holds"][1]) for r in entry["results"]]
 
 
-def _compared(mine: np.ndarray, theirs: np.ndarray, tolerance: float) -> OutputCheck:
-    laid = in_layout(theirs, mine)
-    return compare("", mine, theirs if laid is None else laid, tolerance)
-
-
-def _chunks(entries: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    chunk: list[Mapping[str, Any]] = []
-    total = 0
-    for entry in entries:
-        size = sum(int(np.prod(r["shape"], dtype=np.int64)) * 8 for r in entry["results"])
-        if chunk and total + size > CHUNK_BYTES:
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(entry)
-        total += size
-    if chunk:
-        yield chunk
+def _bytes(entry: Mapping[str, Any]) -> int:
+    return sum(int(np.prod(r["shape"], dtype=np.int64)) * 8 for r in entry["results"])

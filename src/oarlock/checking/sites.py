@@ -1,70 +1,19 @@
-"""Tensors of kernels beside what the model has for them: as arrays, and in what layout they are."""
+"""Tensors of kernels beside what the model has for them, in whatever layout they are."""
 
 from __future__ import annotations
-
-import ctypes
-import math
-from typing import Any
 
 import numpy as np
 
 from ..rules.sites import Held, Site, sites
-from ..runtime import dtypes
-from ..runtime.arrays import aligned_empty
+from .compare import TOLERANCE, OutputCheck, compare
 
-__all__ = ["Held", "Site", "in_layout", "read", "sites", "tensor_view", "write"]
-
-
-def read(tensor: Any) -> np.ndarray | None:
-    """The contents of a dense tensor: of the CPU as a view, of a device as a copy.  None where the element type is none of numpy's."""
-    if str(tensor.device) == "cpu:0":
-        return tensor_view(tensor)
-    try:
-        array = np.empty(tuple(int(d) for d in tensor.shape), dtypes.numpy_dtype(str(tensor.dtype)))
-    except KeyError:
-        return None
-    if array.size:
-        _copy(tensor, array, from_tensor=True)
-    return array
+__all__ = ["Held", "Site", "beside", "in_layout", "sites"]
 
 
-def write(tensor: Any, array: np.ndarray) -> None:
-    """Other contents of the same shape and type for a tensor that ``read`` can read."""
-    view = tensor_view(tensor)
-    if view is not None:
-        view[...] = array
-    elif array.size:
-        _copy(tensor, np.ascontiguousarray(array), from_tensor=False)
-
-
-def _copy(tensor: Any, array: np.ndarray, from_tensor: bool) -> None:
-    import tvm_ffi
-
-    here = aligned_empty(array.shape, array.dtype)
-    here[...] = array
-    held = tvm_ffi.from_dlpack(here)
-    copy = tvm_ffi.get_global_func("runtime.TVMTensorCopyFromTo")
-    if from_tensor:
-        copy(tensor, held)
-        array[...] = here
-    else:
-        copy(held, tensor)
-
-
-def tensor_view(tensor: Any) -> np.ndarray | None:
-    """A dense CPU tensor of the VM as an array on its memory, which may be written; None for any other."""
-    try:
-        dtype = dtypes.numpy_dtype(str(tensor.dtype))
-    except KeyError:
-        return None
-    shape = tuple(int(d) for d in tensor.shape)
-    if not tensor.is_contiguous() or str(tensor.device) != "cpu:0":
-        return None
-    size = math.prod(shape) * dtype.itemsize
-    if not size:
-        return np.empty(shape, dtype)
-    memory = memoryview((ctypes.c_char * size).from_address(tensor.data_ptr()))
-    return np.frombuffer(memory, dtype).reshape(shape)
+def beside(mine: np.ndarray, theirs: np.ndarray, tolerance: float = TOLERANCE["float32"]) -> OutputCheck:
+    """What a kernel gives, compared with the reference's in the layout that it has here."""
+    laid = in_layout(theirs, mine)
+    return compare("", mine, theirs if laid is None else laid, tolerance)
 
 
 def in_layout(reference: np.ndarray, like: np.ndarray) -> np.ndarray | None:

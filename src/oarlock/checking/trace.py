@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import InternalError
+from ..runtime.recording import Cursor, watch
 from ..runtime.session import Session
-from .compare import OutputCheck, compare
-from .sites import Held, Site, in_layout, read, write
+from ..runtime.tensors import read, write
+from .chunks import CHUNK_BYTES, chunks
+from .compare import OutputCheck, more_than_numbers
+from .sites import Held, Site, beside, in_layout
 
-CHUNK_BYTES = 256 << 20  # of what is compared at a time
 MOST_SITES = 64  # calls that are compared at a time
 
 
@@ -77,10 +78,8 @@ def _finding(n: int, site: Site, own: list[OutputCheck], fed: list[OutputCheck],
     worst = max(fed, key=lambda c: (not c.ok and not c.max_rel, c.max_rel), default=None)
     if worst is None:
         return Finding(n, site, ())
-    # integers are right or wrong, whatever the tolerance
-    wrong = next((c.why for c in fed if c.why and (not c.max_rel or "float" not in c.dtype)), "")
     carried = max((c.max_rel for c in own), default=0.0)
-    return Finding(n, site, worst.shape, worst.max_rel, worst.rms_rel, carried, len(fed), complete, wrong)
+    return Finding(n, site, worst.shape, worst.max_rel, worst.rms_rel, carried, len(fed), complete, more_than_numbers(fed))
 
 
 class _Comparison:
@@ -118,8 +117,7 @@ class _Comparison:
             expected = None if held is None else self.expected.get(held)
             mine = None if expected is None else read(tensor)
             if expected is not None and mine is not None:
-                theirs = in_layout(expected, mine)
-                checks.append(compare("", mine, expected if theirs is None else theirs))
+                checks.append(beside(mine, expected))
 
 
 def run_traced(
@@ -133,39 +131,21 @@ def run_traced(
 
     Branches that are not taken are passed over; what functions that ``main`` calls (loops) do counts to nothing.
     """
-    functions = set(session.artifact.manifest["calls"]) - {"main"}
-    kernels = {site.kernel for site in sites}
-    cursor, depth, here = 0, 0, -1
-    failures: list[BaseException] = []
+    cursor = Cursor(session.artifact.manifest)
 
-    def hook(function: Any, name: str, first: bool, result: Any, *arguments: Any) -> int:
-        nonlocal cursor, depth, here
-        try:
-            session.synchronise()
-            if name in functions:
-                depth += 1 if first else -1
-            elif depth == 0 and name in kernels and not failures:
-                if first:
-                    here = next((n for n in range(cursor, len(sites)) if sites[n].kernel == name), -1)
-                    cursor = here + 1 if here >= 0 else cursor
-                if here >= 0 and sites[here].kernel == name:
-                    site = sites[here]
-                    if site.host and not first:
-                        arguments = (*arguments, *([result] if hasattr(result, "data_ptr") else result))
-                    tensors = [a for a in arguments if hasattr(a, "data_ptr")]
-                    split = len(site.reads)
-                    (before if first else after)(here, tensors[:split], tensors[split:])
-        except BaseException as error:  # nothing may pass through the VM
-            failures.append(error)
-        return 0
+    def see(name: str, first: bool, result: Any, arguments: tuple[Any, ...]) -> None:
+        session.synchronise()
+        here = cursor.of_main(name, first)
+        if here is None:
+            return
+        site = sites[here]
+        if site.host and not first:
+            arguments = (*arguments, *([result] if hasattr(result, "data_ptr") else result))
+        tensors = [a for a in arguments if hasattr(a, "data_ptr")]
+        split = len(site.reads)
+        (before if first else after)(here, tensors[:split], tensors[split:])
 
-    session.instrument(hook)
-    try:
-        session.run(inputs)
-    finally:
-        session.instrument(None)
-    if failures:
-        raise InternalError(f"the trace failed: {type(failures[0]).__name__}: {failures[0]}") from failures[0]
+    watch(session, inputs, see, "the trace failed")
 
 
 def _sizes(session: Session, sites: Sequence[Site], inputs: Mapping[str, Any]) -> dict[int, int]:
@@ -185,15 +165,9 @@ def _bytes(tensor: Any) -> int:
 
 
 def _chunks(sites: Sequence[Site], sizes: Mapping[int, int], reference: Reference) -> Iterator[list[int]]:
-    chunk: list[int] = []
-    total = 0
-    for n in sorted(sizes):
+    def full(chunk: list[int], total: int) -> bool:
         # not between the steps of an operation: the next would read what was made of tensors that are not the reference's
-        whole = bool(chunk) and all(reference.knows(held) for held in sites[chunk[-1]].gives)
-        if whole and (total + sizes[n] > CHUNK_BYTES or len(chunk) >= MOST_SITES):
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(n)
-        total += sizes[n]
-    if chunk:
-        yield chunk
+        whole = all(reference.knows(held) for held in sites[chunk[-1]].gives)
+        return whole and (total > CHUNK_BYTES or len(chunk) >= MOST_SITES)
+
+    return chunks(sorted(sizes), sizes.__getitem__, full)

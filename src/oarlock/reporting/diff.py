@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checking.compare import TOLERANCE, OutputCheck, compare
-from ..checking.sites import in_layout
+from ..checking.chunks import chunks
+from ..checking.compare import TOLERANCE, OutputCheck, compare, more_than_numbers
+from ..checking.sites import beside
 from ..errors import InputError
 from ..inputs import random_inputs
 from ..model.program import Program
@@ -27,7 +28,6 @@ from ..runtime.session import Session
 from .results import Key, Results
 
 Progress = Callable[[str, int, int], None]
-CHUNK_BYTES = 256 << 20  # of results that are held at a time
 
 
 @dataclass(frozen=True)
@@ -312,36 +312,19 @@ def _compared(rows: list[Row], sessions: list[Session], given: Mapping[str, np.n
     found: dict[int, list[OutputCheck]] = {}
     rows_of = {call: number for number, row in enumerate(rows) for call in (row.a.calls if row.a else ())}
     both = [key for key in results[0].sizes if key in results[1].sizes]
-    for chunk in _chunks(both, results[0].sizes):
+    for chunk in chunks(both, results[0].sizes.__getitem__):
         arrays = results[0].fetch(set(chunk))
 
         def look(key: Key, mine: np.ndarray, arrays: dict[Key, np.ndarray] = arrays) -> None:
-            theirs = in_layout(arrays[key], mine)
-            if theirs is None:
-                theirs = arrays[key]
             number = rows_of.get(results[0].calls[key])
             if number is not None:
-                found.setdefault(number, []).append(compare("", mine, theirs, tolerance))
+                found.setdefault(number, []).append(beside(mine, arrays[key], tolerance))
 
         results[1].visit(set(chunk), look)
     return [_with_checks(row, found.get(number, [])) for number, row in enumerate(rows)]
 
 
-def _chunks(keys: list[Key], sizes: Mapping[Key, int]) -> Iterator[list[Key]]:
-    chunk: list[Key] = []
-    total = 0
-    for key in keys:
-        if chunk and total + sizes[key] > CHUNK_BYTES:
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(key)
-        total += sizes[key]
-    if chunk:
-        yield chunk
-
-
 def _with_checks(row: Row, checks: list[OutputCheck]) -> Row:
     if not checks:
         return row
-    why = next((c.why for c in checks if c.why and (not c.max_rel or "float" not in c.dtype)), "")
-    return Row(row.title, row.handle, row.a, row.b, max(c.max_rel for c in checks), len(checks), why)
+    return Row(row.title, row.handle, row.a, row.b, max(c.max_rel for c in checks), len(checks), more_than_numbers(checks))

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checking.sites import read
-from ..errors import InternalError
-from ..runtime.recording import Cursor, is_kernel
+from ..runtime.recording import Cursor, given_by, is_kernel, watch
 from ..runtime.session import Session
+from ..runtime.tensors import read
 
 Key = tuple[Any, int]  # an operation, by whatever names it, and which of its results
 
@@ -53,37 +52,22 @@ class Results:
         cursor = Cursor(self.session.artifact.manifest)
         numbers: dict[tuple[str, int], int] = {}
         now: list[Any] = [-1, -1, 0]  # number and place of the call that runs, and calls that are not in the manifest
-        failed: list[BaseException] = []
 
-        def hook(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
-            try:
-                if failed:
-                    return 0
-                if name in cursor.functions:
-                    cursor.enter(name) if before else cursor.leave()
-                elif is_kernel(name, cursor.functions):
-                    if before:
-                        place = cursor.place(name)
-                        key = (cursor.function, place if place >= 0 or cursor.depth else -1 - len(numbers))
-                        now[0], now[1] = numbers.setdefault(key, len(numbers)), place
-                    elif cursor.depth == 0 and now[1] >= 0:
-                        self._look(now[0], self.gives[now[1]], result, arguments, look)
-            except Exception as error:  # nothing may pass through the VM
-                failed.append(error)
-            return 0
+        def see(name: str, before: bool, result: Any, arguments: tuple[Any, ...]) -> None:
+            if name in cursor.functions:
+                cursor.enter(name) if before else cursor.leave()
+            elif is_kernel(name, cursor.functions):
+                if before:
+                    place = cursor.place(name)
+                    key = (cursor.function, place if place >= 0 or cursor.depth else -1 - len(numbers))
+                    now[0], now[1] = numbers.setdefault(key, len(numbers)), place
+                elif cursor.depth == 0 and now[1] >= 0:
+                    self._look(now[0], self.gives[now[1]], result, arguments, look)
 
-        self.session.instrument(hook)
-        try:
-            self.session.run(self.inputs)
-        finally:
-            self.session.instrument(None)
-        if failed:
-            raise InternalError(f"results cannot be read: {failed[0]}") from failed[0]
+        watch(self.session, self.inputs, see, "results cannot be read")
 
-    def _look(self, number: int, gives: list[Any], result: Any, arguments: Any, look: Callable[[int, Key, Any], None]) -> None:
+    def _look(self, number: int, gives: list[Any], result: Any, arguments: tuple[Any, ...], look: Callable[[int, Key, Any], None]) -> None:
         self.session.synchronise()
-        given = [result] if hasattr(result, "data_ptr") else list(result) if result is not None else list(arguments)
-        tensors = [t for t in given if hasattr(t, "data_ptr")][-len(gives) :]
-        for held, tensor in zip(gives, tensors, strict=False):
+        for held, tensor in zip(gives, given_by(result, arguments, len(gives)), strict=False):
             if held is not None:
                 look(number, (self.name(held[0]), held[1]), tensor)

@@ -6,9 +6,7 @@ Kernels must be called one by one: compile with ``executor="vm"`` for the CPU, `
 
 from __future__ import annotations
 
-import ctypes
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtifactError, InputError, InternalError
+from ..errors import ArtifactError, InputError
 from . import dtypes
+from .recording import Cursor, given_by, watch
 from .session import Session
+from .tensors import copied
 
 INDEX = "index.json"
 
@@ -86,54 +86,19 @@ def run_layers(
     What loops call counts to nothing; branches that are not taken are passed over.
     """
     layers = layers_of(session)
-    functions = set(session.artifact.manifest["calls"]) - {"main"}
-    kernels = {layer.kernel for layer in layers}
-    cursor, depth, here = 0, 0, -1
-    failures: list[BaseException] = []
+    cursor = Cursor(session.artifact.manifest)
 
-    def hook(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
-        nonlocal cursor, depth, here
+    def see(name: str, before: bool, result: Any, arguments: tuple[Any, ...]) -> None:
+        here = cursor.of_main(name, before)
+        if here is None or before or not fnmatchcase(layers[here].name, pattern):
+            return
+        arrays = [copied(t) for t in given_by(result, arguments, len(layers[here].results))]
         try:
-            if name in functions:
-                depth += 1 if before else -1
-            elif depth or name not in kernels or failures:
-                pass
-            elif before:
-                here = next((n for n in range(cursor, len(layers)) if layers[n].kernel == name), -1)
-                cursor = here + 1 if here >= 0 else cursor
-            elif here >= 0 and layers[here].kernel == name and fnmatchcase(layers[here].name, pattern):
-                given = [result] if hasattr(result, "data_ptr") else list(result) if isinstance(result, tuple | list) else []
-                tensors = given or [a for a in arguments if hasattr(a, "data_ptr")]
-                count = len(layers[here].results)
-                take(layers[here], [_array(t) for t in tensors[len(tensors) - count :]])
-        except BaseException as error:  # nothing may pass through the VM
-            failures.append(error)
-        return 0
+            take(layers[here], arrays)
+        except OSError as error:
+            raise InputError(f"a layer cannot be written: {error.strerror}", where=str(error.filename)) from error
 
-    session.instrument(hook)
-    try:
-        outputs = session.run(inputs)
-    finally:
-        session.instrument(None)
-    if failures:
-        if isinstance(failures[0], OSError):
-            raise InputError(f"a layer cannot be written: {failures[0].strerror}", where=str(failures[0].filename)) from failures[0]
-        raise InternalError(f"a layer cannot be read: {type(failures[0]).__name__}: {failures[0]}") from failures[0]
-    return outputs
-
-
-def _array(tensor: Any) -> np.ndarray:
-    """A copy of a tensor of the VM, of any device."""
-    import tvm_ffi
-
-    shape, dtype = tuple(int(d) for d in tensor.shape), dtypes.numpy_dtype(str(tensor.dtype))
-    here = tvm_ffi.get_global_func("runtime.TVMTensorAllocWithScope")(tvm_ffi.Shape(shape), tensor.dtype, tvm_ffi.device("cpu:0"), None)
-    size = math.prod(shape) * dtype.itemsize
-    if not size:
-        return np.empty(shape, dtype)
-    tvm_ffi.get_global_func("runtime.TVMTensorCopyFromTo")(tensor, here)
-    tvm_ffi.get_global_func("runtime.Device_StreamSync")(tensor.device, 0)
-    return np.frombuffer(bytearray(ctypes.string_at(here.data_ptr(), size)), dtype).reshape(shape)
+    return watch(session, inputs, see, "a layer cannot be read")
 
 
 # ---- dumps

@@ -6,10 +6,13 @@ follow from.  A tensor is told by its address: what was made there last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from ..errors import InternalError, OarlockError
 from .session import Session
 
 BUILTIN = "vm.builtin."
@@ -68,16 +71,47 @@ def is_kernel(name: str, functions: Any) -> bool:
     return not name.startswith(BUILTIN) and name not in functions
 
 
+def watch(
+    session: Session, inputs: Mapping[str, Any], see: Callable[[str, bool, Any, tuple[Any, ...]], None], failing: str
+) -> dict[str, np.ndarray]:
+    """Run the model once; ``see`` gets (name, before, result, arguments) before and after each function that the VM calls.
+
+    What ``see`` raises ends its calls, not the run, and comes out behind it: nothing may pass through the VM.  It comes out as an
+    InternalError that begins with ``failing``, but for Oarlock's own errors and interruptions.  Returns the model's results.
+    """
+    failures: list[BaseException] = []
+
+    def hook(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
+        if not failures:
+            try:
+                see(name, before, result, arguments)
+            except BaseException as error:
+                failures.append(error)
+        return 0
+
+    session.instrument(hook)
+    try:
+        outputs = session.run(inputs)
+    finally:
+        session.instrument(None)
+    if failures:
+        error = failures[0]
+        if isinstance(error, OarlockError) or not isinstance(error, Exception):
+            raise error
+        raise InternalError(f"{failing}: {type(error).__name__}: {error}") from error
+    return outputs
+
+
+def given_by(result: Any, arguments: tuple[Any, ...], count: int) -> list[Any]:
+    """The ``count`` tensors that a call gives: what it returns (a call of the host), or the last that it was given to write into."""
+    tensors = _tensors(arguments if result is None else [result] if hasattr(result, "data_ptr") else list(result))
+    return tensors[len(tensors) - count :]
+
+
 def record(session: Session, inputs: Mapping[str, Any]) -> Recording:
     """Run the model once and tell what it did."""
     recorder = _Recorder(session)
-    session.instrument(recorder.hook)
-    try:
-        session.run(inputs)
-    finally:
-        session.instrument(None)
-    if recorder.failure is not None:
-        raise recorder.failure
+    watch(session, inputs, recorder.see, "the run cannot be recorded")
     return recorder.finished()
 
 
@@ -88,6 +122,8 @@ class Cursor:
         self.calls: Mapping[str, Any] = manifest.get("calls", {})
         self.functions = set(self.calls) - {"main"}
         self._stack: list[list[Any]] = [["main", 0]]
+        self._kernels = {kernel for kernel, _ in self.calls.get("main", ())}
+        self._here = -1
 
     @property
     def function(self) -> str:
@@ -112,6 +148,17 @@ class Cursor:
             self._stack[-1][1] = found + 1
         return found
 
+    def of_main(self, name: str, before: bool) -> int | None:
+        """Which call of ``main`` begins, or ends, as the VM calls ``name``; None for anything else, and for what loops' functions do."""
+        if name in self.functions:
+            self.enter(name) if before else self.leave()
+        elif not self.depth and name in self._kernels:
+            if before:
+                self._here = self.place(name)
+            if self._here >= 0 and self.calls["main"][self._here][0] == name:
+                return self._here
+        return None
+
 
 class _Recorder:
     def __init__(self, session: Session) -> None:
@@ -123,17 +170,8 @@ class _Recorder:
         self.stored: dict[int, int] = {}  # the VM's storage → ours
         self.turns: dict[str, int] = {}
         self.returned: list[int] = []
-        self.failure: BaseException | None = None
 
-    def hook(self, function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
-        if self.failure is None:
-            try:
-                self._event(name, before, result, arguments)
-            except Exception as error:  # nothing may pass through the VM
-                self.failure = error
-        return 0
-
-    def _event(self, name: str, before: bool, result: Any, arguments: tuple[Any, ...]) -> None:
+    def see(self, name: str, before: bool, result: Any, arguments: tuple[Any, ...]) -> None:
         if name in self.cursor.functions:
             self.cursor.enter(name) if before else self.cursor.leave()
         elif before:

@@ -41,9 +41,9 @@ __device__ void attend(const Attention& a, const float* q, const float* k, const
   if constexpr (Number<G>::kScaled) {
     constexpr float most = Number<G>::kMax;
     const float of_q = largest(q_max, a.max_ptr, small), of_k = largest(k_max, a.max_ptr, small), of_v = largest(v_max, a.max_ptr, small);
-    q_factor = of_q > 0 ? most / of_q : 0;
-    k_factor = of_k > 0 ? most / of_k : 0;
-    v_factor = of_v > 0 ? most / of_v : 0;
+    q_factor = factor_of<G>(of_q);
+    k_factor = factor_of<G>(of_k);
+    v_factor = factor_of<G>(of_v);
     share_factor = most;  // shares are at most 1
     score_scale *= of_q / most * (of_k / most);
     value_scale = of_v / most / most;

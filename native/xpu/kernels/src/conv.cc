@@ -80,7 +80,7 @@ __device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float
   float factor = 1, unscale = 1, found = 0;
   if constexpr (Number<G>::kScaled) {
     const float of_x = largest(x_max, a.max_ptr, line), of_w = a.each_filter ? 1 : largest(filter_max, a.max_ptr, line);
-    factor = of_x > 0 ? Number<G>::kMax / of_x : 0;
+    factor = factor_of<G>(of_x);
     unscale = of_x / Number<G>::kMax * (of_w / Number<G>::kMax);
   }
   const int64_t channels = a.c / a.groups, taps = channels * a.kh * a.kw, of_group = a.f / a.groups, pixels = a.oh * a.ow;

@@ -18,40 +18,32 @@ __device__ float to_float(float16 v) {
 __device__ float to_half(float v) { return static_cast<_Float16>(v); }  // the nearest one, as a float
 
 // Element: of an operand in a unit's buffer; Sum: of a product; kMax: what max / scale is; kScaled: operands have max pointers.
+template <int Type>
+struct Floats {
+  using Element = float;
+  using Sum = float;
+  static constexpr int kType = Type;
+  static constexpr bool kScaled = false;
+  static constexpr float kMax = 1;
+};
+template <int Type, int Max>
+struct Integers {
+  using Element = int16_t;
+  using Sum = int64_t;
+  static constexpr int kType = Type;
+  static constexpr bool kScaled = true;
+  static constexpr float kMax = Max;
+};
 template <typename T>
 struct Number;
 template <>
-struct Number<float> {
-  using Element = float;
-  using Sum = float;
-  static constexpr int kType = SDNN_FLOAT;
-  static constexpr bool kScaled = false;
-  static constexpr float kMax = 1;
-};
+struct Number<float> : Floats<SDNN_FLOAT> {};
 template <>
-struct Number<float16> {
-  using Element = float;
-  using Sum = float;
-  static constexpr int kType = SDNN_FLOAT16;
-  static constexpr bool kScaled = false;
-  static constexpr float kMax = 1;
-};
+struct Number<float16> : Floats<SDNN_FLOAT16> {};
 template <>
-struct Number<int16_t> {
-  using Element = int16_t;
-  using Sum = int64_t;
-  static constexpr int kType = SDNN_INT16;
-  static constexpr bool kScaled = true;
-  static constexpr float kMax = 32767;
-};
+struct Number<int16_t> : Integers<SDNN_INT16, 32767> {};
 template <>
-struct Number<int8_t> {
-  using Element = int16_t;
-  using Sum = int64_t;
-  static constexpr int kType = SDNN_INT8;
-  static constexpr bool kScaled = true;
-  static constexpr float kMax = 127;
-};
+struct Number<int8_t> : Integers<SDNN_INT8, 127> {};
 
 // Half to even, saturated; `factor`: RMAX / max.
 template <typename G>
@@ -62,7 +54,13 @@ __device__ typename Number<G>::Element rounded(float v, float factor) {
   return static_cast<typename Number<G>::Element>(scaled > most ? most : scaled < -most ? -most : scaled == scaled ? scaled : 0);
 }
 
-// RMAX / max of a max pointer; 0 for a max of 0, which makes all numbers 0.
+// RMAX / max; 0 for a max of 0, which makes all numbers 0.
+template <typename G>
+__device__ float factor_of(float max) {
+  return max > 0 ? Number<G>::kMax / max : 0;
+}
+
+// The largest of a max pointer's numbers.
 __device__ float largest(_global_ptr_ const float* max, int count, float* buffer) {
   SDNN_LOAD(buffer, max, 1, count * sizeof(float), 0, count * sizeof(float));
   float found = 0;

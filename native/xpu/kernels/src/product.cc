@@ -51,7 +51,7 @@ __device__ void fc_unit(const Fc& a, const float* x, const TW* w, float* y, cons
   float x_factor = 1, unscale = a.alpha, found = 0;
   if constexpr (Number<G>::kScaled) {
     const float of_x = largest(x_max, a.max_ptr, row), of_w = a.w_columns ? 1 : largest(w_max, a.max_ptr, row);
-    x_factor = of_x > 0 ? Number<G>::kMax / of_x : 0;
+    x_factor = factor_of<G>(of_x);
     unscale *= of_x / Number<G>::kMax * (of_w / Number<G>::kMax);
   }
   const int64_t rows = (a.m + kM - 1) / kM, columns = (a.n + a.tile_n - 1) / a.tile_n;

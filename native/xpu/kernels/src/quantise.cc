@@ -36,7 +36,7 @@ __device__ void quantise(_global_ptr_ const float* x, _global_ptr_ T* y, int64_t
   GM2LM(max, maxima, slots * sizeof(float));
   float found = 0;
   for (int i = 0; i < slots; ++i) found = maxima[i] > found ? maxima[i] : found;
-  const float factor = found > 0 ? Number<T>::kMax / found : 0;
+  const float factor = factor_of<T>(found);
   for (int64_t at = unit() * kTile; at < len; at += units() * kTile) {
     const int n = static_cast<int>(len - at < kTile ? len - at : kTile);
     GM2LM(x + at, lm, n * sizeof(float));
