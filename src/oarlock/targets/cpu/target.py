@@ -156,7 +156,8 @@ class CpuTarget(Target):
 
     @property
     def profiling_options(self) -> Mapping[str, Any]:
-        return {**self.options, "executor": "vm", "cxx": self.cxx}
+        # the linker is named only where someone chose one: a subclass need not know the option
+        return {**self.options, "executor": "vm", **({"cxx": self.cxx} if self.cxx else {})}
 
     @property
     def tvm_target(self) -> tvm.target.Target:
