@@ -16,6 +16,8 @@ from tvm import relax, s_tir
 from tvm.target import codegen as _codegen
 from tvm.tirx import compilation_pipeline as _compilation_pipeline
 
+from . import compat_indices
+
 
 def llvm_host_cpu() -> str:
     """LLVM's name of this machine's CPU."""
@@ -120,7 +122,8 @@ def tir_pipeline(announce: str = "", export: bool = False) -> str:
 
         @tvm.transform.module_pass(opt_level=0)
         def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
-            mod = lower(mod)
+            with compat_indices.exact():
+                mod = lower(mod)
             new = {
                 gv: f.with_body(_with_ir(f, _announced(_on_stack(f), announce)))
                 for gv, f in mod.functions.items()

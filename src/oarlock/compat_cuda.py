@@ -43,7 +43,7 @@ def build_functions(functions: dict[str, tvm.tirx.PrimFunc], target: tvm.target.
     """Scheduled kernels alone, as functions of a module that tvm.runtime calls."""
     mod = tvm.IRModule({name: f.with_attr("global_symbol", name) for name, f in functions.items()})
     with target:
-        return _built(lambda: tvm.tirx.build(mod, target=target), compile_kernels)
+        return _built(lambda: tvm.tirx.build(mod, target=target, pipeline=compat.tir_pipeline()), compile_kernels)
 
 
 def _built(build: Callable[[], Any], compile_kernels: Callable[[str], str]) -> Any:

@@ -23,9 +23,11 @@ def build_packed(mod: Any, target: Any) -> Any:
     import tvm
     from tvm.s_tir import transform
 
+    from . import compat
+
     mod = transform.RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(mod)  # what MetaSchedule leaves in its candidates
     # of a system library TVM calls the functions of its runtime by their names, of any other through pointers that a loader fills in
-    return tvm.tirx.build(mod.with_attr("system_lib_prefix", ""), target=target)
+    return tvm.tirx.build(mod.with_attr("system_lib_prefix", ""), target=target, pipeline=compat.tir_pipeline())
 
 
 def serve_proxy(

@@ -13,7 +13,7 @@ import tvm_ffi
 from tvm import ir, tirx
 from tvm.s_tir import pipeline
 
-from . import compat
+from . import compat, compat_indices
 
 INFINITY, NEGATIVE_INFINITY, NAN = 0x7F800000, -0x800000, 0x7FC00000  # the bits of these float32, as int32
 _MOST = float.fromhex("0x1.fffffep127")  # of float32
@@ -56,7 +56,8 @@ def launches(name: str, kernel: tirx.PrimFunc, target: tvm.target.Target) -> tup
     """
     callee = compat.direct_callee(rolled(kernel)).without_attr("global_symbol")
     lower, *_ = pipeline.default_s_tir_pipeline()
-    mod = lower(tirx.transform.BindTarget(target)(tvm.IRModule({name: callee})))
+    with compat_indices.exact():
+        mod = lower(tirx.transform.BindTarget(target)(tvm.IRModule({name: callee})))
     whole = mod[name].with_attrs({"target": target, "global_symbol": name})
     mod = tirx.transform.SplitHostDevice()(tvm.IRModule({name: whole}))
     host = mod[name]

@@ -46,6 +46,7 @@ CASES = {  # n, c, h, w, out, kernel, strides, padding, dilation, groups
     "depthwise 5x5, strides differ": (1, 24, 9, 11, 24, (5, 5), (2, 1), (2, 2, 2, 2), (1, 1), 24),
     "depthwise, two filters a channel": (1, 9, 9, 11, 18, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 9),
     "depthwise, odd channels": (1, 7, 9, 11, 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 7),
+    "depthwise, dilated by the size": (1, 32, 2, 4, 32, (3, 3), (1, 1), (2, 4, 2, 4), (2, 4), 32),
     "groups": (1, 16, 9, 11, 32, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 4),
     "groups of odd size, dilated": (1, 12, 9, 11, 6, (3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 2),
     "uneven padding": (2, 8, 6, 7, 16, (3, 2), (1, 1), (1, 0, 2, 1), (1, 1), 1),
