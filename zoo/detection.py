@@ -69,7 +69,8 @@ def _yolo3() -> list[Recipe]:
         "PPYOLO_tiny": yolo3("MobileNetV3", _mobilenet3("large", [7, 13, 16], 0.5), "PPYOLOTinyFPN", tiny_neck, None, tiny_post),
         "PPYOLOv2_r50vd_dcn": yolo3("ResNet", dcn, "PPYOLOPAN", drop, aware | {"iou_aware_factor": 0.5}, pp_post),
     }
-    return [detector(n, "YOLOv3", c, slides=("YOLOv3",) if n == "YOLOv3_darknet53" else ()) for n, c in configs.items()]
+    seen = {"YOLOv3_darknet53": ("YOLOv3",)}
+    return [detector(n, "YOLOv3", c, slides=seen.get(n, ()), finish="ppdet:temper_scores") for n, c in configs.items()]
 
 
 _CSP_RESNET: Config = {

@@ -125,9 +125,6 @@ def test_what_reads_a_loop_is_given_what_the_loop_should_give(in_paddle: object,
     assert found.ok and last.fed
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the results of a call that stands in place of a converter are not compared: what reads them is named"
-)
 def test_a_wrong_function_of_the_host_is_named(in_paddle: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def call(paddle: Any, x: Any) -> Any:
         return paddle.nn.functional.softmax(paddle.digamma(paddle.exp(x)))

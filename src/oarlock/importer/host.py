@@ -265,7 +265,7 @@ def _emit(
     out = []
     for part, dtype, pair, shape in zip(parts, parts_of, pairs, shapes, strict=True):
         dims = [b.fresh_dim() if d is None else d for d in shape]
-        tensor = b.tensor(b.bb.match_cast(part, relax.TensorType(relax.ShapeExpr([*dims, *pair]), dtype)))
+        tensor = b.tensor(b.bb.match_cast(part, relax.TensorType(relax.ShapeExpr([*dims, *pair]), dtype), b.origin))
         out.append(parted(b, tensor) if pair else tensor)
     return out
 
