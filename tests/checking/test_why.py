@@ -143,6 +143,24 @@ def test_a_wrong_function_of_the_host_is_named(in_paddle: object, tmp_path: Path
     assert "host call digamma" in guilt.text
 
 
+def test_a_wrong_size_is_the_fault_of_who_makes_it(in_paddle: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is filled at that size reads nothing that Paddle's could be put in place of, and is no fault of its own."""
+
+    def call(paddle: Any, x: Any) -> Any:
+        chosen = paddle.masked_select(x, x > 0)
+        return chosen * 2.0, paddle.full_like(chosen, 3.0)
+
+    inputs = {"x": np.linspace(-1, 1, 20, dtype="float32").reshape(4, 5)}
+    export_call(call, inputs, {}, tmp_path / "inference", dynamic=False)
+
+    def masked_select(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return x[mask][1:]
+
+    monkeypatch.setitem(host._REGISTRY, "masked_select", host.HostOperator("masked_select", masked_select, replace=True))
+    found = why(tmp_path / "inference.json", inputs, threads=1, run=in_paddle, most=5)
+    assert [[o.operator for o in g.operations] for g in found.guilty] == [["masked_select"]]
+
+
 def test_why_json_is_strict(exported: dict[str, Path], in_paddle: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A fault that makes NaN of everything: what is written has no word for that."""
     converter("tanh", lambda t: t * float("nan"))(monkeypatch)

@@ -61,6 +61,7 @@ def trace(
 ) -> Iterator[Finding]:
     """The findings of all calls, in order.  Memory: CHUNK_BYTES of results and of the reference's, whatever the model's depth."""
     sizes = _sizes(session, sites, inputs)
+    resized = False  # whether a tensor had another shape than the reference's
     for chunk in _chunks(sites, sizes, reference):
         if progress is not None:
             progress(chunk[0], len(sites))
@@ -71,7 +72,11 @@ def trace(
             run_traced(session, sites, inputs, comparison.before, comparison.after)
         for n in chunk:
             if n in fed.found:
-                yield _finding(n, sites[n], own.found.get(n, []), fed.found[n], fed.complete.get(n, False))
+                # sizes are the run's own: what makes a tensor of another one after a first, and reads nothing of the reference, obeys
+                complete = fed.complete.get(n, False) and (fed.given.get(n, 0) > 0 or not resized)
+                finding = _finding(n, sites[n], own.found.get(n, []), fed.found[n], complete)
+                resized = resized or any(c.shape != c.expected_shape for c in fed.found[n])
+                yield finding
 
 
 def _finding(n: int, site: Site, own: list[OutputCheck], fed: list[OutputCheck], complete: bool) -> Finding:
@@ -91,6 +96,7 @@ class _Comparison:
         self.sites, self.chosen, self.expected, self.reference, self.feed = sites, chosen, expected, reference, feed
         self.found: dict[int, list[OutputCheck]] = {}
         self.complete: dict[int, bool] = {}
+        self.given: dict[int, int] = {}  # how many of the reference's tensors a call was given
 
     def before(self, n: int, operands: Sequence[Any], results: Sequence[Any]) -> None:
         if not self.feed:
@@ -103,6 +109,7 @@ class _Comparison:
             theirs = in_layout(self.expected[held], mine) if mine is not None and held in self.expected else None
             if mine is not None and theirs is not None:
                 write(tensor, theirs)
+                self.given[n] = self.given.get(n, 0) + 1
             else:
                 complete = False
         self.complete[n] = complete
