@@ -27,6 +27,7 @@ def _keypoints() -> list[Recipe]:
     higher = {
         "HigherHRNet": {"backbone": "HRNet", "hrhrnet_head": "HrHRNetHead", "post_process": "HrHRNetPostProcess", "eval_flip": False},
         **{"HRNet": {"width": 32} | plain, "HrHRNetHead": {"num_joints": 17, "width": 32, "swahr": False}},
+        "HrHRNetLoss": {"num_joints": 17, "swahr": False},
     }
     return [
         top_down("HRNet_w32_keypoint", "HRNet", {"width": 32}, 32),
