@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import oarlock
 from oarlock.checking.oracle import export_call
 from oarlock.checking.why import why
 
@@ -56,3 +57,14 @@ def test_a_fault_in_the_library_is_traced_to_its_function(in_paddle: Any, tmp_pa
     assert {"conv2d", "relu"} <= {o.operator for o in guilt.operations}
     assert guilt.blame is not None and guilt.blame.stage == "xpu-library" and guilt.blame.good
     assert "xpu_conv2d_fusion" in guilt.text and found.wrong == 1
+
+
+def test_the_xpu_beside_the_cpu(in_paddle: Any, tmp_path: Path) -> None:
+    """oarlock diff: every operation of one has its row beside the other's, with the same numbers."""
+    export_call(_model, INPUTS, {}, tmp_path / "inference", dynamic=False)
+    model = tmp_path / "inference.json"
+    found = oarlock.diff(oarlock.Build(model, threads=1), oarlock.Build(model, "xpu/r200"), INPUTS, runs=1)
+    assert found.ok and (found.a.target, found.b.target) == ("cpu", "xpu/r200")
+    assert all(row.a and row.b for row in found.rows)
+    assert sum(row.compared for row in found.rows) >= 4
+    assert all(row.difference < 1e-5 for row in found.rows if row.difference is not None)

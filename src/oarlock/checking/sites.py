@@ -24,7 +24,7 @@ def in_layout(reference: np.ndarray, like: np.ndarray) -> np.ndarray | None:
     """
     if reference.size != like.size or reference.dtype.kind == "c" or (reference.dtype.kind == "b") != (like.dtype.kind == "b"):
         return None
-    layouts = _layouts(reference)
+    layouts = _layouts(reference, like)
     found = [a.reshape(like.shape) for a in [a for a in layouts if a.shape == like.shape] or layouts]
     if len(found) > 1:
         mine = like.astype("float64")
@@ -32,9 +32,12 @@ def in_layout(reference: np.ndarray, like: np.ndarray) -> np.ndarray | None:
     return found[0].astype(like.dtype)
 
 
-def _layouts(reference: np.ndarray) -> list[np.ndarray]:
-    """As it is, with channels last, and with channels that are last first."""
-    return [reference, *(reference.transpose(p) for p in ((0, 2, 3, 1), (0, 3, 1, 2)) if reference.ndim == 4)]
+def _layouts(reference: np.ndarray, like: np.ndarray) -> list[np.ndarray]:
+    """As it is, with channels last, and with channels that are last first (of rows of channels too, a row a place)."""
+    found = [reference, *(reference.transpose(p) for p in ((0, 2, 3, 1), (0, 3, 1, 2)) if reference.ndim == 4)]
+    if like.ndim == 4 and reference.ndim in (2, 3) and reference.shape[-1] == like.shape[1] and reference.size:
+        found.append(reference.reshape(len(like), -1, like.shape[1]).transpose(0, 2, 1))
+    return found
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> tuple[int, float]:
