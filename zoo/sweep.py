@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import queue
 import re
 import shutil
 import subprocess
@@ -127,21 +126,29 @@ def sweep(todo: list[Recipe], every: list[Recipe], options: argparse.Namespace) 
     groups: dict[tuple[str, str, str], deque[Recipe]] = {}
     for recipe in todo:
         groups.setdefault((recipe.written, recipe.setup, recipe.family), deque()).append(recipe)
-    left: queue.SimpleQueue[tuple[str, deque[Recipe]]] = queue.SimpleQueue()
-    for (written, _, _), group in groups.items():
-        left.put((written, group))
+    left = [(written, group) for (written, _, _), group in groups.items()]
+    taken: list[tuple[str, deque[Recipe]]] = []
     lock, start, done = threading.Lock(), time.monotonic(), []
     until = start + 60 * options.minutes if options.minutes else float("inf")
 
+    def take() -> tuple[str, deque[Recipe]] | None:
+        """The next group; where all are taken, the one with the most left, to help with it."""
+        with lock:
+            if left:
+                taken.append(left.pop(0))
+                return taken[-1]
+            longest = max(taken, key=lambda group: len(group[1]), default=None)
+            return longest if longest is not None and len(longest[1]) > 1 else None
+
     def work() -> None:
-        while True:
-            try:
-                written, group = left.get_nowait()
-            except queue.Empty:
-                return
+        while (found := take()) is not None:
+            written, group = found
             exporting, comparing = exporter(written, options.work), comparer()
-            while group and time.monotonic() < until:
-                recipe = group.popleft()
+            while time.monotonic() < until:
+                try:
+                    recipe = group.popleft()
+                except IndexError:  # done, or taken by another worker
+                    break
                 try:
                     row = run_one(recipe, exporting, comparing, options.work, options.keep)
                 except RuntimeError as error:  # the package cannot be imported: no result of its models
@@ -151,6 +158,7 @@ def sweep(todo: list[Recipe], every: list[Recipe], options: argparse.Namespace) 
                     done.append(row)
                     results.keep(row, every)
                     _report(row, len(done), len(todo), time.monotonic() - start)
+            group.clear()  # of what is not run
             exporting.close()
             comparing.close()
 
