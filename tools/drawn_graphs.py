@@ -1,10 +1,11 @@
 """Drawn programs of a dozen operators with sizes that only the run knows, beside Paddle.
 
-    python tools/drawn_graphs.py [--count 200] [--seed 0] [--steps 10] [--keep FOLDER]
+    python tools/drawn_graphs.py [--count 200] [--seed 0] [--steps 10] [--moves] [--keep FOLDER]
 
 Program number i depends on --seed, --steps and i alone.  Steps are drawn so that they are valid for the first sizes of the inputs, and are
 run at those and at others; sizes that Paddle itself does not take are left out.  What one operator's samples cannot show is meant to come
 up here: common sizes that run time decides, parts of them, shapes made of the contents of tensors, fusion across all that.
+With --moves the sizes are known when the program is compiled, and steps only move elements: that shows where kernels read.
 A program that is refused, fails or differs is told with its number and its steps.  Exit status 1 when there is one.
 """
 
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,13 @@ def inputs_of(sizes: dict[str, int], seed: int) -> dict[str, np.ndarray]:
 class Draw:
     """One step for the tensors there are, by their values of the first run."""
 
-    def __init__(self, rng: random.Random, tensors: list[Any]) -> None:
-        self.rng, self.tensors = rng, tensors
+    def __init__(self, rng: random.Random, tensors: list[Any], kinds: Sequence[str], chained: bool) -> None:
+        self.rng, self.tensors, self.kinds, self.chained = rng, tensors, kinds, chained
 
     def some(self, fits: Callable[[Any], bool]) -> int:
         """The number of a tensor that fits, later ones more often.  IndexError where there is none."""
         found = [k for k, t in enumerate(self.tensors) if fits(t)]
-        return self.rng.choice(found + found[-3:] * 2)
+        return self.rng.choice(found + found[-3:] * 2 + found[-1:] * (8 if self.chained else 0))
 
     def floats(self, rank: int = 0, most: int = 4) -> int:
         return self.some(lambda t: str(t.dtype) == "paddle.float32" and rank <= len(t.shape) <= most)
@@ -68,7 +69,7 @@ class Draw:
         return self.rng.randrange(-rank, rank)
 
     def step(self) -> Step:
-        return getattr(self, self.rng.choice(KINDS))()
+        return getattr(self, self.rng.choice(self.kinds))()
 
     # ---- kinds of steps: (text, function of Paddle and tensors, tensors read) ------------------------------------------
 
@@ -102,6 +103,11 @@ class Draw:
         k = self.floats(1)
         axis = self.axis(k)
         return f"flip(axis={axis})[::2]", lambda p, t: p.strided_slice(p.flip(t, axis), [axis], [0], [10**6], [2]), [k]
+
+    def flip(self) -> Step:
+        k = self.floats(1)
+        axis = self.axis(k)
+        return f"flip({axis})", lambda p, t: p.flip(t, axis), [k]
 
     def slice_by_contents(self) -> Step:
         k, n = self.floats(1), self.some(lambda t: str(t.dtype) == "paddle.int64" and t.shape == [1])
@@ -184,6 +190,16 @@ class Draw:
         times = [self.rng.choice([1, 1, 2]) for _ in self.tensors[k].shape]
         return f"tile({times})", lambda p, t: p.tile(t, times), [k]
 
+    def repeat(self) -> Step:
+        k, times = self.floats(1), self.rng.choice([2, 3])
+        axis = self.axis(k)
+        return f"repeat_interleave({times}, axis={axis})", lambda p, t: p.repeat_interleave(t, times, axis), [k]
+
+    def roll(self) -> Step:
+        k, by = self.floats(1), self.rng.choice([1, 2, -1])
+        axis = self.axis(k)
+        return f"roll({by}, axis={axis})", lambda p, t: p.roll(t, by, axis), [k]
+
     def expand(self) -> Step:
         k, u = self.floats(0), self.floats(1)
         return "expand_as", lambda p, t, u: p.expand_as(t, u), [k, u]
@@ -209,11 +225,37 @@ class Draw:
         k = self.floats(1)
         return "shape[-1:]", lambda p, t: p.shape(t)[-1:].astype("int64"), [k]
 
+    # ---- of known sizes alone ------------------------------------------------------------------------------------------
 
-KINDS = [name for name, member in vars(Draw).items() if callable(member) and name not in ("__init__", "some", "floats", "axis", "step")]
+    def split_axis(self) -> Step:
+        k = self.some(lambda t: str(t.dtype) == "paddle.float32" and len(t.shape) < 4 and any(d > 3 for d in t.shape))
+        shape = list(self.tensors[k].shape)
+        axis = self.rng.choice([n for n, d in enumerate(shape) if d > 3])
+        part = self.rng.choice([d for d in range(2, shape[axis]) if shape[axis] % d == 0])
+        new = [*shape[:axis], shape[axis] // part, part, *shape[axis + 1 :]]
+        return f"reshape({new})", lambda p, t: p.reshape(t, new), [k]
+
+    def windows(self) -> Step:
+        k = self.floats(2, 2)
+        size, step = self.rng.choice([2, 3]), self.rng.choice([1, 2])
+        return f"unfold(1, {size}, {step})", lambda p, t: p.unfold(t, 1, size, step), [k]
+
+    def shuffle(self) -> Step:
+        k = self.floats(4)
+        return "pixel_shuffle(2)", lambda p, t: p.nn.functional.pixel_shuffle(t, 2), [k]
+
+    def resize(self) -> Step:
+        k = self.floats(4)
+        return "interpolate(2)", lambda p, t: p.nn.functional.interpolate(t, scale_factor=2, mode="nearest"), [k]
 
 
-def drawn(number: int, seed: int, count: int) -> list[Step]:
+OF_KNOWN_SIZES = "split_axis windows shuffle resize".split()
+MOVES = [*"slice strided flip transpose flatten concat stack pad tile repeat roll".split(), *OF_KNOWN_SIZES]
+KINDS = [name for name, member in vars(Draw).items() if callable(member)]
+KINDS = [name for name in KINDS if name not in ("__init__", "some", "floats", "axis", "step", *OF_KNOWN_SIZES)]
+
+
+def drawn(number: int, seed: int, count: int, moves: bool) -> list[Step]:
     """The steps of a program: what Paddle does eagerly at the first sizes, and what stays small there."""
     import paddle
 
@@ -225,7 +267,7 @@ def drawn(number: int, seed: int, count: int) -> list[Step]:
         if len(steps) == count:
             break
         try:
-            step = Draw(rng, tensors).step()
+            step = Draw(rng, tensors, MOVES if moves else KINDS, moves).step()
             made = step[1](paddle, *(tensors[k] for k in step[2]))
         except (IndexError, ValueError, RuntimeError, AssertionError, TypeError):
             continue
@@ -249,13 +291,14 @@ def program(steps: list[Step]) -> Callable[..., Any]:
     return call
 
 
-def one(number: int, seed: int, count: int, folder: Path) -> tuple[str, str]:
+def one(number: int, seed: int, count: int, moves: bool, folder: Path) -> tuple[str, str]:
     """A program → (match, differ, failed, refused, or paddle: Paddle does not build it), and why."""
-    steps = drawn(number, seed, count)
+    steps = drawn(number, seed, count, moves)
     stem = folder / "model"
     try:
-        expected = [export_call(program(steps), inputs_of(SIZES[0], number), {}, stem, dynamic=True)]
+        expected = [export_call(program(steps), inputs_of(SIZES[0], number), {}, stem, dynamic=not moves)]
     except Exception as error:
+        print(error, file=sys.stderr)
         return "paddle", f"{type(error).__name__}"
     try:
         session = oarlock.Session(oarlock.compile(oarlock.load_model(stem.with_suffix(".json")), target="cpu", threads=1, options=OPTIONS))
@@ -264,7 +307,7 @@ def one(number: int, seed: int, count: int, folder: Path) -> tuple[str, str]:
     except Exception as error:
         return "failed", f"{type(error).__name__}: {error}"
     params = stem.with_suffix(".pdiparams")
-    for place, sizes in enumerate(SIZES):
+    for place, sizes in enumerate(SIZES[: 1 if moves else None]):
         inputs = inputs_of(sizes, number)
         if place:
             try:
@@ -288,6 +331,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--moves", action="store_true", help="only steps that move elements, at known sizes")
     parser.add_argument("--first", type=int, default=0, help="the number of the first program")
     parser.add_argument("--keep", type=Path, help="a folder that gets the programs that were not right")
     options = parser.parse_args()
@@ -295,10 +339,10 @@ def main() -> None:
     start = time.monotonic()
     for number in range(options.first, options.first + options.count):
         with tempfile.TemporaryDirectory() as scratch:
-            state, why = one(number, options.seed, options.steps, Path(scratch))
+            state, why = one(number, options.seed, options.steps, options.moves, Path(scratch))
             states[state] += 1
             if state not in ("match", "paddle"):
-                steps = drawn(number, options.seed, options.steps)
+                steps = drawn(number, options.seed, options.steps, options.moves)
                 print(f"{number}: {state}: {why}")
                 names = list(inputs_of(SIZES[0], 0))
                 for k, (text, _, reads) in enumerate(steps, len(names)):
