@@ -124,11 +124,8 @@ def tir_pipeline(announce: str = "", export: bool = False) -> str:
         def run(mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
             with compat_indices.exact():
                 mod = lower(mod)
-            new = {
-                gv: f.with_body(_with_ir(f, _announced(_on_stack(f), announce)))
-                for gv, f in mod.functions.items()
-                if isinstance(f, tvm.tirx.PrimFunc)
-            }
+            new = {gv: _without_masks(f) for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
+            new = {gv: f.with_body(_with_ir(f, _announced(_on_stack(f), announce))) for gv, f in new.items()}
             new = {gv: f.with_body(_on_cpu(gv.name_hint, f)) if _is_direct(f) else f for gv, f in new.items()}
             if export:  # only now: a function that has a symbol earlier becomes a packed one
                 new = {gv: f.with_attr("global_symbol", gv.name_hint) if _is_direct(f) else f for gv, f in new.items()}
@@ -191,6 +188,15 @@ def _with_ir(function: tvm.tirx.PrimFunc, body: tvm.tirx.Stmt) -> tvm.tirx.Stmt:
 
     body = tvm_ffi.structural_map(body, (tvm.ir.Call, call))
     return tvm.tirx.AttrStmt(tvm.tirx.const(0, "int32"), "pragma_import_llvm", tvm.ir.StringImm(str(text)), body)
+
+
+def _without_masks(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """What LLVM compiles, without the remainders that it is wrong about."""
+    target = (function.attrs or {}).get("target")
+    if target is None or str(target.kind.name) != "llvm":
+        return function
+    function, text = compat_indices.hide_masks(function)
+    return add_llvm_ir(function, text) if text else function
 
 
 def add_llvm_ir(function: tvm.tirx.PrimFunc, text: str) -> tvm.tirx.PrimFunc:

@@ -1,9 +1,12 @@
-"""TVM's FlattenBuffer, with the places that it computes wrongly kept as they are.
+"""Places in memory that TVM or LLVM computes wrongly, and what keeps them from it.  test_indices.py tells when either can go.
 
-It simplifies the index of every load and store as a sum of parts of loops, and that goes wrong for what is divided after something was
-subtracted or added: ``a[(3 - i) // 2]`` becomes ``a[i // -2 + 1]``, and ``a[(6 * i + j + 7) // 3 % 3]`` has two too little.  So a tensor
-that is repeated and then reversed was read at the wrong places, and a dilated convolution beyond its input.  Its other simplifications
-are right and are wanted: ``(i * 32 + j) // 32`` is ``i``.  test_indices.py says when all of it is right, and this file can go.
+TVM's FlattenBuffer simplifies the index of every load and store as a sum of parts of loops, and that goes wrong for what is divided
+after something was subtracted or added: ``a[(3 - i) // 2]`` becomes ``a[i // -2 + 1]``, and ``a[(6 * i + j + 7) // 3 % 3]`` has two too
+little.  So a tensor that is repeated and then reversed was read at the wrong places, and a dilated convolution beyond its input.  Its
+other simplifications are right and are wanted: ``(i * 32 + j) // 32`` is ``i``.
+
+LLVM's vectoriser of loops (22) takes ``i % 4`` for ``i``: in a loop that computes ``a[i % 4] + b[3 * i + k]`` it may assume that neither
+wraps if the latter does not, checks that, and goes on beyond the fourth element.  A tensor added to one that is tiled was wrong that way.
 """
 
 from __future__ import annotations
@@ -100,3 +103,43 @@ def _shown(body: tirx.Stmt) -> tirx.Stmt:
         return call if kind is None else kind(call.args[1], call.args[2])
 
     return tvm_ffi.structural_map(body, (tvm.ir.Call, show))
+
+
+# ---- remainders by powers of two ---------------------------------------------------------------------------------------
+
+_HIDDEN = """
+define linkonce_odr i{bits} @oarlock_hidden_{bits}(i{bits} %value) alwaysinline {{
+  %place = alloca i{bits}
+  store volatile i{bits} %value, ptr %place
+  %same = load volatile i{bits}, ptr %place
+  ret i{bits} %same
+}}
+"""
+
+
+def hide_masks(function: tirx.PrimFunc) -> tuple[tirx.PrimFunc, str]:
+    """``i % 4`` as a bitwise and with a number that LLVM cannot know; and the LLVM IR of what gives it.
+
+    The number is made once a call.  Where LLVM is right, a loop over ``i`` is not vectorised for ``i % 4`` either.
+    """
+    masks: dict[tuple[str, int], tirx.Var] = {}
+
+    def hide(node: tirx.FloorMod) -> Any:
+        dtype, by = str(node.ty.dtype), node.b
+        if dtype not in _BITS or not isinstance(by, tirx.IntImm) or by.value < 2 or by.value & (by.value - 1):
+            return node
+        key = dtype, int(by.value) - 1
+        return tirx.bitwise_and(node.a, masks.setdefault(key, tirx.Var(f"mask{key[1]}", dtype)))
+
+    body = tvm_ffi.structural_map(function.body, (tirx.FloorMod, hide))
+    if not masks:
+        return function, ""
+    made = [
+        tirx.Bind(var, tirx.call_extern(dtype, f"oarlock_hidden_{_BITS[dtype]}", tirx.const(mask, dtype)))
+        for (dtype, mask), var in masks.items()
+    ]
+    text = "".join(_HIDDEN.format(bits=bits) for bits in sorted({_BITS[dtype] for dtype, _ in masks}))
+    return function.with_body(tirx.SeqStmt([*made, body])), text
+
+
+_BITS = {"int32": 32, "int64": 64}

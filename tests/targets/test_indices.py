@@ -15,6 +15,7 @@ from tvm import relax, sym, tirx
 
 from oarlock import compat
 from oarlock.compat_indices import flatten_buffer
+from oarlock.runtime.machine import cpu_features
 
 op = relax.op
 WIDTH = 8
@@ -94,6 +95,55 @@ def test_what_is_simplified_still_is() -> None:
         body = tirx.For(loop, number(0), number(extent), tirx.ForKind.SERIAL, body)
     flat = flatten_buffer()(tvm.IRModule({"main": tirx.PrimFunc([a, b], body)}))
     assert "a_1[i]" in str(flat)
+
+
+# ---- remainders by powers of two, which LLVM's vectoriser takes for the whole -------------------------------------------
+
+SUMS: dict[str, Callable[..., Any]] = {  # of two rows of a, for loops over 20, 16 and 3
+    "after a multiple": lambda a, i, j, k: a[j * 3 + i % 10 * 12] + a[j % 4 * 2 + k + i % 10 * 12 + 5],
+    "times the same": lambda a, i, j, k: a[j * 6 + i % 6 * 12] + a[j % 4 * 6 + k + i % 6 * 12 + 5],
+}
+LOOPS = (20, 16, 3)
+
+
+def summed(name: str, pipeline: str) -> np.ndarray:
+    """What a kernel built by a pipeline of TVM's gives for rows of their own numbers."""
+    a, out = tirx.decl_buffer((256,), "float32", "a"), tirx.decl_buffer((int(np.prod(LOOPS)),), "float32", "out")
+    i, j, k = loops = [tirx.Var(v, "int64") for v in "ijk"]
+
+    class Rows:
+        def __getitem__(self, row: Any) -> Any:
+            return tirx.BufferLoad(a, [row])
+
+    body = tirx.BufferStore(out, SUMS[name](Rows(), i, j, k), [(i * LOOPS[1] + j) * LOOPS[2] + k])
+    for loop, extent in zip(reversed(loops), reversed(LOOPS), strict=True):
+        body = tirx.For(loop, number(0), number(extent), tirx.ForKind.SERIAL, body)
+    kernel = tirx.PrimFunc([a, out], body).with_attrs({"global_symbol": "main", "tirx.noalias": True})
+    library = tirx.build(tvm.IRModule({"main": kernel}), target=tvm.target.Target({"kind": "llvm", "mcpu": "x86-64-v3"}), pipeline=pipeline)
+    given, got = tvm.runtime.tensor(np.arange(256, dtype="float32")), tvm.runtime.tensor(np.zeros(np.prod(LOOPS), "float32"))
+    library["main"](given, got)
+    return got.numpy()
+
+
+def expected_sum(name: str) -> np.ndarray:
+    rows = np.arange(256, dtype="float32")
+    return np.array([SUMS[name](rows, *values) for values in itertools.product(*map(range, LOOPS))])
+
+
+x86 = pytest.mark.skipif("avx2" not in cpu_features(), reason="kernels are built for a CPU with AVX2")
+
+
+@x86
+@pytest.mark.parametrize("name", SUMS)
+def test_remainders(name: str) -> None:
+    np.testing.assert_array_equal(summed(name, compat.tir_pipeline()), expected_sum(name))
+
+
+@x86
+@pytest.mark.xfail(strict=True, reason="when LLVM is right about these, compat_indices.hide_masks can go")
+@pytest.mark.parametrize("name", SUMS)
+def test_remainders_of_llvm(name: str) -> None:
+    np.testing.assert_array_equal(summed(name, "default"), expected_sum(name))
 
 
 def test_what_is_repeated_and_reversed() -> None:
