@@ -236,9 +236,8 @@ class Draw:
         return f"reshape({new})", lambda p, t: p.reshape(t, new), [k]
 
     def windows(self) -> Step:
-        k = self.floats(2, 2)
-        size, step = self.rng.choice([2, 3]), self.rng.choice([1, 2])
-        return f"unfold(1, {size}, {step})", lambda p, t: p.unfold(t, 1, size, step), [k]
+        k, size, step = self.floats(4), self.rng.choice([1, 2]), self.rng.choice([1, 2])
+        return f"unfold({size}, strides={step})", lambda p, t: p.nn.functional.unfold(t, size, step), [k]
 
     def shuffle(self) -> Step:
         k = self.floats(4)

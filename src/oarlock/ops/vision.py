@@ -152,10 +152,12 @@ def _block_edges(paddings: list) -> Edges:
 
 
 def _counts(b: Builder, sizes: list[Dim], edges: Edges, kernel: list, strides: list, dilations: list) -> list[Dim]:
-    return [
-        b.simplify(floordiv(size + before + after - (d * (k - 1) + 1), s) + 1)
-        for size, (before, after), k, s, d in zip(sizes, edges, kernel, strides, dilations, strict=True)
-    ]
+    def count(rest: Dim, stride: int) -> Dim:
+        # Paddle rounds towards 0: a block that reaches past the end by less than a stride is one, with zeros there
+        return 1 if isinstance(rest, int) and -stride < rest < 0 else b.simplify(floordiv(rest, stride) + 1)
+
+    along = zip(sizes, edges, kernel, strides, dilations, strict=True)
+    return [count(size + before + after - (d * (k - 1) + 1), s) for size, (before, after), k, s, d in along]
 
 
 @operator

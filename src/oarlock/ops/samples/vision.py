@@ -71,6 +71,12 @@ sample(
 )  # fmt: skip
 sample("unfold", _call("unfold", kernel_sizes=[3, 2], strides=2, paddings=1), x=f32(2, 3, 6, 5))
 sample("unfold", _call("unfold", kernel_sizes=2, dilations=[1, 2], paddings=[0, 1, 2, 1]), x=f32(1, 2, 5, 6))
+sample(
+    "unfold",
+    _call("unfold", kernel_sizes=2, strides=2),
+    x=f32(2, 2, 3, 1),
+    dynamic="where sizes are unknown, no block is wider than the input",
+)
 sample("unfold", _call("unfold", kernel_sizes=[1, 2], strides=[2, 1], paddings=[1, 0], dilations=2), x=f64(1, 1, 4, 5))
 sample("fold", _call("fold", output_sizes=[4, 5], kernel_sizes=2), x=f32(2, 12, 12), static=(0, 1, 2))
 sample("fold", _call("fold", output_sizes=[5, 6], kernel_sizes=[3, 2], strides=2, paddings=1), x=f32(1, 12, 12), static=(0, 1, 2))
