@@ -25,7 +25,13 @@ def _keypoints() -> list[Recipe]:
         return detector(name, "TopDownHRNet", config, size=(128, 96), inputs="image", family="keypoint")
 
     higher = {
-        "HigherHRNet": {"backbone": "HRNet", "hrhrnet_head": "HrHRNetHead", "post_process": "HrHRNetPostProcess", "eval_flip": False},
+        "HigherHRNet": {
+            "backbone": "HRNet",
+            "hrhrnet_head": "HrHRNetHead",
+            "post_process": "HrHRNetPostProcess",
+            "eval_flip": False,
+            "flip_perm": [*range(17)],
+        },
         **{"HRNet": {"width": 32} | plain, "HrHRNetHead": {"num_joints": 17, "width": 32, "swahr": False}},
         "HrHRNetLoss": {"num_joints": 17, "swahr": False},
     }

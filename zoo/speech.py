@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from . import compat
 from .recipe import OFFICIAL, REDUCED, Input, Recipe, numbers
 
@@ -75,7 +77,7 @@ def spread_durations(layer: Any) -> None:
     """Letters of random length zero would leave no sound: make the predicted ones two to four frames."""
     for name, parameter in layer.named_parameters():
         if "duration_predictor" in name and name.endswith("linear.bias"):
-            parameter.set_value([1.2] * parameter.shape[0])
+            parameter.set_value(np.full(parameter.shape, 1.2, "float32"))
 
 
 def _recipe(name: str, build: str, *inputs: Input, source: str = PACKAGE, kind: str = REDUCED, **more: Any) -> Recipe:
