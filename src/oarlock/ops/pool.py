@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from tvm import relax, te, tirx
 
@@ -81,14 +82,17 @@ def _reduced(
 
 
 def _least(dtype: str) -> PrimExpr:
-    """What Paddle compares the elements of a window with first, and gives for one that has none: of float64, too, the least float32."""
-    return tirx.const(float(np.finfo("float32").min), dtype) if dtype == "float64" else float_min(dtype)
+    """What Paddle compares the elements of a window with first, and gives for one that has none: the least float32, in the type."""
+    known = {"float16": float("-inf"), "bfloat16": float(ml_dtypes.finfo("bfloat16").min), "float64": float(np.finfo("float32").min)}
+    return tirx.const(known[dtype], dtype) if dtype in known else float_min(dtype)
 
 
 def pool_windows(b: Builder, x: Tensor, windows: list[Window], kind: str, exclusive: bool) -> Tensor:
     """max or avg over windows of a channels-first tensor; exclusive: padding is not counted."""
     if kind == "max":
-        return _reduced(b, x, windows, te.max, _least(x.dtype), lambda v: v)
+        # te.max begins with the least finite number
+        largest = te.comm_reducer(tirx.max, _least, name="max") if x.dtype == "float16" else te.max
+        return _reduced(b, x, windows, largest, _least(x.dtype), lambda v: v)
     total = _reduced(b, x, windows, te.sum, tirx.const(0, x.dtype), lambda v: v)
 
     def mean(t: te.Tensor, n: Any, c: Any, *index: Any) -> PrimExpr:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.dtypes import numpy_dtype
 from .base import f32, f64, i64, sample
 
 sample("mean", lambda paddle, x: [paddle.mean(x), paddle.mean(x, 0, keepdim=True), paddle.mean(x, 1)], x=f32(0, 3))
@@ -37,6 +38,12 @@ def _sparse(masked: bool) -> Any:
 for _make in (f32, f64):
     sample("pool2d", _sparse(False), x=_make(2, 2, 2, 2))  # the last windows of rows have no element
     sample("max_pool2d_with_index", _sparse(True), x=_make(2, 2, 2, 2))
+for _type in ("float16", "bfloat16"):
+    sample("pool2d", _sparse(False), x=f32(2, 2, 2, 2).astype(numpy_dtype(_type)))
+# steps that are rounded each, the last in what a variable is bound to
+_BRAIN = {name: f32(3, 5, seed=seed).astype(numpy_dtype("bfloat16")) for seed, name in enumerate("xy")}
+sample("tanh", lambda paddle, x, y: paddle.tanh(x * y), **_BRAIN)
+sample("log_softmax", lambda paddle, x, y: paddle.nn.functional.log_softmax(paddle.maximum(x - 1, y) * 9.0), **_BRAIN)
 
 
 sample(

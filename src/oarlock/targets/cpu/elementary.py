@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import tirx
 
 from ... import compat
@@ -145,24 +146,82 @@ def expand(function: tirx.PrimFunc) -> tirx.PrimFunc:
         made = _FUNCTIONS.get(getattr(call.op, "name", ""))
         return made(call.args[0]) if made is not None and str(call.ty.dtype) == "float32" else call
 
-    return compat.serial_loops(_bfloat16_as_bits(compat.map_calls(function, replace)), _SCALAR)
+    return compat.serial_loops(_bfloat16_as_bits(compat.map_calls(_in_float32(function), replace)), _SCALAR)
+
+
+_MOVES = ("if_then_else", "reinterpret", "likely", "ret")  # calls that compute nothing
+
+
+def _in_float32(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """What computes with bfloat16, or compares, in float32, rounded after each step, as Paddle does it.
+
+    TVM 0.27 does that later, but not to what variables are bound to: LLVM got sums of integers and numbers.
+    """
+
+    def wide(value: Expr) -> Expr:
+        return tirx.Cast("float32", value)
+
+    def arithmetic(node: Any) -> Expr:
+        return tirx.Cast("bfloat16", type(node)(wide(node.a), wide(node.b))) if str(node.ty) == "bfloat16" else node
+
+    def comparison(node: Any) -> Expr:
+        return type(node)(wide(node.a), wide(node.b)) if str(node.a.ty) == "bfloat16" else node
+
+    def call(node: tvm.ir.Call) -> Expr:
+        name = getattr(node.op, "name", "")
+        if not name.startswith("tirx.") or name.removeprefix("tirx.") in _MOVES or name.startswith("tirx.call"):
+            return node
+        if not node.args or any(str(getattr(a, "ty", "")) != "bfloat16" for a in node.args):
+            return node
+        if str(node.ty) != "bfloat16":
+            return tirx.call_intrin(str(node.ty), name, *map(wide, node.args))
+        return tirx.Cast("bfloat16", tirx.call_intrin("float32", name, *map(wide, node.args)))
+
+    made = [(kind, arithmetic) for kind in (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max)]
+    told = [(kind, comparison) for kind in (tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.EQ, tirx.NE)]
+    return tvm_ffi.structural_map(function, [*made, *told, (tvm.ir.Call, call)])
+
+
+_ROUNDED = compat.vector_op("oarlock.bfloat16_rounded")  # float32 → the bits of the nearest bfloat16 (uint16) on any CPU
+_ROUND = """
+define linkonce_odr {i16} @oarlock_bfloat16_rounded_x{n}({float} %x) alwaysinline {{
+  %bits = bitcast {float} %x to {i32}
+  %high = lshr {i32} %bits, {sixteen}
+  %odd = and {i32} %high, {one}
+  %half = add {i32} %odd, {below}
+  %sum = add {i32} %bits, %half
+  %even = lshr {i32} %sum, {sixteen} ; ties to even
+  %quiet = or {i32} %high, {quiet} ; rounded up, NaN may become infinity or -0
+  %nan = fcmp uno {float} %x, {zero}
+  %chosen = select {i1} %nan, {i32} %quiet, {i32} %even
+  %r = trunc {i32} %chosen to {i16}
+  ret {i16} %r
+}}
+"""
+_NUMBERS = {"sixteen": "i32 16", "one": "i32 1", "below": "i32 32767", "quiet": "i32 64", "zero": "float 0.0"}
+
+
+def _rounding(n: int) -> str:
+    types = {t: t if n == 1 else f"<{n} x {t}>" for t in ("i1", "i16", "i32", "float")}
+    numbers = {name: text.split()[1] if n == 1 else f"splat ({text})" for name, text in _NUMBERS.items()}
+    return _ROUND.format(n=n, **types, **numbers)
+
+
+_ROUNDING = "".join(map(_rounding, (1, 2, 4, 8, 16, 32, 64)))
 
 
 def _bfloat16_as_bits(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """Conversions from and to bfloat16 as arithmetic on bits, each value computed once.
+    """Conversions from and to bfloat16 as arithmetic on bits.
 
     TVM 0.27 would do the same later, but leaves out what a variable is bound to (a number was made of the bits there), and copies what
-    it rounds three times, whose variables then have several definitions.
+    it rounds three times, whose variables then have several definitions.  Bound to a variable and used five times, what is rounded would
+    be simplified five times, for each step of a chain: a function takes it once.
     """
     sixteen = tirx.const(16, "uint32")
-
-    def rounded(v: Expr) -> Expr:  # ties to even; NaN stays NaN: rounded up it may become infinity or −0
-        even = (v + ((v >> sixteen) & tirx.const(1, "uint32")) + tirx.const(0x7FFF, "uint32")) >> sixteen
-        nan = (v & tirx.const(0x7FFFFFFF, "uint32")) > tirx.const(0x7F800000, "uint32")
-        return tirx.Select(nan, (v >> sixteen) | tirx.const(0x40, "uint32"), even)
+    rounds: list[bool] = []
 
     def widened(value: Expr) -> Expr:
-        """A value of bfloat16 as float32; what computes in bfloat16 is left to TVM."""
+        """A value of bfloat16 as float32."""
         name = getattr(getattr(value, "op", None), "name", "")
         if isinstance(value, tirx.FloatImm):
             return _f(value.value)
@@ -179,7 +238,9 @@ def _bfloat16_as_bits(function: tirx.PrimFunc) -> tirx.PrimFunc:
         if types == ("bfloat16", "float32"):
             return widened(cast.value)
         if types == ("float32", "bfloat16"):
-            return tirx.reinterpret("bfloat16", tirx.Cast("uint16", _bind(tirx.reinterpret("uint32", cast.value), rounded)))
+            rounds.append(True)
+            return tirx.reinterpret("bfloat16", tirx.call_intrin("uint16", _ROUNDED, cast.value))
         return cast
 
-    return compat.map_casts(function, convert)
+    function = compat.map_casts(function, convert)
+    return compat.add_llvm_ir(function, _ROUNDING) if rounds else function
