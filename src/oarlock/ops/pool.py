@@ -91,7 +91,7 @@ def pool_windows(b: Builder, x: Tensor, windows: list[Window], kind: str, exclus
     """max or avg over windows of a channels-first tensor; exclusive: padding is not counted."""
     if kind == "max":
         # te.max begins with the least finite number
-        largest = te.comm_reducer(tirx.max, _least, name="max") if x.dtype == "float16" else te.max
+        largest = te.comm_reducer(lambda a, v: tirx.max(a, v), _least, name="max") if x.dtype == "float16" else te.max
         return _reduced(b, x, windows, largest, _least(x.dtype), lambda v: v)
     total = _reduced(b, x, windows, te.sum, tirx.const(0, x.dtype), lambda v: v)
 
