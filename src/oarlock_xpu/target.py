@@ -45,7 +45,8 @@ class XpuTarget(Target):
     ``checked``: kernels are compiled so that every access of memory is looked at (slow): races, missing fences, accesses past the end.
     ``xcc``: the compiler of generated kernels with {source} and {output} in it; empty: the host's, for the emulator.
     ``packed``: encoders compute nothing for the rows that a mask of keys takes out as padding; these rows of their results are 0.
-    ``precision``: what convolutions, products by constants and attention multiply: float32, float16, int16 or int8 (precision.py).
+    ``precision``: what convolutions, products by constants and attention multiply: float32, float16, int31, int16 or int8
+    (precision.py).
     ``cxx``: the compiler driver that links the host's part, as for the target cpu.
     ``chips``: more chips ("k200,r200") that the artifact has programs for, over the same weights; it runs on the one that is there.
     ``parallel``: "tp=2", "pp=2", "tp=2,pp=2": the model runs on that many devices together (see parallel/).
@@ -207,9 +208,9 @@ class XpuTarget(Target):
             node.kept = True  # as if all the world read it
         found = plan(graph, RULES)
         done = narrow(graph, found, self.precision)
-        if done.narrow or done.half:
-            half = f", {done.half} on float16, to whose operands no call gives a maximum" if done.half else ""
-            notes.add("xpu-library", f"{done.narrow} calls on {self.precision}{half}")
+        if done.narrow or done.others:
+            others = f", {done.others} on {done.instead}, to whose operands no call gives a maximum" if done.others else ""
+            notes.add("xpu-library", f"{done.narrow} calls on {self.precision}{others}")
         for fusion in found.fusions.values():
             notes.places.append(Place(" + ".join(n.name for n in fusion.nodes), "library", fusion.api))
         _note_refused(found, notes)

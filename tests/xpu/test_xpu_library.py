@@ -81,34 +81,38 @@ def test_batched_products(call, batches) -> None:
 
 
 def quantised(x: np.ndarray, bits: int, largest: float | None = None) -> tuple[np.ndarray, float]:
-    """By the rules of max pointers: x · RMAX / max, half to even, saturated; and the largest number."""
-    most = 2 ** (bits - 1) - 1
+    """By the rules of max pointers: x · RMAX / max, half to even, saturated; and the largest number.  31 bits are scaled in float64."""
+    most, wide = RMAX[bits], np.float64 if bits == 31 else np.float32
     largest = float(np.abs(x).max()) if largest is None else largest
-    factor = np.float32(np.float32(most) / np.float32(largest))
-    return np.clip(np.rint(x * factor), -most, most).astype(f"int{bits}"), largest
+    factor = wide(wide(most) / wide(largest))
+    return np.clip(np.rint(x.astype(wide) * factor), -most, most).astype("int32" if bits == 31 else f"int{bits}"), largest
 
 
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("given", [False, True])
-def test_integer_products(call, bits: int, given: bool) -> None:
-    x, w, most = rand(7, 300), rand(300, 20, seed=1), 2 ** (bits - 1) - 1
-    largest = 2.0 if given else None  # numbers beyond it are saturated
+RMAX = {8: 127, 16: 32767, 31: 2**30 - 1}
+
+
+@pytest.mark.parametrize("bits", [8, 16, 31])
+@pytest.mark.parametrize("largest", [None, 2.0, 3e4])  # beyond 2 numbers are saturated; steps of 3e4 / RMAX are coarse
+def test_integer_products(call, bits: int, largest: float | None) -> None:
+    x, w, most = rand(7, 300), rand(300, 20, seed=1), RMAX[bits]
     (xq, x_max), (wq, w_max) = quantised(x, bits, largest), quantised(w, bits)
-    exact = xq.astype("int64") @ wq.astype("int64")
+    exact = (xq.astype(object) @ wq.astype(object)).astype("float64")  # sums of integers of any size
     inputs, roles = [x, wq, np.full(6, w_max, "f4")], ["x", "w", "w_max"]
-    if given:
-        inputs, roles = [*inputs, np.array([1, 2, 0, 0.5, 1, 1], "f4")], [*roles, "x_max"]
+    if largest is not None:
+        inputs, roles = [*inputs, np.array([1, largest, 0, 0.5, 1, 1], "f4")], [*roles, "x_max"]
     found = call({"api": "fc_fusion", "inputs": roles}, inputs, (7, 20))
-    close(found, exact * (x_max / most) * (w_max / most), 1e-6)
+    close(found, exact * (x_max / most) * (w_max / most), 1e-7 if bits == 31 else 1e-6)
 
 
-def test_integer_convolutions(call) -> None:
+@pytest.mark.parametrize("bits", [8, 31])
+def test_integer_convolutions(call, bits: int) -> None:
     paddle = pytest.importorskip("paddle", reason="paddlepaddle computes what is expected")
     x, w = rand(1, 4, 9, 8), rand(5, 4, 3, 3, seed=1)
-    (xq, x_max), (wq, w_max) = quantised(x, 8), quantised(w, 8)
+    (xq, x_max), (wq, w_max) = quantised(x, bits), quantised(w, bits)
     exact = paddle.nn.functional.conv2d(paddle.to_tensor(xq.astype("f8")), paddle.to_tensor(wq.astype("f8")), padding=1).numpy()
     step = {"api": "conv2d_fusion", "inputs": ["x", "w", "w_max"], "strides": [1, 1], "paddings": [1] * 4, "dilations": [1, 1], "groups": 1}
-    close(call(step, [x, wq, np.full(6, w_max, "f4")], exact.shape), exact * (x_max / 127) * (w_max / 127), 1e-6)
+    found = call(step, [x, wq, np.full(6, w_max, "f4")], exact.shape)
+    close(found, exact * (x_max / RMAX[bits]) * (w_max / RMAX[bits]), 1e-7 if bits == 31 else 1e-6)
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((5, 7), -1), ((3, 2500), 1), ((4, 30, 300), 1), ((4, 30, 5), 0), ((70000, 2), 1)])

@@ -2,7 +2,8 @@
 
 Before: ``conv2d_fusion(x, w)``.  After (int8): ``conv2d_fusion(x, round(w · 127 / max of each filter), scale_max, x_max)``, where x_max is
 a second result of the call that makes x: its kernel finds it on the way.  Where no call gives it, operands are half floats: findmax would
-be one more launch, which costs more than narrower operands save.
+be one more launch, which costs more than narrower operands save.  int31 narrows nothing: operands are fixed-point numbers of 31 bits,
+multiplied at the rate of floats, as chips do that have no floats there; where no call gives a maximum they stay floats.
 Activations are rounded by their own largest number in each run; nothing is calibrated.  Depthwise convolutions, whose time is not that of
 products, and products of two tensors that are not attention's stay float32.
 """
@@ -20,8 +21,9 @@ from oarlock import compat
 from .engine import Extra, Fusion, Plan, Step
 from .graph import Graph, constant_of, shape_of
 
-PRECISIONS = ("float32", "float16", "int16", "int8")
-_MOST = {"int16": 32767, "int8": 127}
+PRECISIONS = ("float32", "float16", "int31", "int16", "int8")
+_MOST = {"int31": 2**30 - 1, "int16": 32767, "int8": 127}
+_HELD = {"int31": "int32"}  # element types of weights, where another than the precision's name
 # functions that write the largest number of their result with it
 _MAKERS = frozenset(
     "conv2d_fusion fc_fusion qkv_attention layer_norm add_layer_norm rms_layer_norm multi_embedding_fusion transformer_encoder".split()
@@ -34,10 +36,11 @@ _MATRICES = ("qkv", "out", "inner", "outer")  # of an encoder's layer
 
 @dataclass
 class Linked:
-    """``narrow``: calls on integers, or half floats where these are asked for; ``half``: calls on half floats in place of integers."""
+    """``narrow``: calls on integers, or half floats where these are asked for; ``others``: calls on ``instead`` in place of integers."""
 
     narrow: int = 0
-    half: int = 0
+    others: int = 0
+    instead: str = "float16"
 
 
 def narrow(graph: Graph, plan: Plan, precision: str) -> Linked:
@@ -51,15 +54,18 @@ def rounded(w: np.ndarray, axis: int, precision: str) -> tuple[np.ndarray, np.nd
     """Weights as integers, each slice along ``axis`` by its own largest number; and these numbers."""
     others = tuple(d for d in range(w.ndim) if d != axis)
     largest = np.abs(w).max(axis=others, keepdims=True, initial=0).astype("float32")
-    factor = np.divide(np.float32(_MOST[precision]), largest, out=np.zeros_like(largest), where=largest > 0)
-    return np.clip(np.rint(w * factor), -_MOST[precision], _MOST[precision]).astype(precision), largest.reshape(-1)
+    scaled = largest.astype("float64" if precision == "int31" else "float32")  # as the matrix units scale activations
+    factor = np.divide(scaled.dtype.type(_MOST[precision]), scaled, out=np.zeros_like(scaled), where=scaled > 0)
+    integers = np.clip(np.rint(w * factor), -_MOST[precision], _MOST[precision])
+    return integers.astype(_HELD.get(precision, precision)), largest.reshape(-1)
 
 
 class _Pass:
     def __init__(self, graph: Graph, plan: Plan, precision: str) -> None:
         self.graph, self.plan, self.precision = graph, plan, precision
         self.integers = precision in _MOST
-        self.done = Linked()
+        self.instead = "float32" if precision == "int31" else "float16"  # where nothing gives a maximum
+        self.done = Linked(instead=self.instead)
         self.block = 0
         self.steps: dict[int, Step] = {}
         self.results = {node.var: var for var, f in plan.fusions.items() for node in (f.last, *f.more.values())}
@@ -86,11 +92,13 @@ class _Pass:
         if precision == self.precision:
             self.done.narrow += 1
         else:
-            self.done.half += 1
+            self.done.others += 1
 
     # ---- calls
 
     def _weights(self, w: np.ndarray, axis: int, role: str, by: str, precision: str) -> dict[str, Any]:
+        if precision == "float32":
+            return {}
         if precision == "float16":
             return {role: compat.constant(w.astype("float16"))}
         integers, largest = rounded(w, axis, precision)
@@ -125,10 +133,11 @@ class _Pass:
             if isinstance(given, Step):
                 inputs[role] = self._step(given)
             maxima |= self._max(f"{role}_max", inputs[role]) or {}
-        precision = self.precision if len(maxima) == 3 else "float16"
+        precision = self.precision if len(maxima) == 3 or not self.integers else self.instead
         self._count(precision)
-        inputs |= maxima if precision != "float16" else {}
-        return replace(fusion, inputs=inputs, attributes={**fusion.attributes, "precision": precision})
+        inputs |= maxima if precision in _MOST else {}
+        told = {} if precision == "float32" else {"precision": precision}
+        return replace(fusion, inputs=inputs, attributes={**fusion.attributes, **told})
 
     def _step(self, step: Step) -> Step:
         """A product that stands before attention, narrowed once for all that read it."""
@@ -154,7 +163,7 @@ class _Pass:
     # ---- maxima
 
     def _of(self, of_x: dict[str, Any] | None) -> str:
-        return self.precision if of_x or not self.integers else "float16"
+        return self.precision if of_x or not self.integers else self.instead
 
     def _pointer(self) -> tuple[tuple[int, ...], str]:
         return (self.graph.options.max_ptr,), "float32"

@@ -16,7 +16,7 @@ struct Attention {
 };
 
 template <typename G>
-__device__ void round_rows(const float* from, typename Number<G>::Element* to, int64_t n, float factor) {
+__device__ void round_rows(const float* from, typename Number<G>::Element* to, int64_t n, Scale<G> factor) {
   for (int64_t i = 0; i < n; ++i) to[i] = rounded<G>(from[i], factor);
 }
 
@@ -37,9 +37,9 @@ __device__ void attend(const Attention& a, const float* q, const float* k, const
   SDNN_BUFFER(int32_t, ends, 2);
   const AttentionParam& p = a.p;
   float *top = stats, *total = stats + kRows, *small = stats + 2 * kRows, found = 0;
-  float q_factor = 1, k_factor = 1, v_factor = 1, share_factor = 1, score_scale = p.alpha, value_scale = 1;
+  Scale<G> q_factor = 1, k_factor = 1, v_factor = 1, share_factor = 1, score_scale = p.alpha, value_scale = 1;
   if constexpr (Number<G>::kScaled) {
-    constexpr float most = Number<G>::kMax;
+    constexpr Scale<G> most = Number<G>::kMax;
     const float of_q = largest(q_max, a.max_ptr, small), of_k = largest(k_max, a.max_ptr, small), of_v = largest(v_max, a.max_ptr, small);
     q_factor = factor_of<G>(of_q);
     k_factor = factor_of<G>(of_k);
@@ -81,7 +81,7 @@ __device__ void attend(const Attention& a, const float* q, const float* k, const
         const float* added = mask ? masks + (mask_rows > 1 ? i * n : 0) : nullptr;
         float most = top[i], sum = 0;
         for (int64_t j = 0; j < n; ++j) {
-          float s = j < seen ? static_cast<float>(sums[i * n + j]) * score_scale : -INFINITY;
+          float s = j < seen ? worth<G>(sums[i * n + j], score_scale) : -INFINITY;
           if (added && j < seen) s += added[j];
           stage[i * n + j] = s;
           most = s > most || s != s ? s : most;
@@ -103,7 +103,7 @@ __device__ void attend(const Attention& a, const float* q, const float* k, const
       memset(sums, 0, r * p.v_dim * sizeof(Sum));
       multiply<G>(shares, values, sums, r, p.v_dim, n, n, p.v_dim, p.v_dim);
       for (int64_t i = 0; i < r; ++i)
-        for (int64_t j = i * p.v_dim; j < (i + 1) * p.v_dim; ++j) out[j] = out[j] * small[i] + static_cast<float>(sums[j]) * value_scale;
+        for (int64_t j = i * p.v_dim; j < (i + 1) * p.v_dim; ++j) out[j] = out[j] * small[i] + worth<G>(sums[j], value_scale);
       XPU_OPS((r * n * kSoftmax + r * p.v_dim * 2) / kUnitLanes);
     }
     for (int64_t i = 0; i < r; ++i)
@@ -126,6 +126,7 @@ XPU_ATTENTION(attention_float, float)
 XPU_ATTENTION(attention_float16, float16)
 XPU_ATTENTION(attention_int16, int16_t)
 XPU_ATTENTION(attention_int8, int8_t)
+XPU_ATTENTION(attention_int31, int32_t)
 
 template <typename G>
 int run(Context* ctx, const float* q, const float* k, const float* v, float* y, const AttentionParam& p, const float* mask,
@@ -150,6 +151,8 @@ int run(Context* ctx, const float* q, const float* k, const float* v, float* y, 
     status = XPU_LAUNCH(attention_float16, ctx->nsdnn(), 1, ctx->xpu_stream, a, q, k, v, y, mask, lod, q_max, k_max, v_max, y_max);
   } else if constexpr (std::is_same<G, int16_t>::value) {
     status = XPU_LAUNCH(attention_int16, ctx->nsdnn(), 1, ctx->xpu_stream, a, q, k, v, y, mask, lod, q_max, k_max, v_max, y_max);
+  } else if constexpr (std::is_same<G, int32_t>::value) {
+    status = XPU_LAUNCH(attention_int31, ctx->nsdnn(), 1, ctx->xpu_stream, a, q, k, v, y, mask, lod, q_max, k_max, v_max, y_max);
   } else {
     status = XPU_LAUNCH(attention_int8, ctx->nsdnn(), 1, ctx->xpu_stream, a, q, k, v, y, mask, lod, q_max, k_max, v_max, y_max);
   }
@@ -168,6 +171,7 @@ XPU_DEFINE_ATTENTION(float)
 XPU_DEFINE_ATTENTION(float16)
 XPU_DEFINE_ATTENTION(int16_t)
 XPU_DEFINE_ATTENTION(int8_t)
+XPU_DEFINE_ATTENTION(int32_t)
 
 }  // namespace api
 }  // namespace xpu

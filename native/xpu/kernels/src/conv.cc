@@ -18,7 +18,7 @@ struct Conv {
 
 // The windows of pixels [p0, p0 + p) and taps [k0, k0 + k), which are whole rows of windows, of one group's channels.
 template <typename G>
-__device__ void load_windows(const Conv& a, const float* x, int64_t p0, int64_t p, int64_t k0, int64_t k, float factor,
+__device__ void load_windows(const Conv& a, const float* x, int64_t p0, int64_t p, int64_t k0, int64_t k, Scale<G> factor,
                              typename Number<G>::Element* tile, float* line) {
   if (a.kh == 1 && a.kw == 1 && a.sh == 1 && a.sw == 1 && !a.top && !a.left && a.oh == a.h && a.ow == a.w) {
     if constexpr (Number<G>::kType == SDNN_FLOAT) {
@@ -62,6 +62,9 @@ __device__ void load_filters(float* tile, const float16* from, int64_t rows, int
   SDNN_LOAD(stage, from, rows, k * sizeof(float16), stride * sizeof(float16), k * sizeof(float16));
   for (int64_t i = 0; i < rows * k; ++i) tile[i] = to_float(stage[i]);
 }
+__device__ void load_filters(int32_t* tile, const int32_t* from, int64_t rows, int64_t k, int64_t stride, int32_t*) {
+  SDNN_LOAD(tile, from, rows, k * sizeof(int32_t), stride * sizeof(int32_t), k * sizeof(int32_t));
+}
 __device__ void load_filters(float* tile, const float* from, int64_t rows, int64_t k, int64_t stride, float*) {
   SDNN_LOAD(tile, from, rows, k * sizeof(float), stride * sizeof(float), k * sizeof(float));
 }
@@ -72,12 +75,13 @@ __device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float
   using Element = typename Number<G>::Element;
   using Sum = typename Number<G>::Sum;
   SDNN_BUFFER(Element, filters, kF * kK);
-  SDNN_BUFFER(TW, stage, Number<G>::kType == SDNN_FLOAT ? 1 : kF * kK);
+  SDNN_BUFFER(TW, stage, Number<G>::kType == SDNN_FLOAT || Number<G>::kType == SDNN_INT31 ? 1 : kF * kK);
   SDNN_BUFFER(Element, windows, kK * kP);
   SDNN_BUFFER(Sum, sums, kF * kP);
   SDNN_BUFFER(float, out, kF* kP);
   SDNN_BUFFER(float, line, kInput);
-  float factor = 1, unscale = 1, found = 0;
+  Scale<G> factor = 1, unscale = 1;
+  float found = 0;
   if constexpr (Number<G>::kScaled) {
     const float of_x = largest(x_max, a.max_ptr, line), of_w = a.each_filter ? 1 : largest(filter_max, a.max_ptr, line);
     factor = factor_of<G>(of_x);
@@ -102,9 +106,10 @@ __device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float
     if (bias) SDNN_LOAD(line, bias + first, 1, f * sizeof(float), 0, f * sizeof(float));
     if (a.each_filter) SDNN_LOAD(line + kF, filter_max + first, 1, f * sizeof(float), 0, f * sizeof(float));
     for (int64_t i = 0; i < f; ++i) {
-      const float b = bias ? line[i] : 0, scale = a.each_filter ? unscale * line[kF + i] : unscale;
+      const float b = bias ? line[i] : 0;
+      const Scale<G> step = a.each_filter ? unscale * line[kF + i] : unscale;
       for (int64_t j = i * p; j < (i + 1) * p; ++j) {
-        const float v = static_cast<float>(sums[j]) * scale + b;
+        const float v = worth<G>(sums[j], step) + b;
         out[j] = branch ? v + out[j] : v;
       }
     }
@@ -126,6 +131,7 @@ XPU_CONV(conv_float, float, float)
 XPU_CONV(conv_float16, float16, float16)
 XPU_CONV(conv_int16, int16_t, int16_t)
 XPU_CONV(conv_int8, int8_t, int8_t)
+XPU_CONV(conv_int31, int32_t, int32_t)
 
 template <typename TW>
 int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const float* x_max, const float* filter_max, float* y_max,
@@ -158,6 +164,8 @@ int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const 
       status = XPU_LAUNCH(conv_float16, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
     } else if constexpr (std::is_same<TW, int16_t>::value) {
       status = XPU_LAUNCH(conv_int16, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
+    } else if constexpr (std::is_same<TW, int32_t>::value) {
+      status = XPU_LAUNCH(conv_int31, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
     } else {
       status = XPU_LAUNCH(conv_int8, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
     }
@@ -187,6 +195,7 @@ XPU_DEFINE_CONV(float)
 XPU_DEFINE_CONV(float16)
 XPU_DEFINE_CONV(int16_t)
 XPU_DEFINE_CONV(int8_t)
+XPU_DEFINE_CONV(int32_t)
 
 }  // namespace api
 }  // namespace xpu

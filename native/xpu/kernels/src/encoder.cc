@@ -209,6 +209,7 @@ XPU_DEFINE_ENCODER(float)
 XPU_DEFINE_ENCODER(float16)
 XPU_DEFINE_ENCODER(int16_t)
 XPU_DEFINE_ENCODER(int8_t)
+XPU_DEFINE_ENCODER(int32_t)
 
 }  // namespace api
 }  // namespace xpu

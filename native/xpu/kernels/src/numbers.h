@@ -2,6 +2,8 @@
 #ifndef XPU_KERNELS_NUMBERS_H_
 #define XPU_KERNELS_NUMBERS_H_
 
+#include <cmath>
+
 #include "device.h"
 
 namespace baidu {
@@ -17,11 +19,13 @@ __device__ float to_float(float16 v) {
 }
 __device__ float to_half(float v) { return static_cast<_Float16>(v); }  // the nearest one, as a float
 
-// Element: of an operand in a unit's buffer; Sum: of a product; kMax: what max / scale is; kScaled: operands have max pointers.
+// Element: of an operand in a unit's buffer; Sum: of a product; kMax: what max / scale is; Scale: what is scaled in; kScaled: operands have
+// max pointers.
 template <int Type>
 struct Floats {
   using Element = float;
   using Sum = float;
+  using Scale = float;
   static constexpr int kType = Type;
   static constexpr bool kScaled = false;
   static constexpr float kMax = 1;
@@ -30,9 +34,19 @@ template <int Type, int Max>
 struct Integers {
   using Element = int16_t;
   using Sum = int64_t;
+  using Scale = float;
   static constexpr int kType = Type;
   static constexpr bool kScaled = true;
   static constexpr float kMax = Max;
+};
+// Floats as fixed-point numbers of 31 bits: float32 has fewer bits than that to scale in.
+struct Integers31 {
+  using Element = int32_t;
+  using Sum = double;
+  using Scale = double;
+  static constexpr int kType = SDNN_INT31;
+  static constexpr bool kScaled = true;
+  static constexpr double kMax = (1 << 30) - 1;
 };
 template <typename T>
 struct Number;
@@ -44,20 +58,30 @@ template <>
 struct Number<int16_t> : Integers<SDNN_INT16, 32767> {};
 template <>
 struct Number<int8_t> : Integers<SDNN_INT8, 127> {};
+template <>
+struct Number<int32_t> : Integers31 {};
+template <typename G>
+using Scale = typename Number<G>::Scale;
 
 // Half to even, saturated; `factor`: RMAX / max.
 template <typename G>
-__device__ typename Number<G>::Element rounded(float v, float factor) {
+__device__ typename Number<G>::Element rounded(float v, Scale<G> factor) {
   if constexpr (Number<G>::kType == SDNN_FLOAT) return v;
   if constexpr (Number<G>::kType == SDNN_FLOAT16) return to_half(v);
-  const float scaled = nearbyintf(v * factor), most = Number<G>::kMax;
+  const Scale<G> scaled = std::nearbyint(v * factor), most = Number<G>::kMax;
   return static_cast<typename Number<G>::Element>(scaled > most ? most : scaled < -most ? -most : scaled == scaled ? scaled : 0);
 }
 
 // RMAX / max; 0 for a max of 0, which makes all numbers 0.
 template <typename G>
-__device__ float factor_of(float max) {
+__device__ Scale<G> factor_of(float max) {
   return max > 0 ? Number<G>::kMax / max : 0;
+}
+
+// A sum as a float, by what one of its steps is worth.
+template <typename G>
+__device__ float worth(typename Number<G>::Sum sum, Scale<G> step) {
+  return static_cast<float>(static_cast<Scale<G>>(sum) * step);
 }
 
 // The largest of a max pointer's numbers.
@@ -75,6 +99,8 @@ __device__ void multiply(const typename Number<G>::Element* a, const typename Nu
     SDNN_PRODUCT(a, b, c, m, n, k, lda, ldb, ldc);
   } else if constexpr (Number<G>::kType == SDNN_FLOAT16) {
     SDNN_PRODUCT_HALF(a, b, c, m, n, k, lda, ldb, ldc);
+  } else if constexpr (Number<G>::kType == SDNN_INT31) {
+    SDNN_PRODUCT_INT31(a, b, c, m, n, k, lda, ldb, ldc);
   } else {
     SDNN_PRODUCT_INT(Number<G>::kType, a, b, c, m, n, k, lda, ldb, ldc);
   }

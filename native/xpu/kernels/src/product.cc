@@ -17,7 +17,7 @@ struct Fc {
 // The tile [rows, columns] of a matrix, whose rows lie ld elements apart (columns, where it is transposed), as elements of G.
 template <typename G, typename T>
 __device__ void load_tile(typename Number<G>::Element* tile, _global_ptr_ const T* from, int64_t rows, int64_t columns, int64_t ld,
-                          bool transposed, float factor, T* stage) {
+                          bool transposed, Scale<G> factor, T* stage) {
   using Element = typename Number<G>::Element;
   if constexpr (std::is_same<Element, T>::value && Number<G>::kType != SDNN_FLOAT16) {
     if (!transposed) {
@@ -48,7 +48,8 @@ __device__ void fc_unit(const Fc& a, const float* x, const TW* w, float* y, cons
   SDNN_BUFFER(TW, w_stage, kK * kN);
   SDNN_BUFFER(float, out, kM* kN);
   SDNN_BUFFER(float, row, kN);
-  float x_factor = 1, unscale = a.alpha, found = 0;
+  Scale<G> x_factor = 1, unscale = a.alpha;
+  float found = 0;
   if constexpr (Number<G>::kScaled) {
     const float of_x = largest(x_max, a.max_ptr, row), of_w = a.w_columns ? 1 : largest(w_max, a.max_ptr, row);
     x_factor = factor_of<G>(of_x);
@@ -64,7 +65,7 @@ __device__ void fc_unit(const Fc& a, const float* x, const TW* w, float* y, cons
       const float* x_at = x + b * a.stride_x + (a.xtrans ? k0 * a.ldx + m0 : m0 * a.ldx + k0);
       const TW* w_at = w + b * a.stride_w + (a.wtrans ? n0 * a.ldw + k0 : k0 * a.ldw + n0);
       load_tile<G>(left, x_at, m, k, a.ldx, a.xtrans, x_factor, x_stage);
-      load_tile<G>(right, w_at, k, n, a.ldw, a.wtrans, 1.f, w_stage);
+      load_tile<G>(right, w_at, k, n, a.ldw, a.wtrans, 1, w_stage);
       multiply<G>(left, right, sums, m, n, k, k, n, n);
     }
     float* y_at = y + b * a.stride_y + m0 * a.ldy + n0;
@@ -72,7 +73,7 @@ __device__ void fc_unit(const Fc& a, const float* x, const TW* w, float* y, cons
     if (a.w_columns) SDNN_LOAD(row, w_max + n0, 1, n * sizeof(float), 0, n * sizeof(float));
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {
-        const float v = static_cast<float>(sums[i * n + j]) * (a.w_columns ? unscale * row[j] : unscale);
+        const float v = worth<G>(sums[i * n + j], a.w_columns ? unscale * row[j] : unscale);
         out[i * n + j] = a.beta != 0 ? v + a.beta * out[i * n + j] : v;
       }
     }
@@ -98,6 +99,7 @@ XPU_FC(fc_float, float, float)
 XPU_FC(fc_float16, float16, float16)
 XPU_FC(fc_int16, int16_t, int16_t)
 XPU_FC(fc_int8, int8_t, int8_t)
+XPU_FC(fc_int31, int32_t, int32_t)
 
 template <typename TW>
 int run(Context* ctx, const char* name, Fc a, const float* x, const TW* w, float* y, const float* bias, const float* x_max,
@@ -125,6 +127,8 @@ int run(Context* ctx, const char* name, Fc a, const float* x, const TW* w, float
     status = XPU_LAUNCH(fc_float16, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, w, y, bias, x_max, w_max, y_max);
   } else if constexpr (std::is_same<TW, int16_t>::value) {
     status = XPU_LAUNCH(fc_int16, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, w, y, bias, x_max, w_max, y_max);
+  } else if constexpr (std::is_same<TW, int32_t>::value) {
+    status = XPU_LAUNCH(fc_int31, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, w, y, bias, x_max, w_max, y_max);
   } else {
     status = XPU_LAUNCH(fc_int8, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, w, y, bias, x_max, w_max, y_max);
   }
@@ -153,6 +157,7 @@ XPU_DEFINE_FC(float)
 XPU_DEFINE_FC(float16)
 XPU_DEFINE_FC(int16_t)
 XPU_DEFINE_FC(int8_t)
+XPU_DEFINE_FC(int32_t)
 
 }  // namespace api
 }  // namespace xpu

@@ -119,7 +119,8 @@ int by_weights(const Call& call, const View& w, F f) {
   if (is_float(w, 16)) return f(w.as<api::float16>());
   if (is_int(w, 16)) return f(w.as<int16_t>());
   if (is_int(w, 8)) return f(w.as<int8_t>());
-  call.fail("weights are float32, float16, int16 or int8");
+  if (is_int(w, 32)) return f(w.as<int32_t>());
+  call.fail("weights are float32, float16, int16, int8 or, of 31 bits, int32");
 }
 
 }  // namespace oarlock_xpu

@@ -71,6 +71,9 @@ int attention(const Call& call) {
   if (precision == "int16")
     return api::qkv_attention<float, int16_t>(call.context, from_q, from_k, from_v, to, p, mask, nullptr, q_max, k_max, v_max,
                                               call.y_max());
+  if (precision == "int31")
+    return api::qkv_attention<float, int32_t>(call.context, from_q, from_k, from_v, to, p, mask, nullptr, q_max, k_max, v_max,
+                                              call.y_max());
   if (precision == "float16")
     return api::qkv_attention<float, api::float16>(call.context, from_q, from_k, from_v, to, p, mask, nullptr, nullptr, nullptr, nullptr,
                                                    call.y_max());

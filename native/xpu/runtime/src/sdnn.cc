@@ -171,4 +171,21 @@ void xpu_emu_sdnn_product_int(int type, const int16_t* a, const int16_t* b, int6
         for (int64_t j = 0; j < n; ++j) c[i * ldc + j] += left * static_cast<int32_t>(b[p * ldb + j]);
     }
 }
+
+void xpu_emu_sdnn_product_int31(const int32_t* a, const int32_t* b, double* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
+                                int64_t ldc, const char* file, int line) {
+  const Place place{file, line};
+  Core& core = unit("SDNN_PRODUCT_INT31", file, line);
+  if (m <= 0 || n <= 0 || k <= 0) return;
+  check_buffer(core, a, m, k * 4, lda * 4, "SDNN_PRODUCT_INT31", place);
+  check_buffer(core, b, k, n * 4, ldb * 4, "SDNN_PRODUCT_INT31", place);
+  check_buffer(core, c, m, n * 8, ldc * 8, "SDNN_PRODUCT_INT31", place);
+  count_macs(core, m * n * k, SDNN_INT31);
+  if (is_dry()) return;
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t p = 0; p < k; ++p) {
+      const double left = a[i * lda + p];
+      for (int64_t j = 0; j < n; ++j) c[i * ldc + j] += left * b[p * ldb + j];
+    }
+}
 }

@@ -7,7 +7,8 @@
 // even) and saturated; x_max and w_max point to max_ptr_size floats of the device whose largest is max (w_max must be given where TW is
 // an integer; an x_max of nullptr is found first, by findmax); y_max, where given, gets those of the result, by the kernel that makes it.
 // w_columns and scale_max have, in place of w_max, the largest number of each column, or filter.  For float16, operands are rounded to
-// half floats and sums are float32.
+// half floats and sums are float32.  int32_t is int31: RMAX is 2^30 - 1, floats are scaled and integers summed in double, and what is
+// multiplied is each float as a fixed-point number of 31 bits, whose weights are given so.
 #ifndef XPU_XDNN_H_
 #define XPU_XDNN_H_
 
@@ -82,7 +83,7 @@ XPU_API Context* create_context();
 XPU_API void destroy_context(Context* ctx);
 
 // ---- products.  y[m, n] = act(alpha · x[m, k] · w[k, n] + beta · y + bias[n]); xtrans: x is [k, m]; wtrans: w is [n, k].
-// <float, T, float, T> for T float, float16, int16_t, int8_t
+// <float, T, float, T> for T float, float16, int16_t, int8_t, int32_t (int31)
 template <typename TX, typename TW, typename TY, typename TGEMM>
 XPU_API int fc_fusion(Context* ctx, const TX* x, const TW* w, TY* y, int64_t m, int64_t n, int64_t k, bool xtrans, bool wtrans,
                       const float* x_max, const float* w_max, float* y_max, int64_t ldx, int64_t ldw, int64_t ldy, float alpha, float beta,
@@ -119,7 +120,7 @@ struct AttentionParam {
   bool causal = false;
 };
 // lod: nullptr, or batch + 1 int32_t of the device: sequence b has rows and keys lod[b] … lod[b + 1] of packed tensors (rows, keys: the
-// most that one has; batch strides are not used).  Maxima as for products; TGEMM: float, float16, int16_t, int8_t.
+// most that one has; batch strides are not used).  Maxima as for products; TGEMM: float, float16, int16_t, int8_t, int32_t.
 template <typename T, typename TGEMM>
 XPU_API int qkv_attention(Context* ctx, const T* q, const T* k, const T* v, T* y, const AttentionParam& param, const float* mask,
                           const int32_t* lod, const float* q_max, const float* k_max, const float* v_max, float* y_max);

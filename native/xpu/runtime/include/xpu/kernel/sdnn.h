@@ -13,7 +13,7 @@
 #define sdnn_num() (xpu_emu_ids()->clusters)
 
 // Operands of a product: floats, or integers that floats were rounded to by a max pointer.
-enum SdnnType { SDNN_FLOAT = 0, SDNN_INT16 = 1, SDNN_INT8 = 2, SDNN_FLOAT16 = 3 };
+enum SdnnType { SDNN_FLOAT = 0, SDNN_INT16 = 1, SDNN_INT8 = 2, SDNN_FLOAT16 = 3, SDNN_INT31 = 4 };
 
 extern "C" {
 // `rows` rows of `size` bytes, `stride` bytes apart in global memory and `pitch` in the unit's buffer.  to / from: of SDNN_BUFFER.
@@ -30,6 +30,9 @@ XPU_API void xpu_emu_sdnn_product_half(const float* a, const float* b, float* c,
 // The same on integers with exact int64 sums: c is int64.
 XPU_API void xpu_emu_sdnn_product_int(int type, const int16_t* a, const int16_t* b, int64_t* c, int64_t m, int64_t n, int64_t k,
                                       int64_t lda, int64_t ldb, int64_t ldc, const char* file, int line);
+// The same on integers of 31 bits at the rate of floats, with sums in double, over p = 0 … k - 1 in this order.
+XPU_API void xpu_emu_sdnn_product_int31(const int32_t* a, const int32_t* b, double* c, int64_t m, int64_t n, int64_t k, int64_t lda,
+                                        int64_t ldb, int64_t ldc, const char* file, int line);
 }
 
 #define SDNN_BUFFER(T, name, count) XPU_LOCAL(T, name, count)
@@ -40,5 +43,7 @@ XPU_API void xpu_emu_sdnn_product_int(int type, const int16_t* a, const int16_t*
   xpu_emu_sdnn_product_half(a, b, c, m, n, k, lda, ldb, ldc, __FILE__, __LINE__)
 #define SDNN_PRODUCT_INT(type, a, b, c, m, n, k, lda, ldb, ldc) \
   xpu_emu_sdnn_product_int(type, a, b, c, m, n, k, lda, ldb, ldc, __FILE__, __LINE__)
+#define SDNN_PRODUCT_INT31(a, b, c, m, n, k, lda, ldb, ldc) \
+  xpu_emu_sdnn_product_int31(a, b, c, m, n, k, lda, ldb, ldc, __FILE__, __LINE__)
 
 #endif  // XPU_KERNEL_SDNN_H_
