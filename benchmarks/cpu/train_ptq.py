@@ -1,6 +1,6 @@
 """Train a small network on scikit-learn's handwritten digits with Paddle, and save it (``python train_ptq.py NAME FOLDER``).
 
-NAME: "mobilenet_v3_small" (on pictures of 64×64, as ``paddle.vision`` has it) or "PatchEncoder".  Writes float.json, calibration.npz (of
+NAME: "mobilenet_v3_small", "resnet50" (both on pictures of 64×64, as ``paddle.vision`` has them) or "PatchEncoder".  Writes float.json, calibration.npz (of
 the digits that were trained with), test.npz (of those that were held out, with their labels) and accuracy.json; minutes on two cores.
 
 A file of its own, since Paddle reads the source of what it converts.
@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 
 HELD_OUT, CALIBRATION, BATCH = 360, 64, 32
 SIDE = 64  # of the pictures
-EPOCHS = {"mobilenet_v3_small": 6, "PatchEncoder": 8}
+EPOCHS = {"mobilenet_v3_small": 6, "resnet50": 4, "PatchEncoder": 8}
 
 
 class PatchEncoder(nn.Layer):
