@@ -1,7 +1,8 @@
 """Train a small network on scikit-learn's handwritten digits with Paddle, and save it (``python train_ptq.py NAME FOLDER``).
 
-NAME: "mobilenet_v3_small", "resnet50" (both on pictures of 64×64, as ``paddle.vision`` has them) or "PatchEncoder".  Writes float.json, calibration.npz (of
-the digits that were trained with), test.npz (of those that were held out, with their labels) and accuracy.json; minutes on two cores.
+NAME: "mobilenet_v3_small" or "resnet50" (on pictures of 64×64, as ``paddle.vision`` has them), or "PatchEncoder".  Writes float.json,
+calibration.npz (of the digits that were trained with), test.npz (of those that were held out, with their labels) and accuracy.json; minutes
+on two cores.
 
 A file of its own, since Paddle reads the source of what it converts.
 """

@@ -27,6 +27,8 @@ from .cli_common import (
 from .cli_host import host_option, load_hosts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .profiling.roofline import Report, Row
 
 NUMBERS = 62  # columns that the numbers of the table take
@@ -115,15 +117,17 @@ def _show(report: Report, top: int) -> None:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     width = max(24, out.width - NUMBERS)
     table.add_column("kernel", no_wrap=True, overflow="ellipsis", max_width=width)
-    for name in ("µs", "share", "MFLOP", "MB", "FLOP/B", "GF/s", "roof"):
+    counted = tuple(report.memory)  # by the device, whose roofline is not known
+    for name in ("µs", "share", "MFLOP", *counted, *(() if counted else ("MB", "FLOP/B", "GF/s", "roof"))):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("limit", no_wrap=True)
+    if not counted:
+        table.add_column("limit", no_wrap=True)
     for row in report.rows[:top]:
         times = f" ×{row.calls}" if row.calls > 1 else ""
         made = f"{row.candidate}: {row.workload}" if row.candidate else row.schedule
         lines = [row.operators, _tail(row.handles[0], width) if row.handles else "", made]
         name = f"{escape(row.name.removeprefix('fused_'))}{times}" + "".join(f"\n[dim]{escape(line)}[/]" for line in lines if line)
-        table.add_row(name, f"{row.seconds * 1e6:.1f}", f"{row.share:.1%}", *_numbers(row))
+        table.add_row(name, f"{row.seconds * 1e6:.1f}", f"{row.share:.1%}", *(_moved(row, counted) if counted else _numbers(row)))
     if rest := report.rows[top:]:
         cells = f"{sum(row.seconds for row in rest) * 1e6:.1f}", f"{sum(row.share for row in rest):.1%}"
         table.add_row(f"[dim]{len(rest)} more kernels, {sum(row.calls for row in rest)} calls[/]", *cells)
@@ -133,6 +137,11 @@ def _show(report: Report, top: int) -> None:
         f"a run [bold]{report.total_s * 1e3:.3f} ms[/] (median {report.total_median_s * 1e3:.3f}); "
         f"kernels {report.kernels_s * 1e3:.3f} ms{known}"
     )
+    if counted:
+        held = [memory for memory in counted if memory in HELD]
+        units = [f"{', '.join(m for m in counted if m not in HELD)}: MB moved", *([f"{', '.join(held)}: KB held at most"] if held else [])]
+        out.print(f"[dim]{escape('; '.join(units))}[/]")
+        out.print(escape("\n".join(f"{memory}: {_told(sizes)}" for memory, sizes in report.memory.items())))
     for note in report.notes:
         out.print(f"note: {escape(note)}", soft_wrap=False)
 
@@ -140,6 +149,23 @@ def _show(report: Report, top: int) -> None:
 def _tail(handle: str, width: int) -> str:
     """The end of a handle, which tells more than its beginning."""
     return handle if len(handle) <= width else f"…{handle[1 - width :]}"
+
+
+HELD = ("local", "shared")  # kinds of memory of which a core or a cluster holds some; of others bytes are read and written
+
+
+def _moved(row: Row, counted: tuple[str, ...]) -> list[str]:
+    """The cells from the operations on of a kernel whose device counted what it moves."""
+    cells = ["" if not row.operations else f"{row.operations / 1e6:.2f}"]
+    for memory in counted:
+        size = sum(row.memory.get(memory, {}).values())
+        cells.append("" if not size else f"{size / 1e3:.1f}" if memory in HELD else f"{size / 1e6:.3f}")
+    return cells
+
+
+def _told(sizes: Mapping[str, int]) -> str:
+    words = {"held": "held at most"}
+    return ", ".join(f"{size:,} bytes {words.get(how, how)}" for how, size in sorted(sizes.items()))
 
 
 def _numbers(row: Row) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import json
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from oarlock.errors import ArtifactError, TargetError
@@ -21,6 +23,7 @@ class Xpu(Device):
     """The first XPU of this process; in the emulator the artifact's chip."""
 
     kind = EXT_DEV
+    _counted: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     times = "times are modelled for the chip, not measured: launches, products at the matrix units' rate, bytes at the memories'"
 
     @classmethod
@@ -56,6 +59,29 @@ class Xpu(Device):
         if getattr(native.runtime(), "xpu_sim_counters", None) is None:
             return time.perf_counter()
         return float(counters()["modelled_us"]) * 1e-6
+
+    def moved(self) -> Mapping[str, Mapping[str, int]] | None:
+        """GDDR and L3, and what a core or matrix unit had of local memory and a cluster of shared memory, as the emulator counts them."""
+        if getattr(native.runtime(), "xpu_sim_counters", None) is None:
+            return None
+        now, before = counters()["kernels"], self._counted
+        self._counted = now
+        found: dict[str, dict[str, int]] = {}
+        for name, kernel in now.items():
+            old = before.get(name, {})
+            if old.get("launches", 0) > kernel["launches"]:  # somebody began to count anew
+                old = {}
+            if old.get("launches", 0) == kernel["launches"]:
+                continue
+            for memory, field in (("GDDR", "gm"), ("L3", "l3")):
+                for how in ("read", "written"):
+                    if size := kernel[f"{field}_{how}"] - old.get(f"{field}_{how}", 0):
+                        sizes = found.setdefault(memory, {})
+                        sizes[how] = sizes.get(how, 0) + size
+            for memory, field in (("local", "lm_peak"), ("shared", "sm_peak")):
+                if kernel[field]:
+                    found[memory] = {"held": max(kernel[field], found.get(memory, {}).get("held", 0))}
+        return found
 
     def upload_weights(self, tensors: list[ffi.Tensor], artifact: Artifact) -> list[ffi.Tensor]:
         """Those that the plan of memory has there go to L3 as long as it has room (another session's may be in it), others to GDDR."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 import oarlock
 from oarlock.cli import main
 from oarlock.errors import ArtifactError, InputError
+from oarlock.profiling.profiler import profile
 from oarlock.runtime.layers import dump_layers, read_index, read_layer
 
 paddle = pytest.importorskip("paddle", reason="paddlepaddle makes the models and computes what is expected")
@@ -90,6 +92,30 @@ def test_check_compares_layers_with_paddle(model: Any, monkeypatch: pytest.Monke
     assert done.exit_code == 1
     wrong_layers = [layer["name"] for layer in json.loads(done.stdout)["layers"]["layers"] if not layer["ok"]]
     assert wrong_layers[0].endswith("relu_0")
+
+
+def test_profiles_tell_bytes_by_memory(model: Any, tmp_path: Path) -> None:
+    path, inputs, _ = model
+    page = tmp_path / "page.html"
+    for options, there in (({}, {"GDDR", "L3"}), ({"l3": "0"}, {"GDDR"})):
+        report = profile(path, "xpu/r200", options=options, inputs=inputs, runs=1)
+        assert there <= set(report.memory) <= there | {"local", "shared"}
+        assert any("modelled" in note for note in report.notes)
+        rows = {row.schedule.removeprefix("library "): row for row in report.rows}
+        for row in (rows["conv2d_fusion"], rows["fc_fusion"]):  # what their shapes say, the emulator has counted
+            for how, size in (("read", row.read), ("written", row.written)):
+                assert sum(sizes.get(how, 0) for memory, sizes in row.memory.items() if memory in there) == size, (row.name, how)
+        assert rows["conv2d_fusion"].memory["local"]["held"] <= 1 << 20  # a matrix unit's buffer
+    done = CliRunner().invoke(main, ["profile", str(path), "--target", "xpu/r200", "--runs", "1", "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    assert "GDDR, L3: MB moved" in done.output and re.search(r"GDDR: [\d,]+ bytes read, [\d,]+ bytes written", done.output)
+    text = page.read_text(encoding="utf-8")
+    assert "to and from GDDR" in text and '"L3": {"' in text.replace('":{"', '": {"')
+    done = CliRunner().invoke(main, ["profile", str(path), "--target", "xpu/r200", "--runs", "1", "--json"])
+    found = json.loads(done.stdout)
+    totals = [sum(kernel["memory"].get("GDDR", {}).get("read", 0) for kernel in found["kernels"]), found["memory"]["GDDR"]["read"]]
+    assert totals[0] == totals[1] > 0
+    assert profile(path, "cpu", inputs=inputs, runs=1).memory == {}  # where nothing counts
 
 
 def test_artifacts_whose_kernels_run_together_have_no_layers(model: Any, tmp_path: Path) -> None:

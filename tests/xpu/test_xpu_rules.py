@@ -230,8 +230,8 @@ def test_narrower_operands_stay_within_their_budget(model: Any, precision: str, 
     found, counted = run(artifact, ids=ids)
     exact, alone = [y.numpy().astype("f8") for y in layer(paddle.to_tensor(ids))], rounded_bert(layer, ids, precision)
     assert 0 < far(found, tuple(layer(paddle.to_tensor(ids)))) < budget
-    # Numbers that lie between two integers may go either way, and from then on rounding errors are others: what stays is how large they are.
-    # Rows are as far from Paddle as rounding alone puts them.
+    # numbers that lie between two integers may go either way, and from then on rounding errors are others, of the same size: rows are as
+    # far from Paddle as rounding alone puts them
     by_rounding, off = (float(np.sqrt(((rows - exact[0]) ** 2).mean())) for rows in (alone[0], found[0]))
     assert 0.85 < off / by_rounding < 1.15, (off, by_rounding)
     assert np.abs(alone[1] - exact[1]).max() < budget * np.abs(exact[1]).max()

@@ -39,6 +39,7 @@ class Row:
     overhead; host: it is no kernel but a function of Python or Paddle, of which bytes alone are known).
     ``operators``: what of the model it computes; ``handles``: what the model calls the results of the calls in its program.
     ``measured``: what records know of the candidates for its workload: each with candidate, seconds (or None), failed (why), on (which).
+    ``memory``: kind of a device's memory → bytes ``read``, ``written``, or ``held`` at most by one of its cores, as the device counted.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Row:
     operators: str = ""
     handles: tuple[str, ...] = ()
     measured: tuple[dict[str, Any], ...] = ()
+    memory: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def operations(self) -> int | None:
@@ -134,13 +136,21 @@ class Report:
         return sum(known) if len(known) == len(self.rows) else None
 
     @property
+    def memory(self) -> dict[str, dict[str, int]]:
+        """What all kernels moved and held, by kind of memory; empty where no device counted it."""
+        found: dict[str, dict[str, int]] = {}
+        for row in self.rows:
+            _add(found, row.memory)
+        return dict(sorted(found.items(), key=lambda memory: ("held" in memory[1], memory[0])))
+
+    @property
     def reached(self) -> float | None:
         """The part of the roofline that the kernels reach together."""
         return self.roofline_s / self.kernels_s if self.roofline_s is not None and self.kernels_s else None
 
     def to_json(self) -> dict[str, Any]:
         facts = {k: v for k, v in vars(self).items() if k not in ("rows", "peaks", "notes", "spans")}
-        derived = {"kernels_s": self.kernels_s, "roofline_s": self.roofline_s, "reached": self.reached}
+        derived = {"kernels_s": self.kernels_s, "roofline_s": self.roofline_s, "reached": self.reached, "memory": self.memory}
         rest = {
             "machine": self.peaks.to_json() if self.peaks else None,
             "notes": list(self.notes),
@@ -175,14 +185,18 @@ def profile_session(session: Session, inputs: Mapping[str, Any], *, runs: int = 
         )
     works = {t.name: _work_of(t, kernels[t.name].get("work", {})) for t in found}
     notes = _notes(found, works, kernels, manifest)
+    if session.clock_is:
+        notes.append(f"{session.clock_is}; whole runs are timed on this machine")
     if peaks is None:
         notes.append("the machine was not measured: there are no rooflines")
-    touched, stands_for = _touched(works.values()), origins(manifest)
+    touched, stands_for, moved = _touched(works.values()), origins(manifest), _moved(session, arrays)
     everything = sum(t.seconds for t in times if t.name in kernels or t.name in hosts)
     rows = tuple(
         _host_row(t, hosts[t.name], everything)
         if t.name in hosts
-        else replace(_row(t, works[t.name], kernels[t.name], everything, touched, peaks), **stands_for.get(t.name, {}))
+        else replace(
+            _row(t, works[t.name], kernels[t.name], everything, touched, peaks), memory=moved.get(t.name, {}), **stands_for.get(t.name, {})
+        )
         for t in times
         if t.name in kernels or t.name in hosts
     )
@@ -328,6 +342,34 @@ def _row(
         workload=str(facts.get("workload", "")),
         candidate=str(facts.get("candidate", "")),
     )
+
+
+def _moved(session: Session, inputs: Mapping[str, Any]) -> dict[str, dict[str, dict[str, int]]]:
+    """Function → what its calls in one run move and hold (see Row.memory), where a device counts that."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    if session.moved() is None:
+        return found
+
+    def hook(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
+        counted = session.moved()
+        if not before and counted:
+            _add(found.setdefault(name, {}), counted)
+        return 0
+
+    try:
+        session.instrument(hook)
+        session.run(inputs)
+    finally:
+        session.instrument(None)
+    return found
+
+
+def _add(total: dict[str, dict[str, int]], more: Mapping[str, Mapping[str, int]]) -> None:
+    """Bytes that are moved add up; of those that are held the most count."""
+    for memory, sizes in more.items():
+        known = total.setdefault(memory, {})
+        for how, size in sizes.items():
+            known[how] = max(known.get(how, 0), size) if how == "held" else known.get(how, 0) + size
 
 
 def _host_times(session: Session, inputs: Mapping[str, Any]) -> list[HostTime]:

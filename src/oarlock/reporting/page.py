@@ -93,6 +93,9 @@ def _tiles(report: Report, accuracy: Why | None) -> list[Tile]:
             (size(run["peak"]["bytes"]), f"of tensors at the peak, in {size(run['planned'])}", ""),
             (size(run["weights"]), "weights that it reads", ""),
         ]
+    for memory, sizes in report.memory.items():
+        if moved := sum(n for how, n in sizes.items() if how != "held"):
+            out += [(size(moved), f"to and from {memory}", "")]
     if accuracy is not None:
         worst = max((layer.introduced for layer in accuracy.layers if layer.fed), default=0.0)
         words = f"worst error of a call, {accuracy.wrong} over the tolerance" if accuracy.wrong else "worst error of a call beside Paddle"

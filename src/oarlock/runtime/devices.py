@@ -95,6 +95,11 @@ class Device(ABC):
         """Seconds, by which a profile times kernels between two calls of ``synchronise``.  A device that models its time gives that."""
         return time.perf_counter()
 
+    def moved(self) -> Mapping[str, Mapping[str, int]] | None:
+        """Kind of memory → bytes that kernels ``read`` there, have ``written``, or ``held`` at most, since the last call of this; what is
+        not touched is left out.  None where nothing counts."""
+        return None
+
     def close(self) -> None:
         """Let go of the inputs' memory."""
         self._inputs.clear()

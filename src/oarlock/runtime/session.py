@@ -224,6 +224,15 @@ class Session:
         """Seconds by which kernels are timed: the device's own, where it has that (devices.py)."""
         return time.perf_counter() if self._device is None else self._device.clock()
 
+    @property
+    def clock_is(self) -> str:
+        """What the clock's seconds are where they are not those of the wall; "" where they are."""
+        return "" if self._device is None else self._device.times
+
+    def moved(self) -> Mapping[str, Mapping[str, int]] | None:
+        """What the device's kernels moved since the last call of this, by kind of memory (devices.py); None where nothing counts."""
+        return None if self._device is None else self._device.moved()
+
     def _no_more(self) -> OarlockError:
         return OarlockError(self._ended or "the session is closed", todo="make a new Session")
 
