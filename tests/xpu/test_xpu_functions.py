@@ -121,12 +121,15 @@ def test_packed_sequences_compute_no_padding(call) -> None:
     assert not found[0].any()
 
 
-def test_squeeze_excitation(call) -> None:
-    x, w1, b1, w2, b2 = rand(2, 70, 9, 11), rand(20, 70, seed=1), rand(20, seed=2), rand(70, 20, seed=3), rand(70, seed=4)
-    hidden = np.maximum(x.astype("f8").mean((2, 3)) @ w1.T + b1, 0)
-    gate = np.clip((hidden @ w2.T + b2) / 6 + 0.5, 0, 1)[..., None, None]
-    step = {"api": "squeeze_excitation_block", "inputs": ["x", "w1", "w2", "b1", "b2"], "act1": "relu", "act2": "hard_sigmoid"}
-    close(call({**step, "act2_alpha": 1 / 6}, [x, w1, w2, b1, b2], x.shape), x * gate)
+@pytest.mark.parametrize("weights", ["float32", "float16"])
+def test_squeeze_excitation(call, weights: str) -> None:
+    for channels, hidden in ((70, 20), (8200, 3)):  # of more than 8192 channels the means have no room in shared memory
+        x, b1, b2 = rand(2, channels, 3, 11), rand(hidden, seed=2), rand(channels, seed=4)
+        w1, w2 = (w.astype(weights) for w in (rand(hidden, channels, seed=1), rand(channels, hidden, seed=3)))
+        inner = np.maximum(x.astype("f8").mean((2, 3)) @ w1.T + b1, 0)
+        gate = np.clip((inner @ w2.T + b2) / 6 + 0.5, 0, 1)[..., None, None]
+        step = {"api": "squeeze_excitation_block", "inputs": ["x", "w1", "w2", "b1", "b2"], "act1": "relu", "act2": "hard_sigmoid"}
+        close(call({**step, "act2_alpha": 1 / 6}, [x, w1, w2, b1, b2], x.shape), x * gate)
 
 
 # strides, paddings (top, bottom, left, right), dilations, groups, filters, window, what is added below and right

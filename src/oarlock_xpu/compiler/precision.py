@@ -5,7 +5,8 @@ a second result of the call that makes x: its kernel finds it on the way.  Where
 be one more launch, which costs more than narrower operands save.  int31 narrows nothing: operands are fixed-point numbers of 31 bits,
 multiplied at the rate of floats, as chips do that have no floats there; where no call gives a maximum they stay floats.
 Activations are rounded by their own largest number in each run; nothing is calibrated.  Depthwise convolutions, whose time is not that of
-products, and products of two tensors that are not attention's stay float32.
+products, and products of two tensors that are not attention's stay float32; so do those of squeeze-excitation, whose matrices become half
+floats.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class _Pass:
             "fc_fusion": self._fc,
             "qkv_attention": self._attention,
             "transformer_encoder": self._encoder,
+            "squeeze_excitation_block": self._excitation,
         }
         for var, node in self.graph.nodes.items():
             self.block = node.block
@@ -159,6 +161,14 @@ class _Pass:
                 inputs |= self._weights(w, 1, name, f"{name}_max", self.precision)
         self._count(self.precision)
         return replace(fusion, inputs=inputs)
+
+    def _excitation(self, fusion: Fusion) -> Fusion | None:
+        """Cores multiply it, and in floats: of narrower matrices less is read."""
+        if self.instead == "float32":
+            return None
+        matrices = {role: constant_of(fusion.inputs[role]) for role in ("w1", "w2")}  # type: ignore[arg-type]
+        halves = {role: compat.constant(w.astype("float16")) for role, w in matrices.items() if w is not None}
+        return replace(fusion, inputs={**fusion.inputs, **halves}) if len(halves) == 2 else None
 
     # ---- maxima
 

@@ -1,5 +1,5 @@
 // Normalisations: of rows, by a core each; of groups of channels, by a cluster each; of channels by known statistics.
-#include "device.h"
+#include "numbers.h"
 
 namespace baidu {
 namespace xpu {
@@ -161,7 +161,7 @@ __global__ void scale_channels(Groups a, _global_ptr_ const float* x, _global_pt
 }
 XPU_KERNEL(scale_channels)
 
-constexpr int kMostHidden = 8192;
+constexpr int kMostHidden = 8192, kMostMeans = 8192;
 
 struct Excitation {
   int64_t n, c, hw, r;
@@ -170,16 +170,26 @@ struct Excitation {
 };
 
 // Every cluster computes what is between the two products, which is little, and scales its own channels.
-__global__ void excite(Excitation a, _global_ptr_ const float* x, _global_ptr_ const float* mean, _global_ptr_ const float* w1,
-                       _global_ptr_ const float* w2, _global_ptr_ const float* b1, _global_ptr_ const float* b2, _global_ptr_ float* y) {
+template <typename TW>
+__device__ void excite_channels(const Excitation& a, const float* x, const float* mean, const TW* w1, const TW* w2, const float* b1,
+                                const float* b2, float* y) {
+  constexpr bool kHalf = std::is_same<TW, float16>::value;
   XPU_SHARED(float, hidden, kMostHidden);
+  XPU_SHARED(float, shared_means, kMostMeans);
   XPU_LOCAL(float, left, kPart);
   XPU_LOCAL(float, right, kRow);
-  auto product = [&](int64_t n, const float* row, auto operand, const float* bias) {
+  XPU_LOCAL(TW, halves, kHalf ? kPart : 1);
+  auto product = [&](int64_t n, const TW* row, auto operand, const float* bias) {
     float total = 0;
     for (int64_t at = 0; at < n; at += kPart) {
       const int size = static_cast<int>(std::min<int64_t>(kPart, n - at));
-      GM2LM(row + at, left, size * sizeof(float));
+      if constexpr (kHalf) {
+        GM2LM(row + at, halves, size * sizeof(TW));
+        for (int i = 0; i < size; ++i) left[i] = to_float(halves[i]);
+        XPU_OPS(size);
+      } else {
+        GM2LM(row + at, left, size * sizeof(float));
+      }
       const float* other = operand(at, size);
       total += sum_of(size, [&](int i) { return left[i] * other[i]; });
       XPU_OPS(2 * size);
@@ -190,9 +200,15 @@ __global__ void excite(Excitation a, _global_ptr_ const float* x, _global_ptr_ c
     }
     return total;
   };
+  const bool shares = a.c <= kMostMeans;
   for (int64_t image = 0; image < a.n; ++image) {
+    if (shares) {  // every row of the first matrix is multiplied by all means: they come in once
+      if (core_id() == 0) GM2SM(mean + image * a.c, shared_means, a.c * sizeof(float));
+      sync_cluster();
+    }
     for (int64_t o = core_id(); o < a.r; o += core_num()) {
-      auto means = [&](int64_t at, int size) {
+      auto means = [&](int64_t at, int size) -> const float* {
+        if (shares) return shared_means + at;
         GM2LM(mean + image * a.c + at, right, size * sizeof(float));
         return right;
       };
@@ -215,7 +231,17 @@ __global__ void excite(Excitation a, _global_ptr_ const float* x, _global_ptr_ c
     sync_cluster();
   }
 }
+__global__ void excite(Excitation a, _global_ptr_ const float* x, _global_ptr_ const float* mean, _global_ptr_ const float* w1,
+                       _global_ptr_ const float* w2, _global_ptr_ const float* b1, _global_ptr_ const float* b2, _global_ptr_ float* y) {
+  excite_channels(a, x, mean, w1, w2, b1, b2, y);
+}
 XPU_KERNEL(excite)
+__global__ void excite_float16(Excitation a, _global_ptr_ const float* x, _global_ptr_ const float* mean, _global_ptr_ const float16* w1,
+                               _global_ptr_ const float16* w2, _global_ptr_ const float* b1, _global_ptr_ const float* b2,
+                               _global_ptr_ float* y) {
+  excite_channels(a, x, mean, w1, w2, b1, b2, y);
+}
+XPU_KERNEL(excite_float16)
 
 int rows_of(Context* ctx, const char* name, bool rms, const float* x, const float* other, float* y, int64_t m, int64_t n, float eps,
             const float* scale, const float* bias, float* mean, float* var, float* sum, float* y_max) {
@@ -276,21 +302,24 @@ XPU_API int batch_norm_infer<float>(Context* ctx, const float* x, float* y, int6
   const int clusters = clusters_for(ctx, a.count * ((hw + kRow - 1) / kRow));
   return launched(ctx, __func__, XPU_LAUNCH(scale_channels, clusters, ctx->ncore(), ctx->xpu_stream, a, x, y, scale, bias));
 }
-template <>
-XPU_API int squeeze_excitation_block<float>(Context* ctx, const float* x, const float* w1, const float* w2, float* y, int64_t n, int64_t c,
-                                            int64_t h, int64_t w, int64_t r, const float* b1, const float* b2, const Activation_t& act1,
-                                            const Activation_t& act2) {
-  XPU_CHECK_PARAM(n >= 0 && c >= 0 && h >= 0 && w >= 0 && r > 0 && r <= kMostHidden);
-  if (!n || !c || !h || !w) return SUCCESS;
-  XPU_CHECK_PARAM(x && w1 && w2 && y);
-  float* mean = static_cast<float*>(ctx->scratch(n * c * static_cast<int64_t>(sizeof(float))));
-  if (!mean) return ctx->set_error(NO_ENOUGH_WORKSPACE, std::string(__func__) + ": " + xpu_last_error_text());
-  const int status = reduce_mean<float>(ctx, x, mean, {n * c, h * w}, {1});
-  if (status != SUCCESS) return status;
-  const Excitation a{n, c, h * w, r, act1.type, act2.type, act1.alpha, act2.alpha};
-  const int clusters = clusters_for(ctx, c);
-  return launched(ctx, __func__, XPU_LAUNCH(excite, clusters, ctx->ncore(), ctx->xpu_stream, a, x, mean, w1, w2, b1, b2, y));
-}
+#define XPU_DEFINE_EXCITATION(TW, kernel)                                                                                                \
+  template <>                                                                                                                            \
+  XPU_API int squeeze_excitation_block<float, TW>(Context * ctx, const float* x, const TW* w1, const TW* w2, float* y, int64_t n,        \
+                                                  int64_t c, int64_t h, int64_t w, int64_t r, const float* b1, const float* b2,          \
+                                                  const Activation_t& act1, const Activation_t& act2) {                                  \
+    XPU_CHECK_PARAM(n >= 0 && c >= 0 && h >= 0 && w >= 0 && r > 0 && r <= kMostHidden);                                                  \
+    if (!n || !c || !h || !w) return SUCCESS;                                                                                            \
+    XPU_CHECK_PARAM(x && w1 && w2 && y);                                                                                                 \
+    float* mean = static_cast<float*>(ctx->scratch(n * c * static_cast<int64_t>(sizeof(float))));                                        \
+    if (!mean) return ctx->set_error(NO_ENOUGH_WORKSPACE, std::string(__func__) + ": " + xpu_last_error_text());                         \
+    const int status = reduce_mean<float>(ctx, x, mean, {n * c, h * w}, {1});                                                            \
+    if (status != SUCCESS) return status;                                                                                                \
+    const Excitation a{n, c, h * w, r, act1.type, act2.type, act1.alpha, act2.alpha};                                                    \
+    return launched(ctx, __func__,                                                                                                       \
+                    XPU_LAUNCH(kernel, clusters_for(ctx, c), ctx->ncore(), ctx->xpu_stream, a, x, mean, w1, w2, b1, b2, y));              \
+  }
+XPU_DEFINE_EXCITATION(float, excite)
+XPU_DEFINE_EXCITATION(float16, excite_float16)
 
 }  // namespace api
 }  // namespace xpu

@@ -127,13 +127,18 @@ int encoder(const Call& call) {
 }
 
 int squeeze_excitation(const Call& call) {
-  const View &x = call.need_float("x"), &w1 = call.need_float("w1"), &w2 = call.need_float("w2"), &y = call.need_float("result");
+  const View &x = call.need_float("x"), &w1 = call.get("w1"), &w2 = call.get("w2"), &y = call.need_float("result");
   call.need(x.rank() == 4 && x.shape == y.shape, "x has no four dims, or the result another shape");
   const int64_t c = x.shape[1], r = c ? w1.size() / c : 0;
   call.need(r > 0 && w1.size() == r * c && w2.size() == c * r, "the matrices have other sizes");
-  return api::squeeze_excitation_block<float>(call.context, x.as<float>(), w1.as<float>(), w2.as<float>(), y.as<float>(), x.shape[0], c,
-                                              x.shape[2], x.shape[3], r, call.vector_of("b1", r), call.vector_of("b2", c),
-                                              call.step.activation("act1"), call.step.activation("act2"));
+  call.need((is_float(w1) && is_float(w2)) || (is_float(w1, 16) && is_float(w2, 16)), "the matrices are float32 or float16, both the same");
+  auto made = [&](auto* weights) {
+    using TW = std::remove_pointer_t<decltype(weights)>;
+    return api::squeeze_excitation_block<float, TW>(call.context, x.as<float>(), weights, w2.as<TW>(), y.as<float>(), x.shape[0], c,
+                                                    x.shape[2], x.shape[3], r, call.vector_of("b1", r), call.vector_of("b2", c),
+                                                    call.step.activation("act1"), call.step.activation("act2"));
+  };
+  return is_float(w1) ? made(w1.as<float>()) : made(w1.as<api::float16>());
 }
 
 int conv2d_transpose(const Call& call) {

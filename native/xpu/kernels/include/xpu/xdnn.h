@@ -107,9 +107,11 @@ XPU_API int conv2d_transpose_fusion(Context* ctx, const T* x, const T* filter, T
                                     const std::vector<int>& paddings, const std::vector<int>& dilations, int64_t groups, const float* bias,
                                     const Activation_t& act);
 // x · gate of each channel: act2(w2 · act1(w1 · mean of the channel's plane + b1) + b2); w1 [r, c], w2 [c, r]; biases may be nullptr.
-template <typename T>
-XPU_API int squeeze_excitation_block(Context* ctx, const T* x, const T* w1, const T* w2, T* y, int64_t n, int64_t c, int64_t h, int64_t w,
-                                     int64_t r, const float* b1, const float* b2, const Activation_t& act1, const Activation_t& act2);
+// TW: float, or float16, of which floats are made before they are multiplied.
+template <typename T, typename TW = T>
+XPU_API int squeeze_excitation_block(Context* ctx, const T* x, const TW* w1, const TW* w2, T* y, int64_t n, int64_t c, int64_t h,
+                                     int64_t w, int64_t r, const float* b1, const float* b2, const Activation_t& act1,
+                                     const Activation_t& act2);
 
 // ---- attention.  y = softmax(alpha · q · kᵀ + mask) · v for each batch and head.  Strides are in elements: [batch, head, row] of q, k, v
 // and y, [batch, head, row, key] of the mask, 0 repeats.  causal: row i sees keys up to i + keys - rows.  kv_heads divides heads.
