@@ -2,8 +2,8 @@
 
 Before: ``conv2d_fusion(x, w)``.  After (int8): ``conv2d_fusion(x, round(w · 127 / max of each filter), scale_max, x_max)``, where x_max is
 a second result of the call that makes x: its kernel finds it on the way.  Where no call gives it, operands are half floats: findmax would
-be one more launch, which costs more than narrower operands save.  int31 narrows nothing: operands are fixed-point numbers of 31 bits, multiplied
-at the rate of floats (assumed); where no call gives a maximum they stay floats.
+be one more launch, which costs more than narrower operands save.  int31 narrows nothing: operands are fixed-point numbers of 31 bits,
+multiplied at the rate of floats (assumed); where no call gives a maximum they stay floats.
 Activations are rounded by their own largest number in each run; nothing is calibrated.  Depthwise convolutions, whose time is not that of
 products, and products of two tensors that are not attention's stay float32; so do those of squeeze-excitation, whose matrices become half
 floats.

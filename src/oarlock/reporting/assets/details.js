@@ -39,7 +39,8 @@ function details(call) {
     if (row.flops_per_s) facts.push(["rate", text.rate(row.flops_per_s)]);
     if (row.bytes !== null) facts.push(["moves", `${text.bytes(row.bytes)}${row.intensity ? `, ${row.intensity.toFixed(1)} FLOP/B` : ""}`]);
     for (const [memory, sizes] of Object.entries(row.memory ?? {})) {
-      facts.push([memory, Object.entries(sizes).map(([how, size]) => `${text.bytes(size)} ${how === "held" ? "held at most" : how}`).join(", ")]);
+      const told = Object.entries(sizes).map(([how, size]) => `${text.bytes(size)} ${how === "held" ? "held at most" : how}`);
+      facts.push([memory, told.join(", ")]);
     }
     if (row.schedule) facts.push(["schedule", row.schedule]);
     if (row.workload && row.workload.split(" ").length > 2) facts.push(["workload", row.workload]);
