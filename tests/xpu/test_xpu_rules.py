@@ -74,9 +74,21 @@ class Anything(nn.Layer):
         return top, places, wide, near, whole.sum(-1), whole.max(0), picked, paddle.cumprod(x, 1), x.std(-1), paddle.tile(x, [1, 2, 1])
 
 
+class Wide(nn.Layer):
+    """What the time of larger nets is: convolutions of many channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Conv2D(3, 128, 4, stride=4), nn.Conv2D(128, 256, 3, padding=1), nn.Conv2D(256, 256, 1)
+
+    def forward(self, x: Any) -> Any:
+        return self.third(F.relu(self.second(F.relu(self.first(x)))))
+
+
 MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
     "bert": (Bert, [Spec([None, None], "int64", "ids")]),
     "blocks": (Blocks, [Spec([2, 3, 6, 5], "float32", "x")]),
+    "wide": (Wide, [Spec([1, 3, 64, 64], "float32", "x")]),
     "anything": (Anything, [Spec([3, None, 6], "float32", "x")]),
 }
 
@@ -242,6 +254,19 @@ def test_narrower_operands_stay_within_their_budget(model: Any, precision: str, 
     # maxima come with the tensors: no launch more
     _, before = run(wide, ids=ids)
     assert sum(k["launches"] for k in counted.values()) == sum(k["launches"] for k in before.values())
+
+
+def test_narrower_operands_take_less_modelled_time(model: Any) -> None:
+    x, times = rand(1, 3, 64, 64), []
+    for precision in ("float32", "int16", "int8"):
+        artifact, layer = model("wide", precision=precision)
+        found, counted = run(artifact, x=x)
+        assert far(found, layer(paddle.to_tensor(x))) < {"float32": 1e-5, "int16": 2e-3, "int8": 3e-2}[precision]
+        times.append(sum(k["modelled_us"] for k in counted.values()))
+        on_units = sum(k["macs"] for name, k in counted.items() if name == f"conv_{precision}".removesuffix("32"))
+        # all but the first, whose input has no maximum that a call gives
+        assert on_units == 256 * 128 * 9 * 256 + 256 * 256 * 256 + (precision == "float32") * 128 * 48 * 256
+    assert times[0] > times[1] > times[2]
 
 
 def test_blocks_on_narrow_operands(model: Any) -> None:
