@@ -168,14 +168,12 @@ def _in_float32(function: tirx.PrimFunc) -> tirx.PrimFunc:
         return type(node)(wide(node.a), wide(node.b)) if str(node.a.ty) == "bfloat16" else node
 
     def call(node: tvm.ir.Call) -> Expr:
-        name = getattr(node.op, "name", "")
-        if not name.startswith("tirx.") or name.removeprefix("tirx.") in _MOVES or name.startswith("tirx.call"):
+        name, dtype = getattr(node.op, "name", ""), str(node.ty)
+        computes = name.startswith("tirx.") and not name.startswith("tirx.call") and name.removeprefix("tirx.") not in _MOVES
+        if not computes or not node.args or dtype not in ("bfloat16", "bool") or any(str(getattr(a, "ty", "")) != "bfloat16" for a in node.args):
             return node
-        if not node.args or any(str(getattr(a, "ty", "")) != "bfloat16" for a in node.args):
-            return node
-        if str(node.ty) != "bfloat16":
-            return tirx.call_intrin(str(node.ty), name, *map(wide, node.args))
-        return tirx.Cast("bfloat16", tirx.call_intrin("float32", name, *map(wide, node.args)))
+        made = tirx.call_intrin("float32" if dtype == "bfloat16" else dtype, name, *map(wide, node.args))
+        return tirx.Cast(dtype, made) if dtype == "bfloat16" else made
 
     made = [(kind, arithmetic) for kind in (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max)]
     told = [(kind, comparison) for kind in (tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.EQ, tirx.NE)]
