@@ -170,7 +170,12 @@ def _in_float32(function: tirx.PrimFunc) -> tirx.PrimFunc:
     def call(node: tvm.ir.Call) -> Expr:
         name, dtype = getattr(node.op, "name", ""), str(node.ty)
         computes = name.startswith("tirx.") and not name.startswith("tirx.call") and name.removeprefix("tirx.") not in _MOVES
-        if not computes or not node.args or dtype not in ("bfloat16", "bool") or any(str(getattr(a, "ty", "")) != "bfloat16" for a in node.args):
+        if (
+            not computes
+            or not node.args
+            or dtype not in ("bfloat16", "bool")
+            or any(str(getattr(a, "ty", "")) != "bfloat16" for a in node.args)
+        ):
             return node
         made = tirx.call_intrin("float32" if dtype == "bfloat16" else dtype, name, *map(wide, node.args))
         return tirx.Cast(dtype, made) if dtype == "bfloat16" else made
