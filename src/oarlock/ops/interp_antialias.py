@@ -33,8 +33,8 @@ def _cubic(x: PrimExpr) -> PrimExpr:
     return tirx.Select(y < _f(1.0), near, tirx.Select(y < _f(2.0), far, _f(0.0)))
 
 
-def _along(b: Builder, x: Tensor, axis: int, out: Dim, step: PrimExpr, bicubic: bool) -> Tensor:
-    """x resized along one axis; ``step`` is the input's distance between two outputs."""
+def _along(b: Builder, x: Tensor, axis: int, out: Dim, step: PrimExpr, bicubic: bool, whole: bool) -> Tensor:
+    """x resized along one axis; ``step`` is the input's distance between two outputs; ``whole``: to bytes."""
     before, size, behind = product(b, x.shape[:axis]), x.shape[axis], product(b, x.shape[axis + 1 :])
     wide = "float64" if x.dtype == "float64" else _FLOAT
     reach = 2.0 if bicubic else 1.0
@@ -58,6 +58,9 @@ def _along(b: Builder, x: Tensor, axis: int, out: Dim, step: PrimExpr, bicubic: 
                 weight.v = weigh((tirx.Cast(_FLOAT, j) - centre.v + _f(0.5)) * narrow.v) / total.v
                 with loop(before) as n, loop(behind) as k:
                     result[n, i, k] = result[n, i, k] + tirx.Cast(wide, t[n, j, k]) * tirx.Cast(wide, weight.v)
+            if whole:
+                with loop(before) as n, loop(behind) as k:
+                    result[n, i, k] = tirx.max(tirx.min(tirx.floor(result[n, i, k] + _f(0.5)), _f(255.0)), _f(0.0))
 
     ratio = b.compute([1], lambda _: step, name="step")
     (resized,) = kernel(b, body, [b.reshape(x, [before, size, behind]), ratio], [([before, out, behind], wide)], "resize_antialias")
@@ -83,14 +86,16 @@ def interp_antialias(
     """Resize images by a triangle or a cubic that is stretched where the image shrinks."""
     if interp_method not in ("bilinear", "bicubic") or x.ndim != 4:
         raise UnsupportedError(f"interp_antialias of {x.ndim} axes by {interp_method!r}")
-    if not x.is_float:
+    if not x.is_float and x.dtype != "uint8":
         raise UnsupportedError(f"interp_antialias of {x.dtype}")
     r = resizing(b, "interp_antialias", x, out_size, size_tensor, scale_tensor, data_format, scale, [out_h, out_w])
     if all(b.equal(d, o) for d, o in zip(r.sizes, r.outs, strict=True)):
         return x
+    dtype, x = x.dtype, x if x.is_float else x.astype(_FLOAT)
     # where nothing changes Paddle copies, whatever the scale says
     same = both(*(i64(d) == i64(o) for d, o in zip(r.sizes, r.outs, strict=True)))
-    for axis, size, out, factor in zip((r.first, r.first + 1), r.sizes, r.outs, r.scales, strict=True):
+    along = [*zip((r.first, r.first + 1), r.sizes, r.outs, r.scales, strict=True)]
+    for axis, size, out, factor in reversed(along):  # bytes are rounded after each
         step = tirx.Select(same, _f(1.0), _f(distance(size, out, align_corners, factor)))
-        x = _along(b, x, axis, out, step, interp_method == "bicubic")
-    return x
+        x = _along(b, x, axis, out, step, interp_method == "bicubic", dtype == "uint8")
+    return x.astype(dtype)

@@ -1,6 +1,10 @@
 """Samples of resizing with anti-aliasing."""
 
+import numpy as np
+
 from .base import f32, f64, sample
+
+_BYTES = np.random.default_rng(3).integers(0, 256, (1, 3, 7, 8)).astype("uint8")
 
 
 def _resize(paddle, x, **how):  # type: ignore[no-untyped-def]
@@ -15,6 +19,8 @@ for _mode in ("bilinear", "bicubic"):
         lambda paddle, x, m=_mode: _resize(paddle, x, scale_factor=[0.4, 0.7], mode=m, align_corners=False),
         x=f32(2, 2, 10, 9),
     )
+    # bytes, which are rounded after each axis
+    sample("interp_antialias", lambda paddle, x, m=_mode: _resize(paddle, x, size=[9, 5], mode=m), x=_BYTES)
     sample("interp_antialias", lambda paddle, x, m=_mode: _resize(paddle, x, size=[5, 2], mode=m, align_corners=True), x=f32(1, 2, 9, 8))
     sample(
         "interp_antialias",
