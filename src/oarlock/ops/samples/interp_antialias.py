@@ -4,7 +4,7 @@ import numpy as np
 
 from .base import f32, f64, sample
 
-_BYTES = np.random.default_rng(3).integers(0, 256, (1, 3, 7, 8)).astype("uint8")
+_BYTES = np.random.default_rng(2).integers(0, 256, (1, 3, 7, 8)).astype("uint8")  # no result is near a half
 
 
 def _resize(paddle, x, **how):  # type: ignore[no-untyped-def]
