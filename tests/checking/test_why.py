@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,10 @@ def test_a_planted_fault_is_traced_to_its_operator_and_stage(
     with monkeypatch.context() as patch:
         fault.plant(patch)
         found = find(exported, fault.model, in_paddle, tmp_path)
-    (guilt,) = found.guilty
+        (guilt,) = found.guilty
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(guilt.script, run_name="__main__")
+        assert ended.value.code == 1
     assert fault.operator in [o.operator for o in guilt.operations], guilt.text
     assert guilt.blame is not None and guilt.blame.stage == fault.stage, guilt.text
     # with the fault taken out, what showed it passes
