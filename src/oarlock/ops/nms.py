@@ -303,14 +303,15 @@ def matrix_nms(
                 with loop(k) as j:
                     other = bind(sequence[i, c, j])
                     iou = bind(overlap(lambda a, p=at: box[i, p, a], lambda a, q=other: box[i, q, a], t, normalized))
-                    largest.v = tirx.max(largest.v, iou)
+                    largest.v = tirx.Select(largest.v < iou, iou, largest.v)
                     worst = bind(most[i, c, j])
                     one = tirx.const(1.0, t)
+                    # two boxes alike make it 0 / 0, which is passed over
                     if use_gaussian:
                         factor = tirx.exp((worst * worst - iou * iou) * tirx.const(gaussian_sigma, t))
                     else:
                         factor = (one - iou) / (one - worst)
-                    least.v = tirx.min(least.v, factor)
+                    least.v = tirx.Select(factor < least.v, factor, least.v)
                 most[i, c, k] = largest.v
                 value = bind(least.v * score[i, c, at])
                 with when(value > tirx.const(post_threshold, t)):

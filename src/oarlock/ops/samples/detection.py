@@ -234,6 +234,13 @@ sample(
     b=images(1, 9),
     s=f32(1, 2, 9, low=0.0, high=1.0),
 )
+# boxes that are alike, before others
+sample(
+    "matrix_nms",
+    lambda paddle, b, s: paddle.vision.ops.matrix_nms(b, s, 0.01, 0.01, -1, 30, background_label=-1, return_rois_num=True),
+    b=np.concatenate([np.repeat(images(1, 1), 8, 1), images(1, 24)], 1),
+    s=f32(1, 4, 32, low=0.0, high=0.4),
+)
 sample(
     "generate_proposals",
     lambda paddle, s, d, i, a, v: paddle.vision.ops.generate_proposals(s, d, i, a, v, 20, 8, 0.4, 1.0, return_rois_num=True),
