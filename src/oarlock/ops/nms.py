@@ -311,7 +311,8 @@ def matrix_nms(
                         factor = tirx.exp((worst * worst - iou * iou) * tirx.const(gaussian_sigma, t))
                     else:
                         factor = (one - iou) / (one - worst)
-                    least.v = tirx.Select(factor < least.v, factor, least.v)
+                    with when(factor < least.v):
+                        least.v = factor
                 most[i, c, k] = largest.v
                 value = bind(least.v * score[i, c, at])
                 with when(value > tirx.const(post_threshold, t)):
