@@ -116,19 +116,39 @@ void count_macs(Core& core, int64_t macs, int type) {
   core.now += macs * chip.sdnn / (peak * chip.mac_part * 1e3);
 }
 
+// Checks and counts the product a · b; whether there is anything to compute.
+template <typename In, typename Out>
+bool begin_product(const char* what, int type, const In* a, const In* b, const Out* c, int64_t m, int64_t n, int64_t k, int64_t lda,
+                   int64_t ldb, int64_t ldc, const Place& place) {
+  Core& core = unit(what, place.file, place.line);
+  if (m <= 0 || n <= 0 || k <= 0) return false;
+  check_buffer(core, a, m, k * sizeof(In), lda * sizeof(In), what, place);
+  check_buffer(core, b, k, n * sizeof(In), ldb * sizeof(In), what, place);
+  check_buffer(core, c, m, n * sizeof(Out), ldc * sizeof(Out), what, place);
+  count_macs(core, m * n * k, type);
+  return !is_dry();
+}
+
 void product(int type, const float* a, const float* b, float* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc,
              const Place& place) {
   const char* what = type == SDNN_FLOAT16 ? "SDNN_PRODUCT_HALF" : "SDNN_PRODUCT";
-  Core& core = unit(what, place.file, place.line);
-  if (m <= 0 || n <= 0 || k <= 0) return;
-  check_buffer(core, a, m, k * 4, lda * 4, what, place);
-  check_buffer(core, b, k, n * 4, ldb * 4, what, place);
-  check_buffer(core, c, m, n * 4, ldc * 4, what, place);
-  count_macs(core, m * n * k, type);
-  if (is_dry()) return;
+  if (!begin_product(what, type, a, b, c, m, n, k, lda, ldb, ldc, place)) return;
   int64_t j = 0;
   for (; j + kColumns * kLanes <= n; j += kColumns * kLanes) rows_of<kColumns>(a, b + j, c + j, m, kColumns * kLanes, k, lda, ldb, ldc);
   for (; j < n; j += kLanes) rows_of<1>(a, b + j, c + j, m, std::min<int64_t>(kLanes, n - j), k, lda, ldb, ldc);
+}
+
+// Of fixed-point numbers; each product of two is taken as Wide.
+template <typename Wide, typename In, typename Out>
+void product_fixed(const char* what, int type, const In* a, const In* b, Out* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
+                   int64_t ldc, const Place& place) {
+  if (!begin_product(what, type, a, b, c, m, n, k, lda, ldb, ldc, place)) return;
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t p = 0; p < k; ++p) {
+      const Wide left = a[i * lda + p];
+      if (left)
+        for (int64_t j = 0; j < n; ++j) c[i * ldc + j] += left * static_cast<Wide>(b[p * ldb + j]);
+    }
 }
 }  // namespace
 }  // namespace xpu_sim
@@ -156,36 +176,11 @@ void xpu_emu_sdnn_product_half(const float* a, const float* b, float* c, int64_t
 
 void xpu_emu_sdnn_product_int(int type, const int16_t* a, const int16_t* b, int64_t* c, int64_t m, int64_t n, int64_t k, int64_t lda,
                               int64_t ldb, int64_t ldc, const char* file, int line) {
-  const Place place{file, line};
-  Core& core = unit("SDNN_PRODUCT_INT", file, line);
-  if (m <= 0 || n <= 0 || k <= 0) return;
-  check_buffer(core, a, m, k * 2, lda * 2, "SDNN_PRODUCT_INT", place);
-  check_buffer(core, b, k, n * 2, ldb * 2, "SDNN_PRODUCT_INT", place);
-  check_buffer(core, c, m, n * 8, ldc * 8, "SDNN_PRODUCT_INT", place);
-  count_macs(core, m * n * k, type);
-  if (is_dry()) return;
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t p = 0; p < k; ++p) {
-      const int32_t left = a[i * lda + p];
-      if (left)
-        for (int64_t j = 0; j < n; ++j) c[i * ldc + j] += left * static_cast<int32_t>(b[p * ldb + j]);
-    }
+  product_fixed<int32_t>("SDNN_PRODUCT_INT", type, a, b, c, m, n, k, lda, ldb, ldc, {file, line});
 }
 
 void xpu_emu_sdnn_product_int31(const int32_t* a, const int32_t* b, double* c, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
                                 int64_t ldc, const char* file, int line) {
-  const Place place{file, line};
-  Core& core = unit("SDNN_PRODUCT_INT31", file, line);
-  if (m <= 0 || n <= 0 || k <= 0) return;
-  check_buffer(core, a, m, k * 4, lda * 4, "SDNN_PRODUCT_INT31", place);
-  check_buffer(core, b, k, n * 4, ldb * 4, "SDNN_PRODUCT_INT31", place);
-  check_buffer(core, c, m, n * 8, ldc * 8, "SDNN_PRODUCT_INT31", place);
-  count_macs(core, m * n * k, SDNN_INT31);
-  if (is_dry()) return;
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t p = 0; p < k; ++p) {
-      const double left = a[i * lda + p];
-      for (int64_t j = 0; j < n; ++j) c[i * ldc + j] += left * b[p * ldb + j];
-    }
+  product_fixed<double>("SDNN_PRODUCT_INT31", SDNN_INT31, a, b, c, m, n, k, lda, ldb, ldc, {file, line});
 }
 }
