@@ -217,6 +217,14 @@ def vector_op(name: str) -> str:
     return name
 
 
+LLVM_LANES = (1, 2, 4, 8, 16, 32, 64)  # of the vectors that vector_ops are defined for
+
+
+def llvm_types(lanes: int, *elements: str) -> dict[str, str]:
+    """LLVM's types of so many lanes, by element type."""
+    return {e: e if lanes == 1 else f"<{lanes} x {e}>" for e in elements}
+
+
 # TVM 0.27 keeps loops over nearbyint scalar, though LLVM has it for vectors: LLVM's own guess at such loops was eight times as slow.
 tvm.ir.register_op_attr("tirx.nearbyint", "TVectorizable", True)
 

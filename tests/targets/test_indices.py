@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,19 @@ def number(value: int) -> Any:
     return tirx.const(value, "int64")
 
 
+def nest(loops: list[Any], extents: Sequence[int], body: Any) -> Any:
+    """Loops, the first outermost, around a statement."""
+    for loop, extent in zip(reversed(loops), reversed(extents), strict=True):
+        body = tirx.For(loop, number(0), number(extent), tirx.ForKind.SERIAL, body)
+    return body
+
+
 def places(index: Callable[..., Any], extents: list[int], flatten: Callable[[], Any]) -> list[int]:
     """The rows that loops over ``extents`` read of a[index(…), 0], from the flattened program."""
     loops = [tirx.Var(name, "int64") for name, _ in zip("ijk", extents, strict=False)]
     a, b = tirx.decl_buffer((512, WIDTH), "float32", "a"), tirx.decl_buffer((*extents, WIDTH), "float32", "b")
     body = tirx.BufferStore(b, tirx.BufferLoad(a, [index(*loops), number(0)]), [*loops, number(0)])
-    for loop, extent in zip(reversed(loops), reversed(extents), strict=True):
-        body = tirx.For(loop, number(0), number(extent), tirx.ForKind.SERIAL, body)
+    body = nest(loops, extents, body)
     body = flatten()(tvm.IRModule({"main": tirx.PrimFunc([a, b], body)}))["main"].body
     while not isinstance(body, tirx.For):
         body = body.body if hasattr(body, "body") else body.seq[-1]
@@ -91,8 +97,7 @@ def test_what_is_simplified_still_is() -> None:
     a, b = tirx.decl_buffer((4,), "float32", "a"), tirx.decl_buffer((4, 32), "float32", "b")
     i, j = tirx.Var("i", "int64"), tirx.Var("j", "int64")
     body = tirx.BufferStore(b, tirx.BufferLoad(a, [index(i, j)]), [i, j])
-    for loop, extent in ((j, 32), (i, 4)):
-        body = tirx.For(loop, number(0), number(extent), tirx.ForKind.SERIAL, body)
+    body = nest([i, j], [4, 32], body)
     flat = flatten_buffer()(tvm.IRModule({"main": tirx.PrimFunc([a, b], body)}))
     assert "a_1[i]" in str(flat)
 
@@ -116,8 +121,7 @@ def summed(name: str, pipeline: str) -> np.ndarray:
             return tirx.BufferLoad(a, [row])
 
     body = tirx.BufferStore(out, SUMS[name](Rows(), i, j, k), [(i * LOOPS[1] + j) * LOOPS[2] + k])
-    for loop, extent in zip(reversed(loops), reversed(LOOPS), strict=True):
-        body = tirx.For(loop, number(0), number(extent), tirx.ForKind.SERIAL, body)
+    body = nest(loops, LOOPS, body)
     kernel = tirx.PrimFunc([a, out], body).with_attrs({"global_symbol": "main", "tirx.noalias": True})
     library = tirx.build(tvm.IRModule({"main": kernel}), target=tvm.target.Target({"kind": "llvm", "mcpu": "x86-64-v3"}), pipeline=pipeline)
     given, got = tvm.runtime.tensor(np.arange(256, dtype="float32")), tvm.runtime.tensor(np.zeros(np.prod(LOOPS), "float32"))

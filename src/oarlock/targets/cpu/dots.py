@@ -82,9 +82,8 @@ define linkonce_odr {i16} @oarlock_bfloat16_bits_x{n}({float} %x) alwaysinline {
 def functions(operand: str) -> str:
     """The LLVM IR of all functions that kernels on such operands may call."""
     text = "".join(_DOT.format(n=n, m=GROUP[operand] * n, bits=32 * n, left=operand, **_DOTS[operand]) for n in LANES)
-    for n in (1, 2, 4, 8, 16, 32, 64) if operand == "bfloat16" else ():
-        types = {t: t if n == 1 else f"<{n} x {t}>" for t in ("i16", "float", "bfloat")}
-        text += _ROUND.format(n=n, **types)
+    for n in compat.LLVM_LANES if operand == "bfloat16" else ():
+        text += _ROUND.format(n=n, **compat.llvm_types(n, "i16", "float", "bfloat"))
     return text
 
 

@@ -205,12 +205,11 @@ _NUMBERS = {"sixteen": "i32 16", "one": "i32 1", "below": "i32 32767", "quiet": 
 
 
 def _rounding(n: int) -> str:
-    types = {t: t if n == 1 else f"<{n} x {t}>" for t in ("i1", "i16", "i32", "float")}
     numbers = {name: text.split()[1] if n == 1 else f"splat ({text})" for name, text in _NUMBERS.items()}
-    return _ROUND.format(n=n, **types, **numbers)
+    return _ROUND.format(n=n, **compat.llvm_types(n, "i1", "i16", "i32", "float"), **numbers)
 
 
-_ROUNDING = "".join(map(_rounding, (1, 2, 4, 8, 16, 32, 64)))
+_ROUNDING = "".join(map(_rounding, compat.LLVM_LANES))
 
 
 def _bfloat16_as_bits(function: tirx.PrimFunc) -> tirx.PrimFunc:
