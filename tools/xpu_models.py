@@ -1,10 +1,11 @@
 """Compile the zoo's models for the emulated XPU, run them, compare them with Paddle; keep the results and write docs/xpu-models.md.
 
-    python tools/xpu_models.py [--only REGEX] [--again failed|all] [--limit N] [--minutes M] [--target xpu/r200]
+    python tools/xpu_models.py [--only REGEX] [--again failed|all] [--limit N] [--jobs N] [--minutes M] [--target xpu/r200]
 
-Models are the recipes of zoo/ whose packages this interpreter has (with Paddle alone: its vision models and those of zoo/nets); run it with
-the zoo's interpreter for the others.  A model that has a result (benchmarks/results/xpu_models.jsonl) is not run again, unless --again says
-so.  Each is exported and run in processes of its own; its files (build/xpu-models) go when it is done.
+Models are the recipes of zoo/ that match Paddle on the CPU (zoo/results.tsv), exported in the zoo's environments; where those are not made,
+those whose packages this interpreter has (with Paddle alone: its vision models and those of zoo/nets).  One of each family comes after the
+other, those that compile soonest first.  A model that has a result (benchmarks/results/xpu_models.jsonl) is not run again, unless --again
+says so.  Each is exported and run in processes of its own; its files (build/xpu-models) go when it is done.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import json
 import re
 import shutil
 import sys
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 import numpy as np  # noqa: E402
 from zoo.forked import Server, answer_in_child, serve  # noqa: E402
+from zoo.recipe import Recipe  # noqa: E402
 from zoo.recipes import all_recipes  # noqa: E402
-from zoo.sweep import one_thread  # noqa: E402
+from zoo.results import MATCH, Row  # noqa: E402
+from zoo.results import load as load_on_cpu  # noqa: E402
+from zoo.sweep import ENVIRONMENTS, exporter, one_thread  # noqa: E402
 
 WORK = ROOT / "build" / "xpu-models"
 RESULTS = ROOT / "benchmarks" / "results" / "xpu_models.jsonl"
@@ -41,8 +45,9 @@ def measure(folder: Path, target: str) -> dict[str, Any]:
     from oarlock.checking.compare import compare
     from oarlock_xpu import device
 
+    source = json.loads((folder / "source.json").read_text()) if (folder / "source.json").exists() else {}
     start = time.perf_counter()
-    artifact = oarlock.compile(str(folder), target, records=False)
+    artifact = oarlock.compile(source.get("model", str(folder)), target, records=False)
     row: dict[str, Any] = {"compile_s": round(time.perf_counter() - start, 1)} | places(artifact.manifest)
     worst, why = 0.0, ""
     with oarlock.Session(artifact) as session:
@@ -98,22 +103,49 @@ def answer(line: str) -> dict[str, Any]:
     return answer_in_child(lambda: measure(Path(folder), target), failed, LIMIT_S, show=False)
 
 
-def exporters() -> Callable[[Any], dict[str, Any]]:
-    """export(recipe) → facts or an error, by a process for each set of packages; ``missing`` where this interpreter lacks them."""
-    servers: dict[str, Server | None] = {}
+class Worker:
+    """Exports and runs one model after the other, in processes of its own."""
 
-    def ask(recipe: Any) -> dict[str, Any]:
-        if recipe.setup not in servers:
-            command = [sys.executable, "-W", "ignore", "-m", "zoo.export", str(WORK)]
-            servers[recipe.setup] = Server(command, one_thread(), ROOT)
-        server = servers[recipe.setup]
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.exporters: dict[tuple[str, str], Server | None] = {}  # one for each set of packages that do not go together
+        self.running = Server([sys.executable, "-W", "ignore", __file__, "--serve"], one_thread(), ROOT)
+
+    def export(self, recipe: Recipe) -> dict[str, Any]:
+        """Facts or an error; ``missing`` where the packages are."""
+        key = recipe.written, recipe.setup
+        if key not in self.exporters:
+            made = (ROOT / ENVIRONMENTS[recipe.written] / "bin/python").exists()
+            here = [sys.executable, "-W", "ignore", "-m", "zoo.export", str(WORK)]
+            self.exporters[key] = (
+                exporter(recipe.written, WORK) if made else Server(here, one_thread(), ROOT) if recipe.written == "pir" else None
+            )
+        server = self.exporters[key]
         try:
             facts = server.ask(recipe.key) if server is not None else {"missing": True}
         except RuntimeError:  # it ended: it could not import them
-            servers[recipe.setup], facts = None, {"missing": True}
+            self.exporters[key], facts = None, {"missing": True}
         return {"missing": True} if "No module named" in str(facts.get("error", "")) else facts
 
-    return ask
+    def row(self, recipe: Recipe) -> dict[str, Any] | None:
+        """The result; none where the model's packages are missing."""
+        facts = self.export(recipe)
+        if "missing" in facts:
+            return None
+        row = (
+            {"verdict": "not exported", "why": str(facts["error"])[:300]}
+            if "error" in facts
+            else self.running.ask(f"{WORK / recipe.key}\t{self.target}")
+        )
+        return {"model": recipe.key, "family": recipe.family, "target": self.target, "dynamic": facts.get("dynamic", False), **row}
+
+
+def order(recipes: list[Recipe], known: dict[str, Row]) -> list[Recipe]:
+    """One of each family after the other; of a family, those first that are compiled soonest."""
+    families = defaultdict(list)
+    for recipe in sorted(recipes, key=lambda r: known[r.key].compile_s):
+        families[recipe.family].append(recipe)
+    return [r for _, _, r in sorted((place, family, r) for family, group in families.items() for place, r in enumerate(group))]
 
 
 def load() -> dict[str, dict[str, Any]]:
@@ -125,33 +157,39 @@ def load() -> dict[str, dict[str, Any]]:
 def sweep(options: argparse.Namespace) -> int:
     """Run what has no result yet; the number of those that do not match."""
     rows, until = load(), time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    known = {key: row for key, row in load_on_cpu().items() if row.verdict == MATCH}
     again = {"": lambda row: False, "failed": lambda row: row["verdict"] != "match", "all": lambda row: True}[options.again]
-    todo = [r for r in all_recipes() if r.written == "pir" and re.search(options.only, r.key) and (r.key not in rows or again(rows[r.key]))]
+    wanted = [r for r in all_recipes() if r.key in known and re.search(options.only, r.key) and (r.key not in rows or again(rows[r.key]))]
+    todo = order(wanted, known)[: options.limit or None]
     WORK.mkdir(parents=True, exist_ok=True)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    export = exporters()
-    running = Server([sys.executable, "-W", "ignore", __file__, "--serve"], one_thread(), ROOT)
-    wrong = 0
-    for number, recipe in enumerate(todo[: options.limit] if options.limit else todo, 1):
-        if time.monotonic() > until:
-            break
-        facts = export(recipe)
-        if "missing" in facts:
-            continue
-        row = (
-            {"verdict": "not exported", "why": str(facts["error"])[:300]}
-            if "error" in facts
-            else running.ask(f"{WORK / recipe.key}\t{options.target}")
-        )
-        row = {"model": recipe.key, "family": recipe.family, "target": options.target, "dynamic": facts.get("dynamic", ""), **row}
-        wrong += row["verdict"] != "match"
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        shutil.rmtree(WORK / recipe.key, ignore_errors=True)
-        share = f"{row['on_device']} of {row['operations']} operations, " if "operations" in row else ""
-        print(f"{number}/{len(todo)} {recipe.key}: {row['verdict']}, {share}{row.get('max_rel', 0):.1e} {row['why']}", flush=True)
+    left, lock, wrong = iter(enumerate(todo, 1)), threading.Lock(), []
+
+    def work() -> None:
+        worker = Worker(options.target)
+        while time.monotonic() < until:
+            with lock:
+                number, recipe = next(left, (0, None))
+            if recipe is None:
+                return
+            row = worker.row(recipe)
+            shutil.rmtree(WORK / recipe.key, ignore_errors=True)
+            if row is None:
+                continue
+            with lock:
+                wrong.extend([row] if row["verdict"] != "match" else [])
+                with RESULTS.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                share = f"{row['on_device']} of {row['operations']} operations, " if "operations" in row else ""
+                print(f"{number}/{len(todo)} {recipe.key}: {row['verdict']}, {share}{row.get('max_rel', 0):.1e} {row['why']}", flush=True)
+
+    workers = [threading.Thread(target=work) for _ in range(options.jobs)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     write(load())
-    return wrong
+    return len(wrong)
 
 
 def write(rows: dict[str, dict[str, Any]]) -> None:
@@ -188,6 +226,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="models whose name has this regular expression")
     parser.add_argument("--again", default="", choices=["", "failed", "all"])
     parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=0, help="start no model after so long")
     parser.add_argument("--target", default="xpu/r200")
     parser.add_argument("--page", action="store_true", help="write the page only")
