@@ -85,7 +85,16 @@ class Wide(nn.Layer):
         return self.third(F.relu(self.second(F.relu(self.first(x)))))
 
 
+class Apart(nn.Layer):
+    """Halves of one tensor, with sizes between them that only a run tells; rows by places that stand in a column."""
+
+    def forward(self, x: Any, y: Any, places: Any) -> Any:
+        first = x[:, 0] / y[:, 0]
+        return first, x[:, 1] / y[:, 1], paddle.gather_nd(x.flatten(), places)
+
+
 MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
+    "apart": (Apart, [Spec([None, 2], "float32", "x"), Spec([None, 2], "float32", "y"), Spec([None, 1], "int64", "places")]),
     "bert": (Bert, [Spec([None, None], "int64", "ids")]),
     "blocks": (Blocks, [Spec([2, 3, 6, 5], "float32", "x")]),
     "wide": (Wide, [Spec([1, 3, 64, 64], "float32", "x")]),
@@ -192,6 +201,14 @@ def test_kernels_of_anything(model: Any, checked: bool) -> None:
     for rows in (4, 70):
         x = np.round(rand(3, rows, 6, seed=rows), 1)
         assert far(run(artifact, x=x)[0], layer(paddle.to_tensor(x))) < 1e-5
+
+
+def test_results_of_one_call_in_several_blocks(model: Any) -> None:
+    artifact, layer = model("apart")
+    assert "split" in [p["how"] for p in artifact.manifest["places"]]
+    for rows in (1, 4):
+        inputs = {"x": rand(4, 2), "y": 2 + rand(rows, 2, seed=1), "places": np.array([[7], [0], [-1]])}
+        assert far(run(artifact, **inputs)[0], layer(*map(paddle.to_tensor, inputs.values()))) < 1e-6
 
 
 MOST = {"int16": 32767, "int8": 127}  # the integers that max pointers round to

@@ -203,7 +203,8 @@ def _looked_up(e: Element) -> Meaning | None:
     wanted = [*e.places[:axis], None, *e.places[axis + many :]]
     if len(wanted) != len(value.indices) or not all(w is None or i.same_as(w) for i, w in zip(value.indices, wanted, strict=True)):
         return None
-    if not all(i.same_as(p) for i, p in zip(at.indices, e.places[axis : axis + many], strict=True)):
+    looked_at = e.places[axis : axis + many]
+    if len(looked_at) != many or not all(i.same_as(p) for i, p in zip(at.indices, looked_at, strict=True)):
         return None
     if not _kept_inside(value.indices[axis], at, value.source.ty.shape[axis]):
         return None

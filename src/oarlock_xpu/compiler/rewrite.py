@@ -72,11 +72,15 @@ class _Rewriter(relax.PyExprMutator):
         if len(types) == 1:
             self.results[fusion.last.var] = call
             return
-        made = self.builder_.emit(call)
+        made = self._emit_for_all(call)
         for number, node in enumerate(outputs.values()):
             self.results[node.var] = relax.TupleGetItem(made, number)
         for number, role in enumerate(fusion.extra, len(outputs)):
-            self.extra[fusion.last.var, role] = self.builder_.emit(relax.TupleGetItem(made, number))
+            self.extra[fusion.last.var, role] = self._emit_for_all(relax.TupleGetItem(made, number))
+
+    def _emit_for_all(self, value: relax.Expr) -> relax.Var:
+        """Bind it to a variable that later blocks see too, where other results of the call may stand."""
+        return self.builder_.emit_output(value) if self.builder_.current_block_is_dataflow() else self.builder_.emit(value)
 
     def _value(self, x: relax.Expr | Step | Extra) -> relax.Expr:
         if isinstance(x, Extra):
