@@ -36,7 +36,7 @@ WORK = ROOT / "build" / "xpu-models"
 RESULTS = ROOT / "benchmarks" / "results" / "xpu_models.jsonl"
 PAGE = ROOT / "docs" / "xpu-models.md"
 TOLERANCE = 1e-4  # of the output's scale
-LIMIT_S = 900  # of CPU time
+LIMIT_S = 400  # of CPU time
 
 
 def measure(folder: Path, target: str) -> dict[str, Any]:
