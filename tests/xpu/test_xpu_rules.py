@@ -93,7 +93,23 @@ class Apart(nn.Layer):
         return first, x[:, 1] / y[:, 1], paddle.gather_nd(x.flatten(), places)
 
 
+class Volumes(nn.Layer):
+    """Convolutions over three axes: unlike strides, paddings and dilations, groups, a branch, one tap."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv3D(3, 8, (3, 5, 2), stride=(2, 1, 3), padding=(1, 2, 0), dilation=(1, 2, 3))
+        self.one, self.each = nn.Conv3D(8, 8, 1), nn.Conv3D(8, 8, 3, padding=[1, 1, 0, 2, 1, 1], groups=8, bias_attr=False)
+        self.deep = nn.Conv3D(8, 130, (2, 3, 3), groups=2)
+
+    def forward(self, x: Any) -> Any:
+        x = F.relu(self.first(x))
+        x = F.relu(x + self.one(x))
+        return x, self.each(x), self.deep(x)
+
+
 MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
+    "volumes": (Volumes, [Spec([None, 3, 7, None, 20], "float32", "x")]),
     "apart": (Apart, [Spec([None, 2], "float32", "x"), Spec([None, 2], "float32", "y"), Spec([None, 1], "int64", "places")]),
     "bert": (Bert, [Spec([None, None], "int64", "ids")]),
     "blocks": (Blocks, [Spec([2, 3, 6, 5], "float32", "x")]),
@@ -209,6 +225,14 @@ def test_results_of_one_call_in_several_blocks(model: Any) -> None:
     for rows in (1, 4):
         inputs = {"x": rand(4, 2), "y": 2 + rand(rows, 2, seed=1), "places": np.array([[7], [0], [-1]])}
         assert far(run(artifact, **inputs)[0], layer(*map(paddle.to_tensor, inputs.values()))) < 1e-6
+
+
+def test_convolutions_over_volumes(model: Any) -> None:
+    artifact, layer = model("volumes", checked=True)
+    assert [p["how"] for p in artifact.manifest["places"]] == ["conv3d_fusion"] * 4
+    for batch, rows in ((2, 9), (1, 14)):
+        x = rand(batch, 3, 7, rows, 20)
+        assert far(run(artifact, x=x)[0], layer(paddle.to_tensor(x))) < 1e-5
 
 
 MOST = {"int16": 32767, "int8": 127}  # the integers that max pointers round to

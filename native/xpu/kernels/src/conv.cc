@@ -11,8 +11,8 @@ constexpr int kF = 128, kP = 256, kK = 256;  // filters, pixels of the result, a
 constexpr int kInput = 8192;                 // floats of an input line
 
 struct Conv {
-  int64_t n, c, h, w, f, oh, ow, groups;
-  int kh, kw, sh, sw, top, left, dh, dw, max_ptr, tile_f, act, each_filter;  // each_filter: filter_max has one number a filter
+  int64_t n, c, d, h, w, f, od, oh, ow, groups;  // a picture has one slice: d, od and kd are 1
+  int kd, kh, kw, sd, sh, sw, front, top, left, dd, dh, dw, max_ptr, tile_f, act, each_filter;  // each_filter: filter_max has one a filter
   float act_alpha;
 };
 
@@ -20,20 +20,24 @@ struct Conv {
 template <typename G>
 __device__ void load_windows(const Conv& a, const float* x, int64_t p0, int64_t p, int64_t k0, int64_t k, Scale<G> factor,
                              typename Number<G>::Element* tile, float* line) {
-  if (a.kh == 1 && a.kw == 1 && a.sh == 1 && a.sw == 1 && !a.top && !a.left && a.oh == a.h && a.ow == a.w) {
+  const bool one = a.kd == 1 && a.kh == 1 && a.kw == 1 && a.sd == 1 && a.sh == 1 && a.sw == 1 && !a.front && !a.top && !a.left;
+  if (one && a.od == a.d && a.oh == a.h && a.ow == a.w) {
     if constexpr (Number<G>::kType == SDNN_FLOAT) {
-      SDNN_LOAD(tile, x + k0 * a.h * a.w + p0, k, p * sizeof(float), a.h * a.w * sizeof(float), p * sizeof(float));
+      const int64_t plane = a.d * a.h * a.w;
+      SDNN_LOAD(tile, x + k0 * plane + p0, k, p * sizeof(float), plane * sizeof(float), p * sizeof(float));
       return;
     }
   }
   for (int64_t r = 0; r < k; r += a.kw) {
-    const int64_t channel = (k0 + r) / (a.kh * a.kw), row = (k0 + r) / a.kw % a.kh;
+    const int64_t row = (k0 + r) / a.kw % a.kh, slice = (k0 + r) / (a.kw * a.kh) % a.kd, channel = (k0 + r) / (a.kw * a.kh * a.kd);
     for (int64_t at = p0; at < p0 + p;) {
-      const int64_t oy = at / a.ow, ox = at % a.ow, n = std::min(a.ow - ox, p0 + p - at), iy = oy * a.sh - a.top + row * a.dh;
+      const int64_t oz = at / (a.ow * a.oh), oy = at / a.ow % a.oh, ox = at % a.ow, n = std::min(a.ow - ox, p0 + p - at);
+      const int64_t iz = oz * a.sd - a.front + slice * a.dd, iy = oy * a.sh - a.top + row * a.dh;
       const int64_t first = ox * a.sw - a.left, end = first + (n - 1) * a.sw + static_cast<int64_t>(a.kw - 1) * a.dw + 1;
       const int64_t from = std::max<int64_t>(first, 0), to = std::min<int64_t>(end, a.w);
-      const bool empty = iy < 0 || iy >= a.h || from >= to;
-      if (!empty) SDNN_LOAD(line, x + (channel * a.h + iy) * a.w + from, 1, (to - from) * sizeof(float), 0, (to - from) * sizeof(float));
+      const bool empty = iz < 0 || iz >= a.d || iy < 0 || iy >= a.h || from >= to;
+      if (!empty)
+        SDNN_LOAD(line, x + ((channel * a.d + iz) * a.h + iy) * a.w + from, 1, (to - from) * sizeof(float), 0, (to - from) * sizeof(float));
       for (int c = 0; c < a.kw; ++c) {
         typename Number<G>::Element* out = tile + (r + c) * p + (at - p0);
         const int64_t start = first + static_cast<int64_t>(c) * a.dw;
@@ -87,13 +91,13 @@ __device__ void conv_unit(const Conv& a, const float* x, const TW* filter, float
     factor = factor_of<G>(of_x);
     unscale = of_x / Number<G>::kMax * (of_w / Number<G>::kMax);
   }
-  const int64_t channels = a.c / a.groups, taps = channels * a.kh * a.kw, of_group = a.f / a.groups, pixels = a.oh * a.ow;
+  const int64_t channels = a.c / a.groups, taps = channels * a.kd * a.kh * a.kw, of_group = a.f / a.groups, pixels = a.od * a.oh * a.ow;
   const int64_t f_tiles = (of_group + a.tile_f - 1) / a.tile_f, p_tiles = (pixels + kP - 1) / kP, step = kK / a.kw * a.kw;
   for (int64_t task = sdnn_id(); task < a.n * a.groups * f_tiles * p_tiles; task += sdnn_num()) {
     const int64_t p0 = task % p_tiles * kP, f0 = task / p_tiles % f_tiles * a.tile_f;
     const int64_t group = task / (p_tiles * f_tiles) % a.groups, image = task / (p_tiles * f_tiles * a.groups);
     const int64_t p = std::min<int64_t>(kP, pixels - p0), f = std::min<int64_t>(a.tile_f, of_group - f0), first = group * of_group + f0;
-    const float* plane = x + (image * a.c + group * channels) * a.h * a.w;
+    const float* plane = x + (image * a.c + group * channels) * a.d * a.h * a.w;
     memset(sums, 0, f * p * sizeof(Sum));
     for (int64_t k0 = 0; k0 < taps; k0 += step) {
       const int64_t k = std::min(step, taps - k0);
@@ -134,17 +138,17 @@ XPU_CONV(conv_int8, int8_t, int8_t)
 XPU_CONV(conv_int31, int32_t, int32_t)
 
 template <typename TW>
-int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const float* x_max, const float* filter_max, float* y_max,
+int run(Context* ctx, const char* name, Conv a, const float* x, const TW* filter, float* y, const float* x_max, const float* filter_max, float* y_max,
         const float* bias, const float* branch, const Activation_t& act) {
-  auto wrong = [&](const char* why) { return ctx->set_error(INVALID_PARAM, std::string("conv2d_fusion: ") + why); };
-  if (a.n < 0 || a.c < 1 || a.h < 1 || a.w < 1 || a.f < 1 || a.groups < 1 || a.c % a.groups || a.f % a.groups)
+  auto wrong = [&](const char* why) { return ctx->set_error(INVALID_PARAM, std::string(name) + ": " + why); };
+  if (a.n < 0 || a.c < 1 || a.d < 1 || a.h < 1 || a.w < 1 || a.f < 1 || a.groups < 1 || a.c % a.groups || a.f % a.groups)
     return wrong("a size, or groups");
-  if (a.kh < 1 || a.kw < 1 || a.sh < 1 || a.sw < 1 || a.dh < 1 || a.dw < 1 || a.top < 0 || a.left < 0) return wrong("a size of the window");
+  if (std::min({a.kd, a.kh, a.kw, a.sd, a.sh, a.sw, a.dd, a.dh, a.dw}) < 1 || std::min({a.front, a.top, a.left}) < 0) return wrong("a size of the window");
   if (a.kw > kK || static_cast<int64_t>(kP) * a.sw + static_cast<int64_t>(a.kw) * a.dw > kInput) return wrong("the window is too wide");
-  if (!a.n || a.oh < 1 || a.ow < 1) return SUCCESS;
+  if (!a.n || a.od < 1 || a.oh < 1 || a.ow < 1) return SUCCESS;
   if (!x || !filter || !y) return wrong("no data");
   int status = SUCCESS;
-  if (a.groups == a.c && a.kw <= 64 && std::is_same<TW, float>::value) {
+  if (a.groups == a.c && a.d == 1 && a.kd == 1 && a.kw <= 64 && std::is_same<TW, float>::value) {
     const Window v{a.n * a.c, a.c, a.h, a.w, a.oh, a.ow, a.kh, a.kw, a.sh, a.sw, a.top, a.left, a.dh, a.dw};
     if (!good_window(v)) return wrong("the window is too wide");
     return depthwise(ctx, v, x, reinterpret_cast<const float*>(filter), static_cast<int>(a.f / a.c), bias, branch, act, y, y_max);
@@ -153,10 +157,10 @@ int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const 
     if (a.max_ptr > kMaxPtr) return wrong("the device's max pointers have too many floats");
     if constexpr (Number<TW>::kScaled) {
       if (!filter_max) return wrong("integer filters need filter_max");
-      x_max = max_of(ctx, x, x_max, a.n * a.c * a.h * a.w);
+      x_max = max_of(ctx, x, x_max, a.n * a.c * a.d * a.h * a.w);
       if (!x_max) return RUNTIME_ERROR;
     }
-    const int64_t tasks = a.n * a.groups * ((a.oh * a.ow + kP - 1) / kP), wanted = (ctx->nsdnn() + tasks - 1) / tasks, f = a.f / a.groups;
+    const int64_t tasks = a.n * a.groups * ((a.od * a.oh * a.ow + kP - 1) / kP), wanted = (ctx->nsdnn() + tasks - 1) / tasks, f = a.f / a.groups;
     a.tile_f = static_cast<int>(std::clamp<int64_t>(((f + wanted - 1) / wanted + 7) / 8 * 8, 8, kF));
     if constexpr (std::is_same<TW, float>::value) {
       status = XPU_LAUNCH(conv_float, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
@@ -169,9 +173,21 @@ int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const 
     } else {
       status = XPU_LAUNCH(conv_int8, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
     }
-    status = launched(ctx, "conv2d_fusion", status);
+    status = launched(ctx, name, status);
   }
   return status;
+}
+
+// Sizes of three axes each; paddings: before and after of each.
+Conv conv_of(int64_t n, int64_t c, int64_t d, int64_t h, int64_t w, int64_t f, int64_t groups, const std::vector<int>& ksize,
+             const std::vector<int>& strides, const std::vector<int>& paddings, const std::vector<int>& dilations, const Activation_t& act,
+             const float* scale_max) {
+  auto size = [&](int64_t in, int axis) {
+    return (in + paddings[2 * axis] + paddings[2 * axis + 1] - dilations[axis] * (ksize[axis] - 1) - 1) / strides[axis] + 1;
+  };
+  return {n,           c,           d,           h,          w,          f,         size(d, 0),           size(h, 1),    size(w, 2),
+          groups,      ksize[0],    ksize[1],    ksize[2],   strides[0], strides[1], strides[2],          paddings[0],   paddings[2],
+          paddings[4], dilations[0], dilations[1], dilations[2], 0,      0,         act.type, scale_max != nullptr, act.alpha};
 }
 }  // namespace
 
@@ -184,18 +200,27 @@ int run(Context* ctx, Conv a, const float* x, const TW* filter, float* y, const 
       const Activation_t& act, const float*, const float* scale_max) {                                                                     \
     XPU_CHECK_PARAM(ksize.size() == 2 && strides.size() == 2 && paddings.size() == 4 && dilations.size() == 2);                            \
     XPU_CHECK_PARAM(is_nchw && strides[0] > 0 && strides[1] > 0);                                                                          \
-    const int64_t oh = (h + paddings[0] + paddings[1] - dilations[0] * (ksize[0] - 1) - 1) / strides[0] + 1;                               \
-    const int64_t ow = (w + paddings[2] + paddings[3] - dilations[1] * (ksize[1] - 1) - 1) / strides[1] + 1;                               \
-    const Conv a{n,        c,        h,          w,          f,           oh,          ow,           groups,                               \
-                 ksize[0], ksize[1], strides[0], strides[1], paddings[0], paddings[2], dilations[0], dilations[1],                         \
-                 0,        0,        act.type,   scale_max != nullptr, act.alpha};                                                         \
-    return run<TW>(ctx, a, x, filter, y, x_max, scale_max ? scale_max : filter_max, y_max, bias, branch, act);                             \
+    const Conv a = conv_of(n, c, 1, h, w, f, groups, {1, ksize[0], ksize[1]}, {1, strides[0], strides[1]},                                 \
+                           {0, 0, paddings[0], paddings[1], paddings[2], paddings[3]}, {1, dilations[0], dilations[1]}, act, scale_max);   \
+    return run<TW>(ctx, "conv2d_fusion", a, x, filter, y, x_max, scale_max ? scale_max : filter_max, y_max, bias, branch, act);            \
   }
 XPU_DEFINE_CONV(float)
 XPU_DEFINE_CONV(float16)
 XPU_DEFINE_CONV(int16_t)
 XPU_DEFINE_CONV(int8_t)
 XPU_DEFINE_CONV(int32_t)
+
+template <>
+XPU_API int conv3d_fusion<float, float, float, float>(
+    Context* ctx, const float* x, const float* filter, float* y, int64_t n, int64_t c, int64_t d, int64_t h, int64_t w, int64_t f,
+    const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings, const std::vector<int>& dilations,
+    int64_t groups, const float* x_max, const float* filter_max, float* y_max, bool is_ncdhw, const float* bias, const float* branch,
+    const Activation_t& act) {
+  XPU_CHECK_PARAM(ksize.size() == 3 && strides.size() == 3 && paddings.size() == 6 && dilations.size() == 3);
+  XPU_CHECK_PARAM(is_ncdhw && std::min({strides[0], strides[1], strides[2]}) > 0);
+  const Conv a = conv_of(n, c, d, h, w, f, groups, ksize, strides, paddings, dilations, act, nullptr);
+  return run<float>(ctx, "conv3d_fusion", a, x, filter, y, x_max, filter_max, y_max, bias, branch, act);
+}
 
 }  // namespace api
 }  // namespace xpu

@@ -6,31 +6,58 @@
 namespace oarlock_xpu {
 namespace {
 
+// What convolutions over pictures and volumes have in common: checked operands, and attributes of so many axes.
+struct Convolution {
+  const View &x, &w, &y;
+  std::vector<int> ksize, strides, paddings, dilations;
+  int64_t groups;
+  const float *branch = nullptr, *bias = nullptr;
+
+  Convolution(const Call& call, int axes)
+      : x(call.need_float("x")),
+        w(call.get("w")),
+        y(call.need_float("result")),
+        strides(call.step.list("strides", axes)),
+        paddings(call.step.list("paddings", 2 * axes)),
+        dilations(call.step.list("dilations", axes)),
+        groups(call.step.integer("groups", 1)) {
+    const int rank = axes + 2;
+    call.need(x.rank() == rank && w.rank() == rank && y.rank() == rank, axes == 3 ? "tensors of five dims are needed" : "tensors of four dims are needed");
+    call.need(groups > 0 && x.shape[1] == w.shape[1] * groups && w.shape[0] % groups == 0, "the channels do not fit the filter");
+    bool fits = y.shape[0] == x.shape[0] && y.shape[1] == w.shape[0];
+    for (int i = 0; i < axes; ++i) {
+      call.need(strides[i] > 0 && dilations[i] > 0, "a stride or a dilation is not positive");
+      ksize.push_back(static_cast<int>(w.shape[i + 2]));
+      const int64_t padded = x.shape[i + 2] + paddings[2 * i] + paddings[2 * i + 1];
+      fits &= y.shape[i + 2] == (padded - dilations[i] * (ksize[i] - 1) - 1) / strides[i] + 1;
+    }
+    call.need(fits, "the result has another shape");
+    if (call.find("branch")) {
+      branch = call.need_float("branch").as<float>();
+      call.need(call.get("branch").shape == y.shape, "the branch has another shape than the result");
+    }
+    bias = call.vector_of("bias", w.shape[0]);
+  }
+};
+
 int conv2d_fusion(const Call& call) {
-  const View &x = call.need_float("x"), &w = call.get("w"), &y = call.need_float("result");
-  call.need(x.rank() == 4 && w.rank() == 4 && y.rank() == 4, "tensors of four dims are needed");
-  const auto strides = call.step.list("strides", 2), paddings = call.step.list("paddings", 4), dilations = call.step.list("dilations", 2);
-  const int64_t groups = call.step.integer("groups", 1);
-  call.need(groups > 0 && x.shape[1] == w.shape[1] * groups && w.shape[0] % groups == 0, "the channels do not fit the filter");
-  call.need(strides[0] > 0 && strides[1] > 0 && dilations[0] > 0 && dilations[1] > 0, "a stride or a dilation is not positive");
-  auto length = [&](int axis, int stride, int before, int after, int dilation) {
-    return (x.shape[axis] + before + after - dilation * (w.shape[axis] - 1) - 1) / stride + 1;
-  };
-  call.need(y.shape[0] == x.shape[0] && y.shape[1] == w.shape[0] &&
-                y.shape[2] == length(2, strides[0], paddings[0], paddings[1], dilations[0]) &&
-                y.shape[3] == length(3, strides[1], paddings[2], paddings[3], dilations[1]),
-            "the result has another shape");
-  const float* branch = call.find("branch") ? call.need_float("branch").as<float>() : nullptr;
-  call.need(!branch || call.get("branch").shape == y.shape, "the branch has another shape than the result");
-  const float *bias = call.vector_of("bias", w.shape[0]), *x_max = call.maxima("x_max"), *w_max = call.maxima("w_max");
-  const float* scale_max = call.vector_of("scale_max", w.shape[0]);
-  return by_weights(call, w, [&](auto* filter) {
+  const Convolution c(call, 2);
+  const float *x_max = call.maxima("x_max"), *w_max = call.maxima("w_max"), *scale_max = call.vector_of("scale_max", c.w.shape[0]);
+  return by_weights(call, c.w, [&](auto* filter) {
     using T = std::remove_pointer_t<decltype(filter)>;
-    return api::conv2d_fusion<float, T, float, T>(call.context, x.as<float>(), filter, y.as<float>(), x.shape[0], x.shape[1], x.shape[2],
-                                                  x.shape[3], w.shape[0], {static_cast<int>(w.shape[2]), static_cast<int>(w.shape[3])},
-                                                  strides, paddings, dilations, groups, x_max, w_max, call.y_max(), true, bias, branch,
-                                                  call.step.activation(), nullptr, scale_max);
+    return api::conv2d_fusion<float, T, float, T>(call.context, c.x.as<float>(), filter, c.y.as<float>(), c.x.shape[0], c.x.shape[1],
+                                                  c.x.shape[2], c.x.shape[3], c.w.shape[0], c.ksize, c.strides, c.paddings, c.dilations,
+                                                  c.groups, x_max, w_max, call.y_max(), true, c.bias, c.branch, call.step.activation(),
+                                                  nullptr, scale_max);
   });
+}
+
+int conv3d_fusion(const Call& call) {
+  const Convolution c(call, 3);
+  return api::conv3d_fusion<float, float, float, float>(
+      call.context, c.x.as<float>(), call.need_float("w").as<float>(), c.y.as<float>(), c.x.shape[0], c.x.shape[1], c.x.shape[2],
+      c.x.shape[3], c.x.shape[4], c.w.shape[0], c.ksize, c.strides, c.paddings, c.dilations, c.groups, nullptr, nullptr, nullptr, true,
+      c.bias, c.branch, call.step.activation());
 }
 
 int fc_fusion(const Call& call) {
@@ -130,6 +157,7 @@ int binary(const Call& call) {
 
 void register_handlers(std::map<std::string, Handler>& handlers) {
   handlers["conv2d_fusion"] = conv2d_fusion;
+  handlers["conv3d_fusion"] = conv3d_fusion;
   handlers["fc_fusion"] = fc_fusion;
   handlers["fc_batched"] = fc_batched;
   handlers["leaky_relu"] = leaky_relu;

@@ -100,6 +100,12 @@ XPU_API int conv2d_fusion(Context* ctx, const TX* x, const TW* filter, TY* y, in
                           const std::vector<int>& dilations, int64_t groups, const float* x_max, const float* filter_max, float* y_max,
                           bool is_nchw, const float* bias, const TY* branch, const Activation_t& act, const float* branch_max,
                           const float* scale_max);
+// The same over volumes: NCDHW, filter [f, c / groups, kd, kh, kw], paddings [front, back, top, bottom, left, right]; <float, …> only.
+template <typename TX, typename TW, typename TY, typename TGEMM>
+XPU_API int conv3d_fusion(Context* ctx, const TX* x, const TW* filter, TY* y, int64_t n, int64_t c, int64_t d, int64_t h, int64_t w,
+                          int64_t f, const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings,
+                          const std::vector<int>& dilations, int64_t groups, const float* x_max, const float* filter_max, float* y_max,
+                          bool is_ncdhw, const float* bias, const TY* branch, const Activation_t& act);
 // y = act(conv_transpose(x, filter) + bias): NCHW, filter [f, kh, kw, c / groups], oh × ow results a plane.
 template <typename T>
 XPU_API int conv2d_transpose_fusion(Context* ctx, const T* x, const T* filter, T* y, int64_t n, int64_t c, int64_t h, int64_t w, int64_t f,
