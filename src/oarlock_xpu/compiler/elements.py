@@ -44,10 +44,11 @@ def elementwise(function: tirx.PrimFunc, chip: Chip) -> tirx.PrimFunc | str:
     block = compat_xpu.inline_all(function)
     if isinstance(block, str):
         return block
-    store = block.body
+    dims = [(iv.var, iv.dom.extent) for iv in block.iter_vars]
+    once = {var: tirx.const(0, str(var.ty)) for var, extent in dims if compat.static(extent) == 1}  # no loop will run over these
+    store = compat.substitute(block.body, once)
     if not isinstance(store, tirx.BufferStore):
         return "it has more than one statement"
-    dims = [(iv.var, iv.dom.extent) for iv in block.iter_vars]
     analyzer = tvm.sym.Analyzer()
     for var, extent in dims:
         analyzer.bind(var, tvm.ir.Range(tirx.const(0, str(var.ty)), extent))
