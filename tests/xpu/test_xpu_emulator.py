@@ -37,7 +37,7 @@ def line_of(case: str) -> str:
     return f"faults.cc:{number}"
 
 
-@pytest.mark.parametrize("case", ["grids", "barriers", "overlap", "products", "streams", "peers", "attributes"])
+@pytest.mark.parametrize("case", ["grids", "barriers", "overlap", "products", "streams", "peers", "ranges", "attributes"])
 @pytest.mark.parametrize("program", ["works", "works-checked"])
 def test_works(programs: Path, program: str, case: str) -> None:
     done = run(programs / program, case)
@@ -67,6 +67,13 @@ FAULTS = {
         r"SDNN_LOAD at LINE: 4 rows of 64 bytes, 80 bytes apart, leave buffer 'tile' \(faults.cc:\d+\), which has 256 bytes",
         True,
     ),
+    "past_tensor": (r"GM2LM at LINE: 128 bytes at 0x\w+ end 32 bytes past the end of tensor 'x' of f, which has 96 bytes at 0x", True),
+    "behind_tensor": (r"GM2LM at LINE: 16 bytes at 0x\w+ end 16 bytes past the end of tensor 'x' of f, which has 96 bytes", True),
+    "to_input": (r"LM2GM at LINE: 64 bytes at 0x\w+ are of tensor 'x' of f, .* and which the kernel may only read", True),
+    "other_tensor": (r"GM2LM at LINE: 64 bytes at 0x\w+ are in none of the tensors of f: the address is 0 bytes into allocation #2", True),
+    "past_own_tensor": (r"GM2LM at LINE: 32 bytes at 0x\w+ end 16 bytes past the end of tensor 'x', which has 96 bytes at 0x", True),
+    "unit_past_tensor": (r"SDNN_LOAD at LINE: 112 bytes at 0x\w+ end 16 bytes past the end of tensor 'x' of f", True),
+    "past_tensor_replayed": (r"GM2LM at .*: 128 bytes at 0x\w+ end 32 bytes past the end of tensor 'x' of f, which has 96 bytes", False),
 }
 
 
@@ -75,7 +82,7 @@ def test_a_fault_names_kernel_and_line(programs: Path, case: str) -> None:
     pattern, marked = FAULTS[case]
     done = run(programs / "faults", case)
     assert done.stdout.startswith("1 xpu_wait: "), done
-    assert f"kernel {case} (faults.cc:" in done.stdout
+    assert f"kernel {case.removesuffix('_replayed')} (faults.cc:" in done.stdout
     assert re.search(pattern.replace("LINE", re.escape(line_of(case)) if marked else ".*"), done.stdout), done.stdout
 
 

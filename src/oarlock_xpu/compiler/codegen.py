@@ -244,6 +244,9 @@ class _Printer:
         space = "_global_ptr_ " if compat_xpu.scope_of(s.buffer) == "global" else ""
         element = self.type(str(s.buffer.ty.dtype))
         self.emit(f"{space}{element}* {self.var(s.buffer)} = ({space}{element}*){self.expr(s.data)};")
+        if space:
+            count = " * ".join([*map(self.expr, s.buffer.ty.shape), f"sizeof({element})"])
+            self.emit(f"XPU_TENSOR({self.var(s.buffer)}, {count});")
 
     def stmt_Bind(self, s: Any) -> None:
         self.emit(f"const {self.type(compat_xpu.dtype_of(s.var))} {self.var(s.var)} = {self.expr(s.value)};")

@@ -23,7 +23,7 @@ from .program import ALIGNMENT, DYNAMIC, HOST, INPUT, OUTPUT, VALUE, WEIGHT, Pro
 EXACT = 48  # candidates up to which all choices are looked at
 _NODES = 100_000  # of the search, at most
 _STEPS = 400  # of the dual's ascent
-GAP = 256  # bytes between allocations of the runtime
+GAP = 256  # bytes between allocations of the runtime, and between tensors in one
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def problem_of(program: Program, chip: Chip, capacity: int, wishes: Wishes) -> t
         if tensor.kind == WEIGHT:
             items.append(Item(t, tensor.size + GAP, 0, len(program.kernels), gains, fixed=True))
         else:
-            items.append(Item(t, tensor.size, tensor.first, tensor.last, gains))
+            items.append(Item(t, tensor.size + GAP, tensor.first, tensor.last, gains))
     pinned = frozenset(i for i, item in enumerate(items) if item.tensor in wishes.into_l3)
     return Problem(tuple(items), caps, max(capacity - GAP, 0), len(program.kernels) + 1, pinned), why
 

@@ -105,11 +105,54 @@ __global__ void unit_overflow(_global_ptr_ const float* x) {
 }
 XPU_SDNN_KERNEL(unit_overflow)
 
+// x: the first 24 of 48 floats of an allocation, as it is told
+__global__ void past_tensor(_global_ptr_ const float* x) {
+  XPU_LOCAL(float, lm, 64);
+  GM2LM(x, lm, 32 * 4);  // past_tensor
+}
+XPU_KERNEL(past_tensor)
+
+__global__ void behind_tensor(_global_ptr_ const float* x) {
+  XPU_LOCAL(float, lm, 64);
+  GM2LM(x + 24, lm, 4 * 4);  // behind_tensor
+}
+XPU_KERNEL(behind_tensor)
+
+__global__ void to_input(_global_ptr_ float* x) {
+  XPU_LOCAL(float, lm, 64);
+  for (int i = 0; i < 16; ++i) lm[i] = 1;
+  LM2GM(lm, x, 16 * 4);  // to_input
+}
+XPU_KERNEL(to_input)
+
+__global__ void other_tensor(_global_ptr_ const float* z) {
+  XPU_LOCAL(float, lm, 64);
+  GM2LM(z, lm, 16 * 4);  // other_tensor
+}
+XPU_KERNEL(other_tensor)
+
+__global__ void past_own_tensor(_global_ptr_ const float* x) {
+  XPU_TENSOR(x, 24 * 4);
+  XPU_LOCAL(float, lm, 64);
+  GM2LM(x + 20, lm, 8 * 4);  // past_own_tensor
+}
+XPU_KERNEL(past_own_tensor)
+
+__global__ void unit_past_tensor(_global_ptr_ const float* x) {
+  SDNN_BUFFER(float, tile, 64);
+  SDNN_LOAD(tile, x, 2, 8 * 4, 20 * 4, 8 * 4);  // unit_past_tensor
+}
+XPU_SDNN_KERNEL(unit_past_tensor)
+
 #define RUN(kernel, clusters, cores, ...) (XPU_LAUNCH(kernel, clusters, cores, nullptr, __VA_ARGS__) || xpu_wait(nullptr) ? 1 : 0)
 
 int main(int argc, char** argv) {
   float *x = nullptr, *y = nullptr;
   auto memory = [&] { x = on_device(ramp(48)), y = on_device(ramp(48)); };
+  auto told = [&] {
+    const XPURange ranges[] = {{x + 28, 20 * 4, "result", 1}, {x, 24 * 4, "x", 0}};
+    return xpu_launch_ranges("f", ranges, 2);
+  };
   Cases cases = {
       {"past_end", [&] { return memory(), RUN(past_end, 1, 1, x); }},
       {"past_local", [&] { return memory(), RUN(past_local, 2, 4, x); }},
@@ -126,6 +169,21 @@ int main(int argc, char** argv) {
       {"direct", [&] { return memory(), RUN(direct, 2, 4, y); }},
       {"asserts", [&] { return RUN(asserts, 1, 1, 7); }},
       {"unit_overflow", [&] { return memory(), RUN(unit_overflow, 1, 1, x); }},
+      {"past_tensor", [&] { return memory(), told(), RUN(past_tensor, 1, 1, x); }},
+      {"behind_tensor", [&] { return memory(), told(), RUN(behind_tensor, 1, 1, x); }},
+      {"to_input", [&] { return memory(), told(), RUN(to_input, 1, 1, x); }},
+      {"other_tensor", [&] { return memory(), told(), RUN(other_tensor, 1, 1, y); }},
+      {"past_own_tensor", [&] { return memory(), RUN(past_own_tensor, 1, 1, x); }},
+      {"unit_past_tensor", [&] { return memory(), told(), RUN(unit_past_tensor, 1, 1, x); }},
+      {"past_tensor_replayed",
+       [&] {  // a graph keeps what its launches were told, and others that come later do not
+         XPUGraph graph;
+         memory(), told();
+         if (xpu_stream_begin_capture(nullptr) || XPU_LAUNCH(past_tensor, 1, 1, nullptr, x)) return 3;
+         if (xpu_stream_end_capture(nullptr, &graph) || xpu_launch_ranges(nullptr, nullptr, 0)) return 3;
+         if (XPU_LAUNCH(past_tensor, 1, 1, nullptr, x) || xpu_wait(nullptr)) return 4;
+         return xpu_graph_launch(graph, nullptr) || xpu_wait(nullptr) ? 1 : 0;
+       }},
       {"host_read", [&] { return memory(), static_cast<int>(x[5]); }},
       {"grid", [&] { return memory(), RUN(past_end, 3, 1, x); }},
       {"arguments", [&] { return memory(), xpu_launch_config(1, 1, nullptr) || xpu_launch_async(&xpu_kernel_past_end); }},

@@ -157,6 +157,25 @@ static int peers() {
   return 0;
 }
 
+// Launches may touch the tensors that were told, also in place and where one lies in another, and all memory when nothing is told.
+static int ranges() {
+  float* x = on_device(ramp(512));
+  const XPURange told[] = {{x, 128 * 4, "x", 0}, {x + 128, 128 * 4, "result", 1}, {x + 64, 32 * 4, "part", 1}};
+  CHECK(1, !xpu_launch_ranges("scale", told, 3));
+  CHECK(2, !XPU_LAUNCH(scale, 2, 4, nullptr, 2.0f, x, x + 128, int64_t(128)) && !xpu_wait(nullptr));
+  CHECK(3, on_host(x + 128, 128)[100] == 200);
+  CHECK(4, !XPU_LAUNCH(scale, 1, 1, nullptr, 2.0f, x + 64, x + 64, int64_t(32)) && !xpu_wait(nullptr) && on_host(x + 64, 1)[0] == 128);
+  CHECK(5, !XPU_LAUNCH(scale, 1, 1, nullptr, 2.0f, x, x + 256, int64_t(64)) && xpu_wait(nullptr) == XPUERR_KERNEL_FAULT);
+  const XPURange work{x + 256, 64 * 4, "workspace", 1};
+  CHECK(6, !xpu_launch_range_add(&work));
+  CHECK(7, !XPU_LAUNCH(scale, 1, 1, nullptr, 2.0f, x, x + 256, int64_t(64)) && !xpu_wait(nullptr));
+  CHECK(8, !XPU_LAUNCH(scale, 1, 1, nullptr, 2.0f, x, x + 320, int64_t(64)) && !xpu_launch_ranges(nullptr, nullptr, 0));
+  CHECK(9, xpu_wait(nullptr) == XPUERR_KERNEL_FAULT);  // launched before the end
+  CHECK(10, !XPU_LAUNCH(scale, 1, 1, nullptr, 2.0f, x, x + 320, int64_t(64)) && !xpu_wait(nullptr) && !xpu_launch_range_add(&work));
+  CHECK(11, !XPU_LAUNCH(scale, 1, 1, nullptr, 2.0f, x, x + 320, int64_t(64)) && !xpu_wait(nullptr));
+  return 0;
+}
+
 static int attributes() {
   uint64_t value = 0;
   CHECK(1, !xpu_device_get_attr(&value, XPUATTR_NUM_CLUSTER, 0) && value == 2);
@@ -177,5 +196,6 @@ int main(int argc, char** argv) {
                   {"products", products},
                   {"streams", streams},
                   {"peers", peers},
+                  {"ranges", ranges},
                   {"attributes", attributes}});
 }

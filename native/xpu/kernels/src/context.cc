@@ -44,17 +44,23 @@ void* grown(void** memory, int64_t* size, int64_t wanted) {
   }
   return *memory;
 }
+// Launches that follow may touch it, whatever their callers told.
+void* touched(void* memory, int64_t size) {
+  const XPURange range{memory, static_cast<uint64_t>(size), "workspace", 1};
+  if (xpu_launch_range_add && memory) xpu_launch_range_add(&range);
+  return memory;
+}
 constexpr int64_t kOfWorkspace = 1024;  // bytes of L3 that scratch leaves to workspace, which needs but max pointers then
 }  // namespace
 
 void* Context::workspace(int64_t size) {
-  if (size <= std::min(_l3_mgr.size(), kOfWorkspace)) return _l3_mgr.memory();
-  return grown(&main_, &main_size_, size);
+  if (size <= std::min(_l3_mgr.size(), kOfWorkspace)) return touched(_l3_mgr.memory(), size);
+  return touched(grown(&main_, &main_size_, size), size);
 }
 
 void* Context::scratch(int64_t size) {
-  if (size <= _l3_mgr.size() - kOfWorkspace) return static_cast<char*>(_l3_mgr.memory()) + kOfWorkspace;
-  return grown(&scratch_, &scratch_size_, size);
+  if (size <= _l3_mgr.size() - kOfWorkspace) return touched(static_cast<char*>(_l3_mgr.memory()) + kOfWorkspace, size);
+  return touched(grown(&scratch_, &scratch_size_, size), size);
 }
 
 Context* create_context() { return new Context(); }

@@ -58,6 +58,23 @@ View tensor_argument(const Step& step, ffi::PackedArgs args, int index, const ch
   return view;
 }
 
+Ranges::Ranges(const Call& call) {
+  if (!xpu_launch_ranges || !checking.load(std::memory_order_relaxed)) return;
+  std::vector<XPURange> ranges;
+  ranges.reserve(call.inputs.size() + call.outputs.size() + 1);
+  auto add = [&](const View& view, bool writable) {
+    ranges.push_back({view.data, static_cast<uint64_t>(view.bytes()), view.role, writable});
+  };
+  for (const View& view : call.inputs) add(view, false);
+  for (const View& view : call.outputs) add(view, true);
+  add(call.output, true);
+  xpu_launch_ranges(call.step.symbol.c_str(), ranges.data(), static_cast<int>(ranges.size()));
+}
+
+Ranges::~Ranges() {
+  if (xpu_launch_ranges) xpu_launch_ranges(nullptr, nullptr, 0);
+}
+
 void* address_argument(const std::string& kernel, ffi::PackedArgs args, int index) {
   auto address = args[index].try_cast<void*>();
   if (!address) wrong(kernel, args, index, "an address of the device is needed");

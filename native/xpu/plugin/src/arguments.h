@@ -11,6 +11,14 @@
 
 namespace oarlock_xpu {
 
+// While it lives, launches of this thread may touch the tensors of a call only, where the runtime looks at that.
+class Ranges {
+ public:
+  explicit Ranges(const Call& call);
+  ~Ranges();
+  Ranges(const Ranges&) = delete;
+};
+
 // A tensor of the device `device` (-1: of any); TypeError or ValueError with the function, the argument's number and its role.
 View tensor_argument(const Step& step, ffi::PackedArgs args, int index, const char* role, int device = -1);
 

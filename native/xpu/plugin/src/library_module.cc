@@ -44,6 +44,7 @@ class LibraryModule final : public ffi::ModuleObj {
     for (int i = 1; i < results; ++i) call.outputs.push_back(tensor_argument(step, args, count + i, step.outputs[i].c_str(), device));
     use_device(device);
     call.context = current_context();
+    const Ranges only(call);
     const int status = handler(call);
     if (status != api::SUCCESS)
       TVM_FFI_THROW(RuntimeError) << step.symbol << " on tensors " << call.shapes() << ": " << call.context->error << " (error " << status

@@ -18,6 +18,7 @@ struct View {
   std::vector<int64_t> shape;
   DLDataType dtype{};
 
+  int64_t bytes() const { return size() * ((dtype.bits + 7) / 8); }
   int rank() const { return static_cast<int>(shape.size()); }
   int64_t size() const {
     int64_t n = 1;

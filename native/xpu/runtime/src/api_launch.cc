@@ -105,7 +105,7 @@ int xpu_launch_async(XPUFunc func) {
     if (static_cast<int>(state.arguments.size()) != func->argument_bytes)
       fail(XPUERR_INVALID_LAUNCH,
            format("kernel %s takes %d bytes of arguments, and got %zu", func->name, func->argument_bytes, state.arguments.size()));
-    Launch launch{stream->device, func, state.clusters, state.cores, std::move(state.arguments), stream->capturing};
+    Launch launch{stream->device, func, state.clusters, state.cores, std::move(state.arguments), stream->capturing, launch_ranges()};
     submit(stream, [launch = std::move(launch)] { run_kernel(launch); });
   });
 }

@@ -76,6 +76,7 @@ struct Running {
   const Launch* launch;
   KernelCounters counters;
   std::vector<Access> accesses;
+  Ranges tensors;  // that the kernel itself told
   std::string fault;
   double core_bytes_ns_gm, core_bytes_ns_l3;  // what one core moves in a nanosecond
   int64_t capacity;                           // of a core's memory
@@ -84,6 +85,9 @@ struct Running {
 extern thread_local Running* running;
 extern thread_local Core* current;
 Core& core_or_abort(const char* what, const char* file, int line);
+
+// ranges.cc: the emulator's pointer to what a transfer moves; nullptr, and the reason, where the kernel may not touch it.
+char* reach(const void* address, int64_t size, bool write, std::string* why);
 
 // check.cc
 void note_access(const char* global, int64_t size, bool write, Place place);

@@ -20,10 +20,10 @@ struct Transfer {
   std::string text() const { return format("%s%s at %s", kNames[kind], async ? "_ASYNC" : "", at(place).c_str()); }
 };
 
-char* global_memory(const void* address, int64_t size, const Transfer& transfer) {
-  Device& device = *running->launch->device;
-  if (char* found = lookup(device, address, size)) return found;
-  kernel_fault(transfer.text() + ": " + why_not(device, address, size));
+char* global_memory(const void* address, int64_t size, bool write, const Transfer& transfer) {
+  std::string why;
+  if (char* found = reach(address, size, write, &why)) return found;
+  kernel_fault(transfer.text() + ": " + why);
 }
 
 void check_local(const Core& core, bool shared, const char* address, int64_t size, const Transfer& transfer) {
@@ -78,7 +78,7 @@ void xpu_emu_dma(int kind, int async, const void* from, void* to, int64_t size, 
   if (size < 0) kernel_fault(format("%s: the size is %lld bytes", transfer.text().c_str(), (long long)size));
   if (size == 0) return;
   const void* address = load ? from : to;
-  char* global = global_memory(address, size, transfer);
+  char* global = global_memory(address, size, !load, transfer);
   char* local = static_cast<char*>(load ? to : const_cast<void*>(from));
   check_local(core, shared, local, size, transfer);
   if (!core.flights.empty()) check_flights(core, global, !load, local, load, size, transfer);

@@ -92,8 +92,9 @@ void move(bool in, void* local, const void* address, int64_t rows, int64_t size,
   if (!rows || !size) return;
   check_buffer(core, local, rows, size, pitch, what, place);
   const int64_t span = (rows - 1) * stride + size;
-  char* global = lookup(*running->launch->device, address, span);
-  if (!global) kernel_fault(format("%s at %s: %s", what, at(place).c_str(), why_not(*running->launch->device, address, span).c_str()));
+  std::string why;
+  char* global = reach(address, span, !in, &why);
+  if (!global) kernel_fault(format("%s at %s: %s", what, at(place).c_str(), why.c_str()));
   for (int64_t r = 0; r < rows; ++r) {
     char* here = static_cast<char*>(local) + r * pitch;
     if (!is_dry()) in ? memcpy(here, global + r * stride, size) : memcpy(global + r * stride, here, size);

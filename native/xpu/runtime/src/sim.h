@@ -131,12 +131,27 @@ struct Device {
   Memory* of(const void* address) { return main.has(address) ? &main : l3.has(address) ? &l3 : nullptr; }
 };
 
+// Memory that a kernel may touch.
+struct Range {
+  const char* address;
+  int64_t size;
+  std::string name;
+  bool writable;
+};
+struct Ranges {
+  std::string call;  // whose they are; "" where the kernel said so itself
+  std::vector<Range> all;  // by address
+  void add(Range range);
+};
+std::shared_ptr<const Ranges> launch_ranges();  // of this thread's launches; nullptr: whatever is allocated
+
 struct Launch {
   Device* device;
   const XPUKernelInfo* kernel;
   int clusters, cores;
   std::vector<char> arguments;
   bool replayed = false;
+  std::shared_ptr<const Ranges> ranges = nullptr;
 };
 
 bool& is_dry();

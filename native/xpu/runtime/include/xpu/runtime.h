@@ -97,6 +97,19 @@ XPU_API int xpu_launch_config(int clusters, int cores, XPUStream stream);
 XPU_API int xpu_launch_argument_set(const void* argument, size_t size, size_t offset);
 XPU_API int xpu_launch_async(XPUFunc func);
 
+/* ---- what launches may touch.  A runtime that does not look at transfers leaves these two out: callers ask whether they are there.
+ * From a call with ranges on, until the next one, transfers of the calling thread's launches must lie in one of them; a count of 0
+ * ends that.  `call` and the names are for messages, and copied. */
+typedef struct XPURange {
+  const void* address;
+  uint64_t size;
+  const char* name;
+  int writable;
+} XPURange;
+#define XPU_OPTIONAL __attribute__((weak))
+XPU_API XPU_OPTIONAL int xpu_launch_ranges(const char* call, const XPURange* ranges, int count);
+XPU_API XPU_OPTIONAL int xpu_launch_range_add(const XPURange* range); /* one more, where there are any */
+
 /* ---- errors */
 XPU_API const char* xpu_strerror(int code);
 /* What the last error of this thread was, in full: the kernel, the line, the address.  Never NULL. */

@@ -10,6 +10,7 @@
 #define _global_ptr_
 #define XPU_LOCAL(T, name, count) alignas(64) T name[count]
 #define XPU_OPS(count)
+#define XPU_TENSOR(pointer, bytes)
 #define GM2LM(from, to, size) memcpy(to, from, size)
 #define GM2LM_ASYNC GM2LM
 #define LM2GM GM2LM

@@ -17,7 +17,8 @@
 //
 // XPU_LOCAL and XPU_SHARED declare memory (`__local__ T name[n]` and `__shared__ T name[n]` on the chip), XPU_KERNEL exports a kernel
 // (nothing on the chip), XPU_LAUNCH launches one (`k<<<clusters, cores, stream>>>(…)`), XPU_OPS tells the time model how many
-// operations were done since the last call (nothing on the chip).
+// operations were done since the last call (nothing on the chip).  XPU_TENSOR says how many bytes the tensor behind a global pointer has:
+// a kernel that says so of one may move data of such tensors only (nothing on the chip).
 #ifndef XPU_KERNEL_XTDK_H_
 #define XPU_KERNEL_XTDK_H_
 
@@ -60,6 +61,7 @@ XPU_API void* xpu_emu_local(size_t size, const char* name, const char* file, int
 XPU_API void xpu_emu_local_end(void* memory);
 XPU_API void* xpu_emu_shared(size_t size, const char* name, const char* file, int line);
 XPU_API void xpu_emu_ops(int64_t count);
+XPU_API void xpu_emu_tensor(const void* address, int64_t size, const char* name);
 XPU_API void xpu_emu_fail(const char* what, const char* file, int line);
 }
 
@@ -144,6 +146,7 @@ struct Entry<kernel> {
 #define XPU_SHARED(T, name, count) \
   T* const name = static_cast<T*>(xpu_emu_shared(static_cast<size_t>(count) * sizeof(T), #name, __FILE__, __LINE__))
 #define XPU_OPS(count) xpu_emu_ops(count)
+#define XPU_TENSOR(pointer, bytes) xpu_emu_tensor(pointer, static_cast<int64_t>(bytes), #pointer)
 
 #define core_id() (xpu_emu_ids()->core)
 #define core_num() (xpu_emu_ids()->cores)
