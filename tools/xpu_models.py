@@ -197,16 +197,19 @@ def write(rows: dict[str, dict[str, Any]]) -> None:
     ran = sorted((r for r in rows.values() if "operations" in r), key=lambda r: r["model"])
     good = [r for r in ran if r["verdict"] == "match"]
     whole = [r for r in good if not r["host"]]
+    of_run_time = {key for key, row in load_on_cpu().items() if row.control}
     lines = [
         "# Models on the emulated XPU",
         "",
         "Written by `make xpu-models` (tools/xpu_models.py) from benchmarks/results/xpu_models.jsonl. Times are *modelled*.",
         "",
         f"{len(ran)} models ran on an emulated chip, {len(good)} of them as Paddle has them (within {TOLERANCE} of the output's scale); "
-        f"{len(whole)} of these run on the device wholly.",
+        f"{len(whole)} of these run on the device wholly. Of those, {sum(r['dynamic'] for r in whole)} have dims that only a run tells, "
+        f"{sum(r['model'] in of_run_time for r in whole)} have control flow.",
         "",
-        "| model | operations on the device | library, generated, loops | launches | modelled | difference | fallbacks |",
-        "|---|---|---|---|---|---|---|",
+        "| model | dims of run time | control flow | operations on the device | library, generated, loops | launches | modelled | "
+        "difference | fallbacks |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in ran:
         kinds = [str(r["kernels"].get(k, 0)) for k in ("library", "generated", "generated:loops")]
@@ -214,7 +217,10 @@ def write(rows: dict[str, dict[str, Any]]) -> None:
         time_of = f"{r['modelled_us'] / 1000:.2f} ms" if "modelled_us" in r else ""
         difference = f"{r['max_rel']:.0e}" if r["verdict"] == "match" else f"**{r['verdict']}** {r['why'][:120]}"
         count = f"{r['on_device']} of {r['operations']}"
-        lines.append(f"| {r['model']} | {count} | {', '.join(kinds)} | {r.get('launches', '')} | {time_of} | {difference} | {fallbacks} |")
+        kind = f"{'yes' if r['dynamic'] else ''} | {'yes' if r['model'] in of_run_time else ''}"
+        lines.append(
+            f"| {r['model']} | {kind} | {count} | {', '.join(kinds)} | {r.get('launches', '')} | {time_of} | {difference} | {fallbacks} |"
+        )
     failed = [r for r in rows.values() if "operations" not in r]
     if failed:
         lines += ["", "Not run:", "", *(f"- {r['model']}: {r['verdict']}: {' '.join(r['why'].split())[:200]}" for r in failed)]
