@@ -86,12 +86,19 @@ class Wide(nn.Layer):
 
 
 class Apart(nn.Layer):
-    """Halves of one tensor, with sizes between them that only a run tells; rows by places that stand in a column; the next place."""
+    """Halves of one tensor, with sizes between them that only a run tells; rows by places that stand in a column; the next place; one row
+    overwritten."""
 
     def forward(self, x: Any, y: Any, places: Any) -> Any:
         first = x[:, 0] / y[:, 0]
         size = x.shape[0]
-        return first, x[:, 1] / y[:, 1], paddle.gather_nd(x.flatten(), places), paddle.arange(size, size + 1)
+        return (
+            first,
+            x[:, 1] / y[:, 1],
+            paddle.gather_nd(x.flatten(), places),
+            paddle.arange(size, size + 1),
+            paddle.scatter(y, places[1], x[:1]),
+        )
 
 
 class Volumes(nn.Layer):

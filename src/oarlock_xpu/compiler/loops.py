@@ -92,6 +92,9 @@ class _Maker:
         checks = [s for s in statements if isinstance(s, tirx.AssertStmt) and not compat.loads(s.condition)]
         held = [s.buffer for s in statements if isinstance(s, tirx.AllocBuffer)]
         stages = [s for s in statements if not isinstance(s, tirx.AllocBuffer) and not any(s.same_as(c) for c in checks)]
+        bound = next((k for k, s in enumerate(stages) if isinstance(s, tirx.Bind)), len(stages))
+        if bound + 1 < len(stages):  # what follows a variable may read it: one stage
+            stages[bound:] = [tirx.SeqStmt(stages[bound:])]
         cells = [b for b in held if compat_xpu.scope_of(b) != "global"]
         if cells and len(stages) > 1:  # what one core keeps to itself
             stages = [tirx.SeqStmt(stages)]
