@@ -35,7 +35,7 @@ from .cli_common import (
     places_table,
     progress,
     shape_option,
-    write_memory_page,
+    write_memory,
 )
 from .cli_host import host_option, load_hosts, needs, prices, times
 from .errors import InputError, OarlockError
@@ -92,7 +92,11 @@ main.add_command(cli_why.why)
 @click.option("--text", is_flag=True, help="Print the whole program as text.")
 @click.option("--target", default="", help="Compile for this target too, and show what of the model runs where.")
 @option_option
-@click.option("--memory", type=click.Path(path_type=Path), help="With --target: write its plan of memory as a page to this file.")
+@click.option(
+    "--memory",
+    type=click.Path(path_type=Path),
+    help="With --target: write its plan of memory to this file, as a page or, with .yaml, to be edited.",
+)
 @json_option
 def inspect(
     model: Path,
@@ -130,7 +134,7 @@ def inspect(
         if "memory" in manifest:
             facts["memory"] = manifest["memory"]
         if memory:
-            write_memory_page(memory, target, manifest)
+            write_memory(memory, target, manifest)
     if as_json:
         echo_json(facts)
     else:

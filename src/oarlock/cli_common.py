@@ -172,14 +172,16 @@ def memory_lines(memory: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def write_memory_page(path: Path, target: str, manifest: Mapping[str, Any]) -> None:
-    """The target's plan of memory as a page."""
+def write_memory(path: Path, target: str, manifest: Mapping[str, Any]) -> None:
+    """The target's plan of memory: as a page or, where the file is to be .yaml or .yml, as one that pins what lies where."""
     from .targets import get
 
-    page = get(target).memory_page(manifest["memory"]) if "memory" in manifest else None
-    if page is None:
+    as_file = path.suffix.lower() in (".yaml", ".yml")
+    made = get(target)
+    text = (made.memory_config if as_file else made.memory_page)(manifest["memory"]) if "memory" in manifest else None
+    if text is None:
         raise InputError(f"target {target} made no plan of memory for this model", where=str(path))
-    write_text(path, page, "the page")
+    write_text(path, text, "the file" if as_file else "the page")
 
 
 def places_table(places: Sequence[Mapping[str, Any]]) -> Table:

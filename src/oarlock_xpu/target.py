@@ -30,7 +30,7 @@ from .compiler.loops import Kernel, kernel_of, odd_type, with_work
 from .compiler.precision import PRECISIONS, narrow
 from .compiler.rewrite import PREFIX, apply_plan, calls_of
 from .compiler.rules import RULES
-from .memory.config import check_room, read_config, wishes_of
+from .memory.config import check_room, read_config, start_of, wishes_of
 from .memory.facts import facts_of, works_of
 from .memory.picture import render
 from .memory.place import call_offsets, write_plan
@@ -198,6 +198,9 @@ class XpuTarget(Target):
 
     def memory_page(self, facts: Mapping[str, Any]) -> str | None:
         return render(facts)
+
+    def memory_config(self, facts: Mapping[str, Any]) -> str | None:
+        return start_of(facts)
 
     def graph_stages(self, choices: Choices) -> list[Stage]:
         return [Stage("xpu-library", self._use_library)]

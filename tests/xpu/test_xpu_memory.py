@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,35 @@ def test_a_file_pins_tensors_and_layers(compiled: Callable[..., Artifact], model
     why = {row[0]: row[7] for row in artifact.manifest["memory"]["tensors"]}
     assert why[value] == f"pinned to GDDR: {file}: gddr.tensors: {value!r}"
     assert np.array_equal(ran(artifact)[0], ran(whole)[0])
+
+
+def test_a_file_to_start_from_pins_the_plan_and_an_edited_one_is_checked(model: Path, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from oarlock.cli import main
+
+    file = tmp_path / "pins.yaml"
+
+    def inspect(*more: str) -> Any:
+        return CliRunner().invoke(main, ["inspect", str(model), "--target", "xpu/r200", "--option", "l3=60KB", *more])
+
+    assert inspect("--memory", str(file)).exit_code == 0
+    text = file.read_text(encoding="utf-8")
+    plan = oarlock.compile(model, "xpu/r200", options={"l3": "60KB"}, records=False)
+    inside = names(plan, True)
+    again = oarlock.compile(model, "xpu/r200", options={"l3": "60KB", "l3_config": str(file)}, records=False)
+    assert len(inside) > 3 and names(again, True) == inside and again.manifest["memory"]["exact"]
+    movable = {row[0] for row in plan.manifest["memory"]["tensors"] if row[1] in ("value", "weight")}
+    assert all(f'- "{name}"' in text for name in movable)  # those that are not in L3 in comments, with the reason
+    spilled = next(line for line in text.splitlines() if "no room: at" in line)
+    assert spilled.startswith("#    - ")
+    # one that is taken in with the others has no room, and one whose name is mistaken is told with the line
+    file.write_text(text.replace("  tensors:\n", "  tensors:\n" + spilled[1:] + "\n", 1), encoding="utf-8")
+    done = inspect("--option", f"l3_config={file}")
+    assert done.exit_code == 3 and "tensors pinned to L3 take" in done.output
+    file.write_text(text.replace("/Conv2D", "/Conf2D"), encoding="utf-8")
+    done = inspect("--option", f"l3_config={file}")
+    assert done.exit_code == 3 and re.search("no tensor of the model has a name like '/[^']*/Conf2D", done.output)
 
 
 @pytest.mark.parametrize(

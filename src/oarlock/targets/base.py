@@ -194,6 +194,10 @@ class Target(ABC):
         """What a manifest says of a plan of memory as an HTML page; None (the default) for a target that makes none."""
         return None
 
+    def memory_config(self, facts: Mapping[str, Any]) -> str | None:
+        """The same plan as a file to start from, which an option of the target takes; None (the default): there is no such option."""
+        return None
+
     @property
     def profiling_options(self) -> Mapping[str, Any]:
         """The options of a build whose kernels are called one by one, so that each can be timed in place.

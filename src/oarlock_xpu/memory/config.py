@@ -12,6 +12,7 @@ Patterns are those of file names: * ? [abc].  What no line names is the planner'
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -104,6 +105,44 @@ def check_room(problem: Problem, program: Program, wishes: Wishes) -> None:
         where=next(iter(wishes.into_l3.values())),
         todo=f"leave some to the planner; the largest are {', '.join(f'{t.name} ({t.bytes:,} bytes)' for t in there[:4])}",
     )
+
+
+def start_of(facts: Mapping[str, Any]) -> str:
+    """A plan (facts.py) as such a file, to be edited: what lies in L3 is pinned there, and what could lie there is in comments."""
+    made = [(_quoted(row[0]), row) for row in facts["tensors"]]
+    movable = [(name, row) for name, row in made if row[1] not in _IMPOSSIBLE and row[3] >= 0]
+    taken = facts["arena"] + facts["weights"]
+    inside = [(name, row) for name, row in movable if row[6] is not None]
+    outside = [(name, row) for name, row in movable if row[6] is None]
+
+    def lines(rows: list[tuple[str, Any]], head: str) -> list[str]:
+        ordered = sorted(rows, key=lambda item: -item[1][5])  # what moves most bytes first
+        wide = max((len(name) for name, _ in rows), default=0)
+        return [
+            f"{head}{name:{wide}}  # {row[2]:,} bytes, moved a run: {row[5]:,}" + (f"; {row[7]}" if row[7] else "") for name, row in ordered
+        ]
+
+    return "\n".join(
+        [
+            f"# What of the model lives where: {taken:,} of {facts['capacity']:,} bytes of the L3 of an {facts['chip'].upper()}.",
+            "# This is the plan that was made; what no line names is the planner's to choose.  Edit it, and try what it gives:",
+            "#     oarlock inspect MODEL --target xpu/" + facts["chip"] + " --option l3_config=THIS_FILE --memory plan.html",
+            "# Names may have * ? [abc]; `layers` in place of `tensors` takes names of operations, their results and own weights.",
+            "l3:",
+            *(["  tensors:", *lines(inside, "    - ")] if inside else ["  tensors: []"]),
+            "gddr:",
+            "  tensors: []",
+            "# what is in GDDR now and could be pinned to L3, instead of others",
+            *lines(outside, "#    - "),
+            "",
+        ]
+    )
+
+
+def _quoted(name: str) -> str:
+    """A name as a YAML text that matches itself alone."""
+    plain = "".join(f"[{c}]" if c in "*?[" else c for c in name)
+    return json.dumps(plain, ensure_ascii=False)
 
 
 _IMPOSSIBLE = {
