@@ -92,6 +92,12 @@ def test_errors_say_what_where_and_what_to_do(programs: Path, model: tuple[Path,
         "  where: x float32[3, 21]",
         f"  to do: give x: float32[{oarlock.Artifact.from_bytes(data).signature.inputs[0].shape[0]}, 20]",  # type: ignore[index]
     ]
+    several = oarlock.Artifact.from_bytes(data)
+    several.manifest["runtime"]["parallel"] = {"tp": 2, "pp": 1}
+    assert classify(programs, several.to_bytes(), "3", "20").stderr.splitlines()[::2] == [
+        "the artifact is for several devices together, which this library does not run",
+        "  to do: run it in Python (oarlock.Session), or compile the model without the option parallel",
+    ]
     # damage of every kind is found before anything of the artifact runs
     rng = np.random.default_rng(0)
     for end in (0, 3, 100, len(data) // 2, len(data) - 1):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import oarlock
-from oarlock.errors import OarlockError, TargetError, UnsupportedError
+from oarlock.errors import InputError, OarlockError, TargetError, UnsupportedError
 from oarlock.runtime.artifact import Artifact
 
 paddle = pytest.importorskip("paddle", reason="paddlepaddle makes the models and computes what is expected")
@@ -128,6 +128,16 @@ def test_what_cannot_be_split_says_why(model: Path, tmp_path: Path) -> None:
     for wrong in ("tp", "tp=0", "dp=2", "tp=9,pp=9"):
         with pytest.raises(TargetError, match="parallel"):
             oarlock.targets.get("xpu/r200", parallel=wrong)
+
+
+@pytest.mark.parametrize("parallel", ["tp=2", "pp=2"])
+def test_what_cannot_be_profiled_says_what_to_do(model: Path, compiled: Callable[[str], Artifact], parallel: str) -> None:
+    from oarlock.profiling.profiler import profile
+
+    with pytest.raises(InputError, match=r"(?s)several devices cannot be profiled.*to do: profile the model itself on one device"):
+        profile(model, "xpu/r200", SHAPES, options={"parallel": parallel})
+    with pytest.raises(InputError, match="several devices cannot be profiled"):
+        profile(compiled(parallel))
 
 
 def workers_of(process: int) -> list[int]:

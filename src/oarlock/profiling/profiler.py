@@ -48,24 +48,37 @@ def profile(
     runs       timed runs.  ``remeasure``: measure the machine's peaks again; the best of all measurements is kept
     progress   called with (what, done, total)
 
-    Raises what compile raises, and InputError for an artifact that is one native function.
+    Raises what compile raises, and InputError for an artifact that is one native function, and for a model on several devices.
     """
     name = ""
     if isinstance(model, Artifact):
         if options:
             raise InputError("an artifact is compiled already, so it takes no options", where=model.path, todo="give the model itself")
         artifact, name = model, model.path
+        _one_device(artifact.runtime, artifact.path)
     else:
         from ..compiler import compile as compile_model
         from ..compiler import profiling_target
 
-        artifact = compile_model(model, profiling_target(target, threads, options), shapes, host=host, progress=progress)
+        chosen = profiling_target(target, threads, options)
+        _one_device(chosen.runtime, f"target {chosen.name}")
+        artifact = compile_model(model, chosen, shapes, host=host, progress=progress)
         name = str(model) if isinstance(model, (str, os.PathLike)) else ""
     session = Session(artifact, threads=threads, host=None if isinstance(host, str) else host)
     arrays = inputs(session) if callable(inputs) else inputs
     if arrays is None:
         arrays = random_inputs(session.inputs, at or shapes)
     return profile_with_peaks(session, arrays, runs=runs, remeasure=remeasure, model=name, progress=progress)
+
+
+def _one_device(runtime: Mapping[str, Any], where: str) -> None:
+    """InputError for a model on several devices: nobody tells what the kernels of other processes do."""
+    if runtime.get("parallel"):
+        raise InputError(
+            "the kernels of a model on several devices cannot be profiled",
+            where=where,
+            todo="profile the model itself on one device, without the option parallel; oarlock bench times whole runs of this one",
+        )
 
 
 def profile_with_peaks(

@@ -228,7 +228,8 @@ Session::Session(const Model& model, int threads) {
   if (threads < 1) throw Error(std::to_string(threads) + " threads", where, "give a number of at least 1");
   if (device != "cpu" && device != "xpu") throw Error("the artifact is for the device " + device, where, "this library runs cpu and xpu");
   if (runtime.count(ffi::String("parallel")))
-    throw Error("the artifact is for several devices together, which this library does not run", where, "use oarlock.Session in Python");
+    throw Error("the artifact is for several devices together, which this library does not run", where,
+                "run it in Python (oarlock.Session), or compile the model without the option parallel");
   if (!list_of(runtime, "libraries").empty())
     throw Error("the artifact calls kernel libraries of other packages", where, "compile the model with --option libraries=none");
   auto calls = s.archive.manifest.find(ffi::String("host_calls"));
