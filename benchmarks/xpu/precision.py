@@ -1,4 +1,4 @@
-"""Half floats, int16 and int8 on the emulated R200: how far results are from Paddle's float32, and what of the modelled time is left.
+"""Narrower operands on the emulated R200: how far results are from Paddle's float32, and what of the modelled time is left.
 
     python -m benchmarks.xpu.precision [--inputs 360] [--only NAME] [--work FOLDER] [--out FILE]
 
@@ -31,7 +31,8 @@ import oarlock
 from oarlock_xpu import device, native
 
 TARGET = "xpu/r200"
-PRECISIONS = ("float32", "float16", "int16", "int8")
+PRECISIONS = ("float32", "float16", "int31", "int16", "int8")
+SAVES_NOTHING = ("float32", "int31")  # int31 is multiplied at the rate of floats, and as wide
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Budget:
 BUDGET = {
     "float32": Budget(0.0, 1.0, 0.99999),
     "float16": Budget(0.003, 0.997, 0.9999),
+    "int31": Budget(0.003, 0.997, 0.9999),
     "int16": Budget(0.003, 0.997, 0.9999),
     "int8": Budget(0.01, 0.97, 0.99),
 }
@@ -214,10 +216,11 @@ def times(path: Path, inputs: dict[str, np.ndarray]) -> Iterator[tuple[str, bool
         ms, kernels = counted["modelled_us"] / 1e3, counted["kernels"]
         first = ms if first is None else first
         products = sum(k["modelled_us"] for n, k in kernels.items() if on_units(n)) / 1e3
-        integers = sum(k["macs"] for n, k in kernels.items() if n.endswith(("int16", "int8"))) / sum(k["macs"] for k in kernels.values())
+        integers = sum(k["macs"] for n, k in kernels.items() if n.endswith(("int31", "int16", "int8")))
+        integers /= sum(k["macs"] for k in kernels.values())
         launches = sum(k["launches"] for k in kernels.values())
         line = f"{precision:8} {ms:7.3f} ms  {ms / first:5.3f} of float32's  {launches:3} launches, those of matrix units {products:.3f} ms"
-        yield f"{line}  {integers:4.0%} of products on integers", precision == "float32" or ms < first
+        yield f"{line}  {integers:4.0%} of products on integers", precision in SAVES_NOTHING or ms < first
 
 
 def on_units(kernel: str) -> bool:
