@@ -33,6 +33,7 @@ CONVOLUTIONS = {
     "groups": ((1, 1), (1, 1, 1, 1), (1, 1), 3, 12, (3, 3), True, False, "gelu"),
     "depthwise": ((2, 2), (1, 1, 1, 1), (1, 1), 6, 6, (3, 3), True, True, "sigmoid"),
     "depthwise, two each": ((1, 1), (2, 2, 2, 2), (2, 1), 6, 12, (3, 5), False, False, ""),
+    "depthwise, dilated rows": ((1, 1), (2, 2, 2, 2), (2, 2), 6, 6, (3, 3), True, False, "relu"),
     "window as large as the image": ((1, 1), (0, 0, 0, 0), (1, 1), 1, 4, (14, 19), False, False, ""),
 }
 
@@ -63,6 +64,47 @@ def test_convolutions(call, name: str) -> None:
     }
     step = {"api": "conv2d_fusion", "inputs": roles, "strides": strides, "paddings": (top, bottom, left, right), "dilations": dilations}
     close(call({**step, "groups": groups, "act": act}, given, convolved.shape), known[act](expected).numpy())
+
+
+# image, filters of each channel, window, strides, paddings (top, bottom, left, right), whether with a branch
+DEPTHWISE = {
+    "many tiles a plane": ((1, 40, 61, 50), 1, (3, 3), (1, 1), (1, 1, 1, 1), False),
+    "more planes than cores": ((2, 300, 14, 14), 1, (5, 5), (1, 1), (2, 2, 2, 2), True),
+    "strides": ((1, 16, 56, 57), 2, (3, 3), (2, 3), (0, 1, 2, 0), True),
+    "padding beyond the image": ((1, 3, 5, 6), 1, (2, 2), (3, 3), (4, 4, 3, 3), False),
+    "rows too wide for a tile": ((1, 2, 5, 700), 1, (3, 3), (1, 1), (1, 1, 1, 1), False),
+}
+
+
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_depthwise_convolutions_and_their_bytes(call, name: str) -> None:
+    from oarlock_xpu.memory.traffic import View, work_of
+
+    paddle = pytest.importorskip("paddle", reason="paddlepaddle computes what is expected")
+    shape, each, window, strides, paddings, has_branch = DEPTHWISE[name]
+    x, w, bias = rand(*shape), rand(shape[1] * each, 1, *window, seed=1), rand(shape[1] * each, seed=2)
+    top, bottom, left, right = paddings
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    convolved = paddle.nn.functional.conv2d(*map(paddle.to_tensor, (padded, w, bias)), stride=strides, groups=shape[1]).numpy()
+    given = [x, w, bias, *([rand(*convolved.shape, seed=3)] if has_branch else [])]
+    step = {"api": "conv2d_fusion", "inputs": ["x", "w", "bias", "branch"][: len(given)], "strides": strides, "paddings": paddings}
+    step |= {"dilations": (1, 1), "groups": shape[1], "act": "relu6"}
+    device.counters(reset=True)
+    found = call(step, given, convolved.shape)
+    close(found, np.clip(convolved + given[3] if has_branch else convolved, 0, 6))
+    (counted,) = device.counters(reset=True)["kernels"].values()
+    views = {role: View(a.shape, 4) for role, a in zip(step["inputs"], given, strict=True)} | {"result": View(convolved.shape, 4)}
+    work = work_of(step, views, chip("r200"))
+    assert sum(work.bytes.values()) == counted["gm_read"] + counted["gm_written"] and work.bytes["result"] == counted["gm_written"]
+
+
+def test_a_depthwise_convolution_reads_its_input_not_once_for_each_row_of_the_window(call) -> None:
+    x, w = rand(1, 512, 14, 14), rand(512, 1, 3, 3, seed=1)
+    step = {"api": "conv2d_fusion", "strides": [1, 1], "paddings": [1] * 4, "dilations": [1, 1], "groups": 512}
+    device.counters(reset=True)
+    call(step, [x, w], x.shape)
+    (counted,) = device.counters(reset=True)["kernels"].values()
+    assert counted["gm_read"] == x.nbytes + w.nbytes and counted["dma"] == 3 * 512
 
 
 @pytest.mark.parametrize(("m", "n", "k"), [(1, 1, 1), (5, 70, 33), (130, 300, 600), (1, 1000, 520), (64, 1, 0)])
@@ -165,6 +207,40 @@ def test_pooling(call, kind: str, size, window, strides, paddings, included: int
             expected[:, :, oy, ox] = part.sum((2, 3)) / (math.prod(window) if included else part.shape[2] * part.shape[3])
     step = {"api": kind, "ksize": window, "strides": strides, "paddings": paddings, "count_include_pad": included}
     close(call(step, [x], expected.shape), expected)
+
+
+# the image, the result, and how Paddle is asked: many tiles, rows that are too wide for a core, smaller results, single ones
+RESIZED = {
+    "twice": ((2, 3, 13, 20), (26, 40), {"scale_factor": 2}),
+    "odd": ((1, 70, 9, 11), (23, 17), {}),
+    "smaller": ((1, 4, 97, 50), (13, 9), {}),
+    "by scales that are not exact": ((1, 3, 11, 9), (16, 20), {"scale_factor": [1.5, 2.3]}),
+    "wide": ((1, 2, 3, 700), (5, 1500), {}),
+    "wide, smaller": ((1, 1, 2, 4000), (3, 70), {}),
+    "one result": ((1, 2, 6, 5), (1, 1), {}),
+    "of one": ((1, 2, 1, 1), (4, 3), {}),
+}
+
+
+@pytest.mark.parametrize("way", ["nearest", "nearest, corners", "corners", "centres", "left upper"])
+@pytest.mark.parametrize("name", RESIZED)
+def test_resizing(call, name: str, way: str) -> None:
+    paddle = pytest.importorskip("paddle", reason="paddlepaddle computes what is expected")
+    shape, size, asked = RESIZED[name]
+    corners, near, scales = "corners" in way, "nearest" in way, asked.get("scale_factor", 0)
+    x = rand(*shape)
+    if near and corners:  # an attribute of the operator that the function does not let through
+        given = scales if isinstance(scales, list) else [scales] * 2 if scales else []
+        op = paddle._C_ops.nearest_interp
+        expected = op(paddle.to_tensor(x), None, None, None, "NCHW", 0, *size, given, "nearest", True, 1).numpy()
+    else:
+        kind = {"mode": "nearest"} if near else {"mode": "bilinear", "align_corners": corners, "align_mode": int(way != "centres")}
+        expected = paddle.nn.functional.interpolate(paddle.to_tensor(x), **(asked or {"size": size}), **kind).numpy()
+    assert expected.shape[2:] == size
+    scale_h, scale_w = scales if isinstance(scales, list) else (scales, scales)
+    step = {"api": "interpolate2d", "nearest": int(near), "trans_mode": 0 if corners else 1 if way == "centres" else 2}
+    found = call({**step, "scale_h": scale_h, "scale_w": scale_w}, [x], expected.shape)
+    close(found, expected, 0 if near else 1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "int64"])

@@ -74,6 +74,24 @@ class Anything(nn.Layer):
         return top, places, wide, near, whole.sum(-1), whole.max(0), picked, paddle.cumprod(x, 1), x.std(-1), paddle.tile(x, [1, 2, 1])
 
 
+class Resized(nn.Layer):
+    """Resizing to sizes and by scales, of the model and of the run."""
+
+    def forward(self, x: Any) -> Any:
+        x, size = F.relu(x), paddle.shape(x)[2:]
+        bilinear = {"mode": "bilinear", "align_corners": False}
+        return (
+            F.interpolate(x, scale_factor=2, mode="nearest"),
+            F.interpolate(x, size=[17, 9], mode="nearest"),
+            F.interpolate(x, size=size * 2 + 1, mode="nearest"),
+            F.interpolate(x, scale_factor=[1.5, 2.0], **bilinear),
+            F.interpolate(x, scale_factor=0.5, align_mode=1, **bilinear),
+            F.interpolate(x, size=[24, 31], **bilinear),
+            F.interpolate(x, size=size + 5, mode="bilinear", align_corners=True),
+            F.interpolate(x, size=size * 3, align_mode=1, **bilinear),
+        )
+
+
 class Wide(nn.Layer):
     """What the time of larger nets is: convolutions of many channels."""
 
@@ -122,6 +140,8 @@ MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
     "bert": (Bert, [Spec([None, None], "int64", "ids")]),
     "blocks": (Blocks, [Spec([2, 3, 6, 5], "float32", "x")]),
     "wide": (Wide, [Spec([1, 3, 64, 64], "float32", "x")]),
+    "resized": (Resized, [Spec([2, 3, 14, 11], "float32", "x")]),
+    "resized, of any size": (Resized, [Spec([None, 3, None, None], "float32", "x")]),
     "anything": (Anything, [Spec([3, None, 6], "float32", "x")]),
 }
 
@@ -215,6 +235,16 @@ def test_blocks_of_operators_are_one_call_each(model: Any) -> None:
     (convolution,) = [p["what"] for p in artifact.manifest["places"] if p["how"] == "conv2d_fusion"]
     assert convolution == "nn.conv2d + add + call_tir"  # hardswish, which is the importer's kernel
     assert not [p for p in artifact.manifest["places"] if p["where"] == "host"]
+
+
+@pytest.mark.parametrize("name", ["resized", "resized, of any size"])
+def test_resizing_is_the_librarys(model: Any, name: str) -> None:
+    artifact, layer = model(name)
+    assert calls(artifact).count("interpolate2d") == 8
+    assert {p["how"] for p in artifact.manifest["places"]} == {"interpolate2d", "relu"}
+    for shape in [(2, 3, 14, 11), *([(1, 3, 25, 40), (3, 3, 2, 3)] if name != "resized" else [])]:
+        x = rand(*shape)
+        assert far(run(artifact, x=x)[0], layer(paddle.to_tensor(x))) <= 1e-6
 
 
 @pytest.mark.parametrize("checked", [False, True])

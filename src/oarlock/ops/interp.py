@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +20,7 @@ from .spatial import channels_last, contents
 from .tensor import Dim, PrimExpr, Tensor
 
 _FLOAT = "float32"  # coordinates are float32 in Paddle whatever the data is
+RESIZE = "oarlock.resize"  # attribute of a kernel that resizes, for rules to read: JSON of what it does
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,15 @@ def _cubic_taps(axis: Axis, index: PrimExpr) -> list[tuple[PrimExpr, PrimExpr]]:
 
 
 def resample(
-    b: Builder, x: Tensor, axes: list[Axis], first: int, taps: Callable[[Axis, PrimExpr], list[tuple[PrimExpr, PrimExpr]]], *extra: Tensor
+    b: Builder,
+    x: Tensor,
+    axes: list[Axis],
+    first: int,
+    taps: Callable[[Axis, PrimExpr], list[tuple[PrimExpr, PrimExpr]]],
+    *extra: Tensor,
+    attrs: dict[str, Any] | None = None,
 ) -> Tensor:
-    """A weighted sum of the taps along each of the axes from ``first`` on."""
+    """A weighted sum of the taps along each of the axes from ``first`` on; ``attrs``: of the kernel."""
     shape = [*x.shape[:first], *[a.out for a in axes], *x.shape[first + len(axes) :]]
     wide = "float64" if x.dtype == "float64" else _FLOAT
 
@@ -142,11 +150,11 @@ def resample(
         assert total is not None
         return total.astype(x.dtype)
 
-    return b.compute(shape, element, x, *extra, name="resize")
+    return b.compute(shape, element, x, *extra, name="resize", attrs=attrs)
 
 
-def nearest(b: Builder, x: Tensor, axes: list[Axis], first: int, align_corners: bool) -> Tensor:
-    """The input's element at every output place; which ones is computed now where the sizes are known."""
+def nearest(b: Builder, x: Tensor, axes: list[Axis], first: int, align_corners: bool, attrs: dict[str, Any] | None = None) -> Tensor:
+    """The input's element at every output place; which ones is computed now where the sizes are known.  ``attrs``: of the kernel."""
     shape = [*x.shape[:first], *[a.out for a in axes], *x.shape[first + len(axes) :]]
     tables: list[Tensor] = []
     pick: list[Callable[[Sequence[te.Tensor], PrimExpr], PrimExpr]] = []
@@ -167,7 +175,7 @@ def nearest(b: Builder, x: Tensor, axes: list[Axis], first: int, align_corners: 
         own = [choose(held, index[first + k]) for k, choose in enumerate(pick)]
         return t(*index[:first], *own, *index[first + len(axes) :])
 
-    return b.compute(shape, element, x, *tables, name="resize_nearest")
+    return b.compute(shape, element, x, *tables, name="resize_nearest", attrs=attrs)
 
 
 def _nearest_table(axis: Axis, align_corners: bool) -> np.ndarray | None:
@@ -273,6 +281,8 @@ def interp(
     half = not align_corners and (kind == "bicubic" or align_mode == 0)
     outs = [_settled(b, o) if align_corners else o for o in r.outs]
     axes = [Axis(d, o, _step(d, o, align_corners, s, rank == 2), half) for d, o, s in zip(r.sizes, outs, r.scales, strict=True)]
+    told = {"method": kind, "first": r.first, "corners": align_corners, "half": half, "scales": r.scales}
+    attrs = {RESIZE: json.dumps(told)}
     if kind == "nearest":
-        return nearest(b, x, axes, r.first, align_corners)
-    return resample(b, x, axes, r.first, _cubic_taps if kind == "bicubic" else _linear_taps)
+        return nearest(b, x, axes, r.first, align_corners, attrs)
+    return resample(b, x, axes, r.first, _cubic_taps if kind == "bicubic" else _linear_taps, attrs=attrs)

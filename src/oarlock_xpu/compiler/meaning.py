@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from tvm import s_tir, tirx
 
 from oarlock import compat
 from oarlock.ops import scalar
+from oarlock.ops.interp import RESIZE
 from oarlock.rules.pointwise import Element, recognise
 
 Expr = Any
@@ -19,7 +21,7 @@ Expr = Any
 
 @dataclass(frozen=True)
 class Meaning:
-    """``kind``: "act" (of x), "same", "slice", "pad", "lookup", "argmax"; ``facts``: what the kind needs, JSON-able.
+    """``kind``: "act" (of x), "same", "slice", "pad", "lookup", "argmax", "resize"; ``facts``: what the kind needs, JSON-able.
 
     ``elementwise``: FuseOps joins it with what stands around it.
     """
@@ -35,6 +37,8 @@ STATEMENTS = Meaning("other", elementwise=False)
 
 def meaning(function: tirx.PrimFunc) -> Meaning:
     """The meaning of a kernel; OTHER for one that the library has no function for."""
+    if function.attrs and RESIZE in function.attrs:  # sizes of run time are simplified in too many ways to be read from what is computed
+        return Meaning("resize", json.loads(str(function.attrs[RESIZE])), elementwise=False)
     found = recognise(function)
     if found is None:
         return _extreme(function) or STATEMENTS

@@ -37,7 +37,7 @@ def facts_of(program: Program, plan: Plan, chip: Chip) -> dict[str, Any]:
 
 
 def works_of(program: Program, calls: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What each call of the library has to do, as manifests say of kernels; bytes are those that it moves."""
+    """What each call of the library has to do, as manifests say of kernels; bytes are those that it moves, in work space too."""
     found = {}
     for kernel in program.kernels:
         if kernel.name not in calls:
@@ -45,10 +45,11 @@ def works_of(program: Program, calls: Mapping[str, Mapping[str, Any]]) -> dict[s
         facts: dict[str, Any] = {"schedule": f"library {calls[kernel.name]['api']}"}
         if kernel.known:
             weights = sum(b for t, b in kernel.moves.items() if program.tensors[t].kind == WEIGHT)
-            written = sum(kernel.moves[t] for t in kernel.writes)
+            written = sum(kernel.moves[t] for t in kernel.writes) + kernel.work.scratch_written
+            moved = sum(kernel.moves.values()) + kernel.work.scratch_read + kernel.work.scratch_written
             facts["work"] = {
                 "flops": {dtype: 2 * macs for dtype, macs in kernel.work.macs.items()},
-                "read": round(sum(kernel.moves.values()) - written),
+                "read": round(moved - written),
                 "written": round(written),
                 "weights": round(weights),
             }

@@ -18,7 +18,8 @@ from oarlock.rules.origins import result
 
 from ..chips import Chip
 from ..compiler.rewrite import calls_of
-from .traffic import View, Work, plain, work_of
+from .traffic import Work, plain, work_of
+from .view import View
 
 ALIGNMENT = 256  # of the runtime's allocations
 INPUT, OUTPUT, WEIGHT, DYNAMIC, HOST = "input", "output", "weight", "dynamic", "host"
@@ -144,7 +145,7 @@ class _Reader:
         place = len(self.kernels)
         arguments = [a for a in call.args if isinstance(a.ty, relax.TensorType)]
         roots = [self.of.get(a, ()) if isinstance(a, relax.Var) else () for a in arguments]
-        views = [View(tuple(_dims(a.ty) or ()), _itemsize(a.ty)) for a in arguments]
+        views = [View(tuple(_dims(a.ty) or ()), _itemsize(a.ty), str(a.ty.dtype)) for a in arguments]
         described = self.calls.get(name)
         if described is not None:
             roles = [str(role) for role in (*described["inputs"], *described.get("outputs", ["result"]))]

@@ -95,6 +95,16 @@ int pool(const Call& call, bool takes_max) {
                                 true);
 }
 
+int interpolate(const Call& call) {
+  const View &x = call.need_float("x"), &y = call.need_float("result");
+  call.need(x.rank() == 4 && y.rank() == 4 && x.shape[0] == y.shape[0] && x.shape[1] == y.shape[1],
+            "tensors of four dims, and of equal planes, are needed");
+  call.need(!y.size() || x.size(), "there is nothing to resize");
+  return api::interpolate2d<float>(call.context, x.as<float>(), y.as<float>(), x.shape[0], x.shape[1], x.shape[2], x.shape[3], y.shape[2],
+                                   y.shape[3], call.step.integer("nearest") != 0, static_cast<int>(call.step.integer("trans_mode")), true,
+                                   static_cast<float>(call.step.number("scale_h", 0)), static_cast<float>(call.step.number("scale_w", 0)));
+}
+
 }  // namespace
 
 void register_rows(std::map<std::string, Handler>& handlers) {
@@ -108,6 +118,7 @@ void register_rows(std::map<std::string, Handler>& handlers) {
   handlers["reduce_mean"] = reduce<api::reduce_mean<float>>;
   handlers["reduce_max"] = reduce<api::reduce_max<float>>;
   handlers["reduce_min"] = reduce<api::reduce_min<float>>;
+  handlers["interpolate2d"] = interpolate;
   handlers["max_pool2d"] = [](const Call& call) { return pool(call, true); };
   handlers["avg_pool2d"] = [](const Call& call) { return pool(call, false); };
 }

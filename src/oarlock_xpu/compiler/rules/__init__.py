@@ -9,7 +9,7 @@ from .moves import MOVES
 from .norms import NORMS
 from .products import PRODUCTS
 from .rows import ROWS
-from .windows import POOLING
+from .windows import POOLING, RESIZING
 
 RULES = [
     # before what they are made of
@@ -24,6 +24,7 @@ RULES = [
     *NORMS,
     *ROWS,
     POOLING,
+    RESIZING,
     *MOVES,
     # what no larger pattern took, and no generated kernel joins
     ACTIVATION,

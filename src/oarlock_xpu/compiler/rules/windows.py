@@ -1,4 +1,4 @@
-"""max_pool2d and avg_pool2d → the library's."""
+"""max_pool2d, avg_pool2d and resizing → the library's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from ..engine import Fusion, Rule
 from ..graph import Graph, Node, dtype_of
+from .moves import NO_FUNCTION
 
 WIDEST = 1024  # columns under a window (native/xpu/kernels/src/windows.h)
 
@@ -32,3 +33,23 @@ def _apply(graph: Graph, node: Node) -> Fusion | str:
 
 
 POOLING = Rule("pooling", ("nn.max_pool2d", "nn.avg_pool2d"), _apply)
+
+
+def _resize(graph: Graph, node: Node) -> Fusion | str:
+    """The importer's resizing of two axes, nearest or bilinear; sizes are those of the tensors at hand."""
+    facts = node.means("resize")
+    if facts is None:
+        return NO_FUNCTION
+    if facts["method"] not in ("nearest", "bilinear"):
+        return f"resizing is nearest or bilinear, and not {facts['method']}"
+    x = node.operand(0)
+    if dtype_of(x) != "float32":
+        return f"interpolate2d of {dtype_of(x)} is not there yet"
+    if len(facts["scales"]) != 2 or facts["first"] != 2:
+        return "interpolate2d resizes the last two of four dims"
+    mode = 0 if facts["corners"] else 1 if facts["half"] and facts["method"] == "bilinear" else 2
+    scales = dict(zip(("scale_h", "scale_w"), facts["scales"], strict=True))
+    return Fusion("interpolate2d", (node,), {"x": x}, {"nearest": int(facts["method"] == "nearest"), "trans_mode": mode, **scales})
+
+
+RESIZING = Rule("resizing", ("call_tir",), _resize)

@@ -273,6 +273,12 @@ XPU_API int avg_pool2d(Context* ctx, const T* x, T* y, int64_t n, int64_t c, int
                        const std::vector<int>& ksize, const std::vector<int>& strides, const std::vector<int>& paddings,
                        bool count_include_pad, bool is_nchw);
 
+// Resizing of planes, xh × xw → yh × yw.  trans_mode: corners of the images correspond (0; the nearest element is the rounded one), or
+// centres (1), or left upper corners (2) of pixels; scale_h, scale_w: of 1 and 2, where a result's size is not the exact product.
+template <typename T>
+XPU_API int interpolate2d(Context* ctx, const T* x, T* y, int64_t n, int64_t c, int64_t xh, int64_t xw, int64_t yh, int64_t yw,
+                          bool is_nearest, int trans_mode, bool is_nchw, float scale_h = 0, float scale_w = 0);
+
 // ---- moves: of elements of 1, 2, 4 or 8 bytes
 template <typename T>
 XPU_API int copy(Context* ctx, const T* x, T* y, int64_t len);
