@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import oarlock
-from oarlock.errors import TargetError
+from oarlock.errors import OarlockError, TargetError
 from oarlock.runtime.artifact import Artifact
 
 paddle = pytest.importorskip("paddle", reason="paddlepaddle makes the models and computes what is expected")
@@ -92,6 +92,15 @@ class Resized(nn.Layer):
         )
 
 
+class Pyramid(nn.Layer):
+    """What was made small and large again beside what it was: sizes that are checked as the model runs."""
+
+    def forward(self, x: Any) -> Any:
+        x = F.max_pool2d(x, 3, 2, 1)
+        wide = F.interpolate(F.max_pool2d(x, 3, 2, 1), scale_factor=2, mode="nearest")
+        return paddle.concat([x, wide], 1), F.relu(x * 2 + wide) - 1
+
+
 class Wide(nn.Layer):
     """What the time of larger nets is: convolutions of many channels."""
 
@@ -142,6 +151,7 @@ MODELS: dict[str, tuple[Callable[[], Any], list[Any]]] = {
     "wide": (Wide, [Spec([1, 3, 64, 64], "float32", "x")]),
     "resized": (Resized, [Spec([2, 3, 14, 11], "float32", "x")]),
     "resized, of any size": (Resized, [Spec([None, 3, None, None], "float32", "x")]),
+    "pyramid": (Pyramid, [Spec([None, 3, None, None], "float32", "x")]),
     "anything": (Anything, [Spec([3, None, 6], "float32", "x")]),
 }
 
@@ -245,6 +255,16 @@ def test_resizing_is_the_librarys(model: Any, name: str) -> None:
     for shape in [(2, 3, 14, 11), *([(1, 3, 25, 40), (3, 3, 2, 3)] if name != "resized" else [])]:
         x = rand(*shape)
         assert far(run(artifact, x=x)[0], layer(paddle.to_tensor(x))) <= 1e-6
+
+
+def test_checks_of_sizes_are_those_of_calls(model: Any) -> None:
+    artifact, layer = model("pyramid")
+    assert not [p for p in artifact.manifest["places"] if p["how"] == "loops" or p["where"] == "host"]
+    for shape in [(2, 3, 16, 11), (1, 3, 19, 4)]:
+        x = rand(*shape)
+        assert far(run(artifact, x=x)[0], layer(paddle.to_tensor(x))) <= 1e-6
+    with pytest.raises(OarlockError, match="shape"):
+        run(artifact, x=rand(1, 3, 13, 11))
 
 
 @pytest.mark.parametrize("checked", [False, True])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tvm import relax
+
 from ..graph import Graph, Node
 
 # what FuseOps joins: functions of elements, and moves that read one element for each that they write
@@ -28,6 +32,20 @@ def chained(graph: Graph, node: Node) -> str:
             neighbour = other.call.args[0].name_hint if other.name == "call_tir" else other.name
             return f"one generated kernel does it with {neighbour}, its neighbour"
     return ""
+
+
+def unchecked(graph: Graph, operands: Sequence[relax.Expr], user: Node) -> tuple[list[relax.Expr], list[Node]]:
+    """The operands before kernels that let them wait for a check of their sizes, and these kernels: for calls that make the check too."""
+    found, passed = list[relax.Expr](), list[Node]()
+    for operand in operands:
+        node = graph.node(operand)
+        facts = node.means("same") if node is not None and node.only_user is user and node.var not in graph.taken else None
+        if node is None or facts is None or len(node.call.args[1].fields) < 2:
+            found.append(operand)
+            continue
+        found.append(node.operand(facts["of"]))
+        passed.append(node)
+    return found, passed
 
 
 def _operands(node: Node) -> list:

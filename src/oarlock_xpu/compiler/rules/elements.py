@@ -8,7 +8,7 @@ from tvm import relax
 
 from ..engine import Fusion, Rule
 from ..graph import Graph, Node, dtype_of, shape_of
-from .chains import chained
+from .chains import chained, unchecked
 from .moves import NO_FUNCTION
 
 _UNARY = {
@@ -75,14 +75,14 @@ def _clip(graph: Graph, node: Node) -> Fusion | str:
 
 
 def _binary(graph: Graph, node: Node) -> Fusion | str:
-    x, y = node.call.args
+    (x, y), checks = unchecked(graph, node.call.args, node)
     if not all(d == "float32" for d in (dtype_of(x), dtype_of(y), node.dtype)):
         return f"the library's functions of {dtype_of(x)} elements are not there yet"
     if not all(isinstance(a.ty, relax.TensorType) and shape_of(a) is not None for a in (x, y)):
         return "a rank is known at run time only"
-    if why := chained(graph, node):
+    if not checks and (why := chained(graph, node)):
         return why
-    return Fusion(_BINARY[node.name], (node,), {"x": x, "y": y})
+    return Fusion(_BINARY[node.name], (*checks, node), {"x": x, "y": y})
 
 
 UNARY = Rule("functions of elements", tuple(_UNARY), _unary)

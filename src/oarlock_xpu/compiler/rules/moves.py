@@ -8,7 +8,7 @@ from oarlock import compat
 
 from ..engine import Fusion, Rule
 from ..graph import Graph, Node, dtype_of, scalar_of, shape_of
-from .chains import chained
+from .chains import chained, unchecked
 
 _SIZES = ("8", "16", "32", "64")
 _MOST_DIMS = 8
@@ -43,7 +43,8 @@ def _concat(graph: Graph, node: Node) -> Fusion | str:
         return "the tensors to join are one value"
     if why := _movable(*parts.fields):
         return why
-    return Fusion("concat", (node,), {f"x{i}": x for i, x in enumerate(parts.fields)}, {"axis": int(node.call.attrs.axis)})
+    joined, checks = unchecked(graph, parts.fields, node)
+    return Fusion("concat", (*checks, node), {f"x{i}": x for i, x in enumerate(joined)}, {"axis": int(node.call.attrs.axis)})
 
 
 def _gather(graph: Graph, node: Node) -> Fusion | str:
