@@ -143,7 +143,13 @@ def inline(schedule: s_tir.Schedule, block: Any) -> None:
 def plain_loops(mod: tvm.IRModule) -> tvm.IRModule:
     """Kernels as loops, conditions and buffers, without blocks."""
     t = s_tir.transform
-    passes = [t.LowerInitBlock(), t.PlanAndUpdateBufferAllocationLocation(), t.ConvertBlocksToOpaque(), t.CompactBufferAllocation(), t.LowerOpaqueBlock()]
+    passes = [
+        t.LowerInitBlock(),
+        t.PlanAndUpdateBufferAllocationLocation(),
+        t.ConvertBlocksToOpaque(),
+        t.CompactBufferAllocation(),
+        t.LowerOpaqueBlock(),
+    ]
     return tvm.transform.Sequential(passes)(mod)
 
 

@@ -71,7 +71,19 @@ class Anything(nn.Layer):
         near = F.interpolate(x.unsqueeze(0), size=[7, 5], mode="nearest")
         whole = (x * 10).astype("int64")
         picked = paddle.take_along_axis(x, paddle.argsort(x, 1), 1)
-        return top, places, wide, near, whole.sum(-1), whole.max(0), whole.argmax(0), picked, paddle.cumprod(x, 1), x.std(-1), paddle.tile(x, [1, 2, 1])
+        return (
+            top,
+            places,
+            wide,
+            near,
+            whole.sum(-1),
+            whole.max(0),
+            whole.argmax(0),
+            picked,
+            paddle.cumprod(x, 1),
+            x.std(-1),
+            paddle.tile(x, [1, 2, 1]),
+        )
 
 
 class Resized(nn.Layer):
