@@ -13,6 +13,8 @@ def recipes() -> list[Recipe]:
 
 _ANCHORS = [[10, 13], [16, 30], [33, 23], [30, 61], [62, 45], [59, 119], [116, 90], [156, 198], [373, 326]]
 _MASKS = [[6, 7, 8], [3, 4, 5], [0, 1, 2]]
+# their last maps are of so few pixels that statistics of one picture let another one's numbers grow from layer to layer
+_UNSTEADY = ("PPYOLO_r50vd_dcn", "PPYOLOv2_r50vd_dcn", "BlazeFace_FPN_SSH")
 _MATRIX_NMS = {
     **{"name": "MatrixNMS", "keep_top_k": 100, "score_threshold": 0.01, "post_threshold": 0.01},
     **{"nms_top_k": -1, "background_label": -1},
@@ -70,7 +72,10 @@ def _yolo3() -> list[Recipe]:
         "PPYOLOv2_r50vd_dcn": yolo3("ResNet", dcn, "PPYOLOPAN", drop, aware | {"iou_aware_factor": 0.5}, pp_post),
     }
     seen = {"YOLOv3_darknet53": ("YOLOv3",)}
-    return [detector(n, "YOLOv3", c, slides=seen.get(n, ()), finish="ppdet:temper_scores") for n, c in configs.items()]
+    return [
+        detector(n, "YOLOv3", c, slides=seen.get(n, ()), finish="ppdet:temper_scores", calibrate=8 if n in _UNSTEADY else 1)
+        for n, c in configs.items()
+    ]
 
 
 _CSP_RESNET: Config = {
@@ -116,7 +121,7 @@ def _yolox() -> list[Recipe]:
             "YOLOCSPPAN": {"depthwise": depthwise},
             "YOLOXHead": head,
         }
-        out.append(detector(f"YOLOX_{name}", "YOLOX", config, depth_mult=0.33, width_mult=width, act="silu"))
+        out.append(detector(f"YOLOX_{name}", "YOLOX", config, depth_mult=0.33, width_mult=width, act="silu", calibrate=8))
     return out
 
 
@@ -348,7 +353,7 @@ def _faces() -> list[Recipe]:
             "FaceHead": {"in_channels": channels, "anchor_generator": "AnchorGeneratorSSD"},
             **{"AnchorGeneratorSSD": anchors, "BBoxPostProcess": post},
         }
-        out.append(detector(name, "BlazeFace", config, size=(160, 160), num_classes=1))
+        out.append(detector(name, "BlazeFace", config, size=(160, 160), num_classes=1, calibrate=8 if name in _UNSTEADY else 1))
     return out
 
 

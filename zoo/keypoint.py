@@ -80,7 +80,7 @@ def _tracking() -> list[Recipe]:
     crops = (Input((None, 3, 96, 64), (2, 3, 96, 64)),)
     return [
         detector("JDE_darknet53", "JDE", jde, family="tracking", num_classes=1, for_mot=True),
-        detector("FairMOT_dla34", "FairMOT", fairmot, family="tracking", num_classes=1, for_mot=True),
+        detector("FairMOT_dla34", "FairMOT", fairmot, family="tracking", num_classes=1, for_mot=True, calibrate=8),
         *(
             Recipe(
                 *("tracking", name, "ppdet:build_reid", crops, PACKAGE),

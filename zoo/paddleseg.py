@@ -42,13 +42,18 @@ def _recipe(
     last: str = "",
     on: dict[str, Any] | None = None,
     slides: tuple[str, ...] = (),
+    calibrate: int = 2,
     **options: Any,
 ) -> Recipe:
     """``on``: options of the backbone; the other ones are the model's."""
     arguments = {"model": model, "backbone": backbone, "backbone_options": on or {}, "last": last, "options": options}
     size = image(side, dynamic=dynamic)
     return Recipe(
-        "segmentation", name, "paddleseg:build", (size,), PACKAGE, arguments=arguments, setup="paddleseg:setup", calibrate=2, slides=slides
+        *("segmentation", name, "paddleseg:build", (size,), PACKAGE),
+        arguments=arguments,
+        setup="paddleseg:setup",
+        calibrate=calibrate,
+        slides=slides,
     )
 
 
@@ -60,9 +65,13 @@ def _resnets() -> list[Recipe]:
     """Heads on a dilated ResNet."""
     heads = "DeepLabV3 PSPNet GCNet ANN EMANet DNLNet GINet ENCNet DMNet FastFCN GloRe"
     slides = {"PSPNet": ("PSPNet",), "GCNet": ("GCNet",)}
+    batches = {"DeepLabV3": 16, "ENCNet": 16}  # their branches of one pixel have a number a picture to normalise
     multi_grid = _OS8 | {"multi_grid": (1, 2, 4)}
     return [
-        *(_recipe(f"{h}_resnet50", h, "ResNet50_vd", on=_OS8, slides=slides.get(h, ())) for h in heads.split()),
+        *(
+            _recipe(f"{h}_resnet50", h, "ResNet50_vd", on=_OS8, slides=slides.get(h, ()), calibrate=batches.get(h, 2))
+            for h in heads.split()
+        ),
         _recipe("DeepLabV3P_resnet18", "DeepLabV3P", "ResNet18_vd", on=_OS8),
         _recipe("DeepLabV3P_resnet50", "DeepLabV3P", "ResNet50_vd", on=multi_grid, dynamic="all", slides=("DeepLabV3+",)),
         _recipe("PSPNet_resnet18", "PSPNet", "ResNet18_vd", on=_OS8),

@@ -94,6 +94,7 @@ def detector(
     slides: tuple[str, ...] = (),
     kind: str = "official",
     finish: str = "",
+    calibrate: int = 1,
     **options: Any,
 ) -> Recipe:
     batch = None if dynamic else 1
@@ -116,7 +117,7 @@ def detector(
         arguments={"architecture": architecture, "config": config, "inputs": inputs, "options": options},
         setup="ppdet:setup",
         finish=finish,
-        calibrate=1,
+        calibrate=calibrate,
         slides=slides,
     )
 
