@@ -215,6 +215,13 @@ def test_plans_run_and_save_what_they_say(model: Path, compiled: Callable[..., A
     assert any("no room: at" in why and "would save" in why for why in spilled) and all(spilled)
 
 
+def test_neighbours_in_the_arena_have_a_gap_between_them(compiled: Callable[..., Artifact]) -> None:
+    """What is read a little past a tensor is not in the next one, which the same kernel may have as an operand."""
+    placed = [row for row in compiled().manifest["memory"]["tensors"] if isinstance(row[6], int)]
+    pairs = [(a, b) for a, b in itertools.combinations(placed, 2) if a[3] <= b[4] and b[3] <= a[4]]
+    assert pairs and all(a[6] + a[2] + 256 <= b[6] or b[6] + b[2] + 256 <= a[6] for a, b in pairs)
+
+
 def test_two_sessions_share_l3_and_the_second_does_without(compiled: Callable[..., Artifact]) -> None:
     import ctypes
 
