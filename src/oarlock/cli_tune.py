@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -56,7 +56,8 @@ def tune(
 ) -> None:
     """Measure candidates for a model's kernels on this machine; compile takes the winners from then on.
 
-    Results are stored after every trial: an interrupted tuning goes on where it was.
+    Results are stored after every trial: an interrupted tuning goes on where it was. A device that models its time (an emulator) runs
+    each candidate once.
     """
     from .inputs import npz_inputs, parse_shapes
     from .kernels.contest import tune as tune_model
@@ -111,10 +112,16 @@ def show(summary: Summary) -> None:
     ratio = f"{summary.tuned_s / summary.default_s:.3f}×"
     if summary.kept:
         out.print("the winners together were no faster than the choices before: those stay")
+    if summary.modelled:
+        out.print("times are modelled for the device, not measured: one run a candidate")
     out.print(
         f"default {summary.default_s * 1e3:.3f} ms, tuned [bold]{summary.tuned_s * 1e3:.3f} ms[/] ({ratio}) on {escape(summary.target)}\n"
         f"{summary.trials} trials, {summary.left} candidates left untried; records: {escape(summary.records)}"
     )
+
+
+def _turns(row: dict[str, Any]) -> str:
+    return "modelled" if row.get("modelled") else str(row.get("count", ""))
 
 
 @click.group()
@@ -138,9 +145,7 @@ def show_records(file: Path | None, as_json: bool) -> None:
     for row in sorted(rows, key=lambda r: (r["target"], r["workload"], r.get("seconds", float("inf")))):
         untimed = f"[red]{escape(row['failed'])}[/]" if "failed" in row else "not timed yet"
         time = f"{row['seconds'] * 1e6:.1f}" if "seconds" in row else untimed
-        table.add_row(
-            *(escape(str(row[k])) for k in ("target", "workload", "candidate")), time, str(row.get("count", "")), row.get("date", "")
-        )
+        table.add_row(*(escape(str(row[k])) for k in ("target", "workload", "candidate")), time, _turns(row), row.get("date", ""))
     out.print(table)
     out.print(f"{len(rows)} records in {escape(str(file or user_path()))}")
 

@@ -8,14 +8,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import tvm
 
-from oarlock import compat_gpu
+from oarlock import compat, compat_gpu
 from oarlock.errors import TargetError
 from oarlock.kernels import Choices
-from oarlock.kernels.choice import SCHEDULE
+from oarlock.kernels.choice import CANDIDATE, SCHEDULE, WORKLOAD
 from oarlock.rules.weights import Weights
 from oarlock.targets import Notes, Part, Place, Refusal, Stage, Target
 from oarlock.targets.cpu import CpuTarget
@@ -26,7 +26,7 @@ from .compiler import codegen, host, toolchain
 from .compiler.elements import elementwise
 from .compiler.engine import Plan, plan
 from .compiler.graph import Graph, Options
-from .compiler.loops import Kernel, kernel_of, odd_type, with_work
+from .compiler.loops import Kernel, Loops, odd_type, with_work
 from .compiler.precision import PRECISIONS, narrow
 from .compiler.rewrite import PREFIX, apply_plan, calls_of
 from .compiler.rules import RULES
@@ -37,6 +37,8 @@ from .memory.place import call_offsets, write_plan
 from .memory.planner import plan_l3, problem_of
 from .memory.program import program_of
 from .parallel.plan import parse, pieces
+
+T = TypeVar("T")
 
 
 class XpuTarget(Target):
@@ -147,6 +149,10 @@ class XpuTarget(Target):
         return runtime | ({"parallel": dataclasses.asdict(self.parallel)} if self.parallel.devices > 1 else {})
 
     @property
+    def modelled(self) -> bool:
+        return getattr(native.runtime(), "xpu_sim_counters", None) is not None  # the vendor's runtime has no such thing
+
+    @property
     def record_key(self) -> tuple[str, str]:
         return self.name, "xpu"
 
@@ -182,7 +188,8 @@ class XpuTarget(Target):
 
     @property
     def profiling_options(self) -> Mapping[str, Any]:
-        return {**self.options, "graphs": False}  # what a graph launches cannot be looked at one by one
+        # what a graph launches cannot be looked at one by one; another chip's L3 has another size
+        return {**self.options, "graphs": False, "l3": self._plain["l3"]}
 
     def _count(self, mod: tvm.IRModule, weights: int, notes: Notes) -> tvm.IRModule:
         notes.facts["kernels"] = works_of(program_of(mod, weights, self.chip, notes.operations), calls_of(mod))
@@ -220,29 +227,40 @@ class XpuTarget(Target):
         return apply_plan(mod, found)
 
     def kernel_stages(self, choices: Choices) -> list[Stage]:
-        return [Stage("xpu-kernels", self._make_kernels)]
+        return [Stage("xpu-kernels", lambda mod, notes: self._make_kernels(mod, notes, choices))]
 
-    def _make_kernels(self, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
+    def _make_kernels(self, mod: tvm.IRModule, notes: Notes, choices: Choices) -> tvm.IRModule:
         new: dict[tvm.ir.GlobalVar, tvm.tirx.PrimFunc] = {}
         refused: dict[str, str] = {}
         working: dict[str, Kernel] = {}
+
+        def pick(function: tvm.tirx.PrimFunc, how: str, candidates: Mapping[str, T]) -> T:
+            return choices.pick(_workload(function, how), candidates)
+
+        def marked(made: tvm.tirx.PrimFunc, function: tvm.tirx.PrimFunc, how: str) -> tvm.tirx.PrimFunc:
+            workload = _workload(function, how)
+            facts = {SCHEDULE: how, WORKLOAD: workload, CANDIDATE: choices.picked[workload], "tirx.is_scheduled": True}
+            return made.with_attrs(facts)
+
         for gv, function in mod.functions.items():
             if not isinstance(function, tvm.tirx.PrimFunc) or compat_gpu.is_host_function(function):
                 continue
             if odd := odd_type(function):
                 refused[gv.name_hint] = odd
                 continue
-            made, how = elementwise(function, self.chip), "elements"
-            if isinstance(made, str):
-                general, how = kernel_of(function, self.chip), "loops"
-                if isinstance(general, str):
-                    refused[gv.name_hint] = f"{made}; {general}" if made != general else made
+            chain, how = elementwise(function, self.chip), "elements"
+            if not isinstance(chain, str):
+                new[gv] = marked(chain.kernel(pick(function, how, chain.schedules())), function, how)
+            else:
+                loops, how = Loops(function, self.chip), "loops"
+                if loops.refused:
+                    refused[gv.name_hint] = f"{chain}; {loops.refused}" if chain != loops.refused else chain
                     continue
-                made = general.function
-                if general.work:
-                    working[gv.name_hint] = replace(general, function=_scheduled(made, how))
-            if gv.name_hint not in working:
-                new[gv] = _scheduled(made, how)
+                kernel = loops.kernel(pick(function, how, loops.schedules()))
+                if kernel.work:
+                    working[gv.name_hint] = replace(kernel, function=marked(kernel.function, function, how))
+                else:
+                    new[gv] = marked(kernel.function, function, how)
             notes.places.append(Place(gv.name_hint, "generated", how))
         if new:
             mod = mod.clone()
@@ -267,8 +285,8 @@ class XpuTarget(Target):
         return self._host.build(executable, directory)
 
 
-def _scheduled(function: tvm.tirx.PrimFunc, how: str) -> tvm.tirx.PrimFunc:
-    return function.with_attrs({SCHEDULE: how, "tirx.is_scheduled": True})
+def _workload(function: tvm.tirx.PrimFunc, how: str) -> str:
+    return f"{how} {compat.structural_name(function)}"
 
 
 def _chips(own: str, more: str) -> list[str]:

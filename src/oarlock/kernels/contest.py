@@ -5,11 +5,14 @@ neighbours leave them, and eight builds try eight candidates of all kernels.  Ea
 the model with the first candidate of everything: a time is told as the reference's times the ratio of the quietest turns, so that
 other load on the machine, and other days, count little.  A trial that crashes, hangs or computes something else is halved
 until the candidates that are to blame are known.
+
+Where a device models its time (Target.modelled) one run tells it, so there are no turns; and what each kernel gives is compared, too.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import pickle
 import re
@@ -123,11 +126,13 @@ class _Contest:
         self.folder, self.processes, self.database, self.place = folder, processes, database, place
         self.key, self.family = place.record_key(target)
         self.threads = int(target.runtime.get("threads", 1))
+        self.modelled = target.modelled
+        self.rounds, self.round_s = 1 if self.modelled else ROUNDS, ROUND_S
         self.records = Records.load(database, missing_ok=True)
         self.begin, self.minutes = self._now(), minutes
         self.end = self.begin + 60 * minutes
         self.progress, self.watch = progress, Watch(place, self.key, minutes)
-        self.summary = Summary(self.key, str(database))
+        self.summary = Summary(self.key, str(database), modelled=self.modelled)
         self.numbers = itertools.count()
         self.tried: set[tuple[str, str]] = set()
         program_file = folder / "program"
@@ -152,7 +157,10 @@ class _Contest:
         self.report("compiling the default", 0, 0)
         self.reference = self._reference()
         self.asked = dict(self.reference.asked)  # and what searches find
-        signature = Artifact.load(self.reference.artifact).signature
+        artifact = Artifact.load(self.reference.artifact)
+        signature = artifact.signature
+        if artifact.parts:
+            raise TargetError("models for several chips or devices are not tuned", where=self.key, todo="tune the model for one")
         self.inputs = self.folder / "inputs.npz"
         save_npz(self.inputs, inputs if inputs is not None else random_inputs(signature.inputs, at or self.input_shapes))
         with self._runner(self.reference) as runner:
@@ -180,11 +188,16 @@ class _Contest:
 
     def _check_reference(self, runner: Runner) -> None:
         try:
+            begin = self._now()
             self.expected = runner.outputs(self.build_limit_s)
-            once = runner.seconds(2, self.build_limit_s)
-            self.runs = max(2, min(50, int(ROUND_S / max(once, 1e-6))))
+            if self.modelled:  # what a run takes here is another thing
+                once, self.runs = self._now() - begin, 1
+                self.round_s += once
+            else:
+                once = runner.seconds(2, self.build_limit_s)
+                self.runs = max(2, min(50, int(ROUND_S / max(once, 1e-6))))
             self.limit_s = self.run_limit_s + 20 * once * self.runs
-            found = runner.kernels(3 * self.runs, self.limit_s)
+            found = runner.kernels(3 * self.runs if self.rounds > 1 else 1, self.limit_s)
             self.measured = self._by_workload(self.reference, found)
         except TrialError as error:
             raise OarlockError(f"the model does not run on these inputs: {error}", where=self.key) from error
@@ -282,35 +295,45 @@ class _Contest:
         self.summary.failed.append((workload, name, reason))
 
     def _time(self, variant: Variant) -> None:
-        """Compare with the reference and time in turns with it."""
+        """Compare with the reference and time, in turns with it where times are measured."""
         plan = dict(variant.plan)
         for workload, candidate in variant.plan.items():
             made = {variant.made[name] for name, of in variant.workloads.items() if of == workload}
             if made and candidate in self.searched.get(workload, ()) and candidate not in made:
                 # of another version of Oarlock or TVM: a search may find better, so its trials do not count
                 self._fail(workload, plan.pop(workload), "the schedule does not apply any more", trials=0)
-        with self._runner(self.reference) as reference, self._runner(variant) as runner:
+        base, mine = [], []
+        with ExitStack() as stack:
+            reference = None if self.modelled else stack.enter_context(self._runner(self.reference))
+            runner = stack.enter_context(self._runner(variant))
             self._same(runner.outputs(self.limit_s))
-            base, mine = [], []
-            for _ in range(ROUNDS):
-                base.append(self._by_workload(self.reference, reference.kernels(self.runs, self.limit_s)))
+            for _ in range(self.rounds):
+                if reference is not None:
+                    base.append(self._by_workload(self.reference, reference.kernels(self.runs, self.limit_s)))
                 mine.append(self._by_workload(variant, runner.kernels(self.runs, self.limit_s)))
         for workload, candidate in plan.items():
-            if workload in mine[0] and workload in base[0]:
+            if reference is None and workload in mine[0]:
+                self._record(workload, candidate, mine[0][workload])
+            elif workload in mine[0] and workload in base[0]:
                 default = self.asked[workload][0]
                 anchor = self.records.entries(self.key, workload)[default]["seconds"]
                 ratio = _quiet(turn[workload] for turn in mine) / _quiet(turn[workload] for turn in base)
                 self._record(workload, candidate, anchor * ratio)
 
     def _same(self, outputs: Mapping[str, np.ndarray]) -> None:
-        for name, expected in self.expected.items():
+        # kernels first: they come before what they make wrong
+        for name, expected in sorted(self.expected.items(), key=lambda item: _call(item[0])):
+            if name not in outputs:
+                continue
             found = compare(name, outputs[name], expected, self.tolerance)
             if expected.dtype.kind in "biu" and found.shape == found.expected_shape:
                 # a near tie may fall the other way
                 if np.count_nonzero(outputs[name] != expected) <= expected.size // 100:
                     continue
             if not found.ok:
-                raise TrialError(f"wrong numbers in {name}: {found.why}")
+                error = TrialError(f"wrong numbers in {name}: {found.why}")
+                error.kernel = name.split()[0] if _call(name) < math.inf else None
+                raise error
 
     # ---- search ----------------------------------------------------------------------------------------------------
 
@@ -367,7 +390,7 @@ class _Contest:
         self.report("timing the winners", 0, 0)
         plan = self._winners()
         try:
-            if plan and self.summary.trials:
+            if plan and self.summary.trials and not self.modelled:
                 # the best of many measurements is too good on average: the winners are measured once more, and some lose
                 self._time(self._build(plan))
                 self._store()
@@ -406,6 +429,8 @@ class _Contest:
             runners = [stack.enter_context(self._runner(variant)) for variant in variants]
             for runner in runners[1:]:
                 self._same(runner.outputs(self.limit_s))
+            if self.modelled:  # a device's graphs are recorded at the second run
+                return [[runner.seconds(3, 3 * self.limit_s)] for runner in runners]
             turns = [[runner.seconds(self.runs, self.limit_s) for runner in runners] for _ in range(2 * ROUNDS)]
         return [[turn[n] for turn in turns] for n in range(len(runners))]
 
@@ -429,7 +454,7 @@ class _Contest:
 
     def _trial_s(self) -> float:
         """What a trial may take, with the build and timing of the winners that must still fit in."""
-        return 3 * (self.build_s + 3 * ROUNDS * ROUND_S)
+        return 3 * (self.build_s + 3 * self.rounds * self.round_s)
 
     @contextmanager
     def _runner(self, variant: Variant) -> Iterator[Runner]:
@@ -458,7 +483,10 @@ class _Contest:
         return {workload: seconds / calls for workload, (seconds, calls) in sums.items()}
 
     def _record(self, workload: str, candidate: str, seconds: float) -> None:
-        """Put the mean of this measurement and those before."""
+        """Put the mean of this measurement and those before; of a modelled time, it alone."""
+        if self.modelled:
+            self.records.put(self.key, self.family, workload, candidate, seconds, 1, modelled=True)
+            return
         known = self.records.entries(self.key, workload).get(candidate, {})
         count = known["count"] if "seconds" in known else 0
         mean = (seconds * ROUNDS + known["seconds"] * count) / (ROUNDS + count) if count else seconds
@@ -473,6 +501,12 @@ class _Contest:
 def _quiet(times: Iterable[float]) -> float:
     """The mean of the lowest third: what else runs on the machine only adds, and one least time may be luck."""
     return statistics.fmean(sorted(times)[: ROUNDS // 3])
+
+
+def _call(name: str) -> float:
+    """The number of the kernel call that a result belongs to (worker.py); infinite for an output of the model."""
+    found = re.fullmatch(r"\S+ #(\d+) \d+", name)
+    return int(found[1]) if found else math.inf
 
 
 def _words(name: str) -> set[str]:

@@ -9,7 +9,8 @@
             "search 8d1f03c2aa": {"base": "14x32/16 rows", "trace": […], "trials": 64, "alone": 8.1e-4, "seconds": …}}}}}}
 
 A family joins machines that are alike: what was measured on one is a good guess for the others.  What a search found is a candidate like
-others once it was timed in its place (``seconds``); before, only what it takes alone is known, which says little.
+others once it was timed in its place (``seconds``); before, only what it takes alone is known, which says little.  A time that a device
+models has ``modelled``: it is the same in every run.
 """
 
 from __future__ import annotations
@@ -137,11 +138,11 @@ class Records:
 
     # ---- contents --------------------------------------------------------------------------------------------------
 
-    def put(self, key: str, family: str, workload: str, candidate: str, seconds: float, count: int) -> None:
+    def put(self, key: str, family: str, workload: str, candidate: str, seconds: float, count: int, *, modelled: bool = False) -> None:
         """Record a time, in place of an earlier one."""
         entries = self._kernel(key, family, workload)
         _release(entries)
-        timed = {"seconds": float(f"{seconds:.4g}"), "count": count, **_stamp()}
+        timed = {"seconds": float(f"{seconds:.4g}"), "count": count, **({"modelled": True} if modelled else {}), **_stamp()}
         entries[candidate] = {name: entries.get(candidate, {})[name] for name in _SEARCH if name in entries.get(candidate, {})} | timed
 
     def fail(self, key: str, family: str, workload: str, candidate: str, reason: str, trials: int | None = None) -> None:
@@ -190,7 +191,8 @@ class Records:
     def best(self, key: str, workload: str, candidates: Sequence[str], *, kept: bool = True) -> str | None:
         """The fastest recorded of ``candidates`` for exactly this target, or the one that is kept; None when none is recorded.
 
-        The first candidate is left only for a gain that is no noise, which must be the larger the fewer the measurements are.
+        The first candidate is left only for a gain that is no noise, which must be the larger the fewer the measurements are; where times
+        are modelled there is no noise.
         Failed ones are never taken.
         """
         entries = self.entries(key, workload)
@@ -199,7 +201,7 @@ class Records:
             return pinned[0]
         default = known.get(candidates[0])
         if default is not None:
-            known = {n: e for n, e in known.items() if e is default or e["seconds"] < default["seconds"] * (1 - _margin(e["count"]))}
+            known = {n: e for n, e in known.items() if e is default or e["seconds"] < default["seconds"] * (1 - _margin(e))}
         return min(known, key=lambda name: known[name]["seconds"]) if known else None
 
     def relatives(self, key: str, family: str) -> list[str]:
@@ -257,9 +259,9 @@ def is_timed(entry: Entry | None) -> bool:
     return entry is not None and ("seconds" in entry or "failed" in entry)
 
 
-def _margin(count: int) -> float:
-    """The gain to ask of a candidate that was timed in ``count`` turns: two builds of one kernel differ by as much on a busy machine."""
-    return max(NOISE, DOUBT / math.sqrt(count))
+def _margin(entry: Entry) -> float:
+    """The gain to ask of a candidate by the turns that it was timed in: two builds of one kernel differ by as much on a busy machine."""
+    return 0.0 if entry.get("modelled") else max(NOISE, DOUBT / math.sqrt(entry["count"]))
 
 
 def _json(value: Any) -> str:

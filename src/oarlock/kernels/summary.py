@@ -48,6 +48,7 @@ class Summary:
     searched: list[Searched] = field(default_factory=list)
     default_s: float = 0.0
     tuned_s: float = 0.0
+    modelled: bool = False  # times are those of a device's model
     kept: bool = False  # the winners together were no faster than the choices before: those stay
     artifact: Artifact | None = None
 

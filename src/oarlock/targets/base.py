@@ -172,6 +172,14 @@ class Target(ABC):
         """
 
     @property
+    def modelled(self) -> bool:
+        """Whether its device's clock is that of a model, which tells the same in every run; False by default.
+
+        Then one run of a candidate tells its time, and no gain is noise.
+        """
+        return False
+
+    @property
     def search(self) -> Search | None:
         """How kernels are searched for on this machine; None (the default): they are not.
 

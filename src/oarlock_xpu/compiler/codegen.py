@@ -90,14 +90,16 @@ template <typename T>
 __device__ T xpu_floormod(T a, T b) {
   return a - xpu_floordiv(a, b) * b;
 }
-// 64 neighbouring elements of a tensor in local memory.  What is only read is loaded at once; of what is written, too, elements are
-// loaded one by one, since others of them may be another core's.
-template <typename T, bool reads, bool writes>
+// Neighbouring elements of a tensor in local memory, `most` of them.  What is only read is loaded at once; of what is written, too,
+// elements are loaded one by one, since others of them may be another core's.
+template <typename T, bool reads, bool writes, int most>
 class XpuWindow {
+  static_assert(!writes || most == 64, "there is a bit for each element");
+
  public:
   XpuWindow(T* lm, _global_ptr_ T* tensor, int64_t size) : lm_(lm), tensor_(tensor), size_(size) {}
   T read(int64_t i) {
-    if (i < at_ || i >= at_ + 64) move(i);
+    if (i < at_ || i >= at_ + most) move(i);
     if constexpr (writes) {
       const uint64_t bit = uint64_t(1) << (i - at_);
       if (!(valid_ & bit)) GM2LM(tensor_ + i, lm_ + (i - at_), sizeof(T));
@@ -125,8 +127,8 @@ class XpuWindow {
  private:
   void move(int64_t i) {
     if constexpr (writes) flush();
-    at_ = xpu_floordiv<int64_t>(i, 64) * 64;
-    if constexpr (!writes) GM2LM(tensor_ + at_, lm_, (size_ - at_ < 64 ? size_ - at_ : 64) * sizeof(T));
+    at_ = xpu_floordiv<int64_t>(i, most) * most;
+    if constexpr (!writes) GM2LM(tensor_ + at_, lm_, (size_ - at_ < most ? size_ - at_ : most) * sizeof(T));
   }
   T* lm_;
   _global_ptr_ T* tensor_;
@@ -372,18 +374,21 @@ class _Printer:
 
     def extern(self, name: str, args: list[Any]) -> str:
         match name, args:
-            case "xpu_load", [tensor, offset, local, count]:
+            case "xpu_load", [tensor, offset, local, place, count]:
                 to = self.expr(local)
-                return f"GM2LM_ASYNC({self.expr(tensor)} + {self.expr(offset)}, {to}, {self.expr(count)} * sizeof(*{to}))"
-            case "xpu_store", [local, tensor, offset, count]:
-                source = self.expr(local)
-                return f"LM2GM({source}, {self.expr(tensor)} + {self.expr(offset)}, {self.expr(count)} * sizeof(*{source}))"
-            case "xpu_window", [number, dtype, tensor, size, kind]:
+                size = f"{self.expr(count)} * sizeof(*{to})"
+                return f"GM2LM_ASYNC({self.expr(tensor)} + {self.expr(offset)}, {to} + {self.expr(place)}, {size})"
+            case "xpu_store" | "xpu_store_async", [local, place, tensor, offset, count]:
+                source, move = self.expr(local), "LM2GM" if name == "xpu_store" else "LM2GM_ASYNC"
+                size = f"{self.expr(count)} * sizeof(*{source})"
+                return f"{move}({source} + {self.expr(place)}, {self.expr(tensor)} + {self.expr(offset)}, {size})"
+            case "xpu_window", [number, dtype, tensor, size, kind, most]:
                 name, element = f"xpu_w{int(number.value)}", self.type(str(dtype.value))
                 self.windows.append(name)
-                self.emit(f"XPU_LOCAL({element}, {name}_lm, 64);")
+                self.emit(f"XPU_LOCAL({element}, {name}_lm, {int(most.value)});")
                 flags = ", ".join("true" if int(kind.value) & bit else "false" for bit in (1, 2))
-                return f"XpuWindow<{element}, {flags}> {name}({name}_lm, ({element}*){self.expr(tensor)}, {self.expr(size)})"
+                window = f"XpuWindow<{element}, {flags}, {int(most.value)}>"
+                return f"{window} {name}({name}_lm, ({element}*){self.expr(tensor)}, {self.expr(size)})"
             # not as a buffer of TVM's, which would wait for all cores wherever one reads
             case "xpu_shared", [number, dtype, count]:
                 return f"XPU_SHARED({self.type(str(dtype.value))}, xpu_s{int(number.value)}, {self.expr(count)})"

@@ -2,14 +2,15 @@
 
 Before: loops, reads and writes of tensors.  After, for each core of the grid:
 
-    xpu_window(0, x) …                              # 64 elements of a tensor in local memory, moved where the loops go
+    xpu_window(0, x) …                              # some elements of a tensor in local memory, moved where the loops go
     for p in its part of the outermost loops that are independent:
         write(1, i, read(0, i + 1) * …)
     xpu_flush(…)
 
 Statements one behind the other are stages: one cluster runs them, which waits for all of its cores between two.  What a stage leaves to
 another one lies in shared memory, or in further results of the kernel, which the program then has (``work``).  A stage without
-independent loops runs on one core.  Elements are computed one by one: correct for all, quick for little.
+independent loops runs on one core.  Elements are computed one by one: correct for all, quick for little.  How many elements of what is
+read are loaded at once, and how many clusters share the loops, is the schedule (schedules.py).
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from oarlock.rules.rewriting import rewrite_functions
 from .. import compat_xpu
 from ..chips import Chip
 from .codegen import ELEMENT_TYPES
+from .schedules import Windows, windows
 
-WINDOW = 64  # elements of a window (codegen.py)
+WRITTEN = 64  # elements of a window of what is written (codegen.py)
 _OF_SHARED = 131072  # bytes
 _ROOM = 512  # bytes of local memory that are left to the rest
 _SCALAR = 16  # the time model counts vectors of 16
@@ -47,12 +49,27 @@ class _Refused(Exception):
     """Why there is no kernel."""
 
 
-def kernel_of(function: tirx.PrimFunc, chip: Chip) -> Kernel | str:
-    """The kernel for a chip, or why there is none."""
-    try:
-        return _Maker(_lowered(function), chip).make()
-    except _Refused as refused:
-        return str(refused)
+class Loops:
+    """A kernel as loops, for a chip; ``refused``: why there is none."""
+
+    def __init__(self, function: tirx.PrimFunc, chip: Chip) -> None:
+        self.chip, self.refused = chip, ""
+        try:
+            self._function = _lowered(function)
+            self._maker = _Maker(self._function, chip, Windows(WRITTEN, chip.clusters))
+            self._first = self._maker.make()
+        except _Refused as refused:
+            self.refused = str(refused)
+
+    def schedules(self) -> dict[str, Windows]:
+        """The candidates by name, the likely best first."""
+        return {str(found): found for found in windows(self._maker.clusters, self._maker.fits)}
+
+    def kernel(self, schedule: Windows) -> Kernel:
+        """The kernel by one of its schedules."""
+        if schedule == Windows(WRITTEN, self._maker.clusters):
+            return self._first
+        return _Maker(self._function, self.chip, schedule).make()
 
 
 def _lowered(function: tirx.PrimFunc) -> tirx.PrimFunc:
@@ -69,8 +86,8 @@ def _lowered(function: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 class _Maker:
-    def __init__(self, function: tirx.PrimFunc, chip: Chip) -> None:
-        self.function, self.chip = function, chip
+    def __init__(self, function: tirx.PrimFunc, chip: Chip, schedule: Windows) -> None:
+        self.function, self.chip, self.schedule = function, chip, schedule
         self.analyzer = tvm.sym.Analyzer()
         self.parameters = [p for p in function.params if isinstance(p.ty, tirx.BufferType)]
         self.work: list[Any] = []  # buffers that become results
@@ -110,7 +127,7 @@ class _Maker:
         clusters = (
             1 if together or not totals else self.chip.clusters if most is None else min(self.chip.clusters, -(-most // self.chip.cores))
         )
-        clusters = max(clusters, 1)
+        self.clusters = clusters = min(max(clusters, 1), self.schedule.clusters)
         self._share_windows()
 
         def body(cluster: Any, core: Any) -> tirx.Stmt:
@@ -171,11 +188,20 @@ class _Maker:
 
     def _share_windows(self) -> None:
         """How many windows there is room for: one for each place of a read, or one a tensor."""
-        far = [*self.parameters, *self.work]
-        each = max(WINDOW * max(compat.bits(b) // 8, 1) + 64 for b in far)
-        self.sites = (self.chip.lm - _ROOM - self.local) // each - len(far)
+        self.sites = self._sites(self.schedule.window)
         if self.sites < 0:
-            raise _Refused(f"{len(far)} tensors at a time leave no room in {self.chip.lm} bytes of local memory")
+            far = len(self.parameters) + len(self.work)
+            raise _Refused(f"{far} tensors at a time leave no room in {self.chip.lm} bytes of local memory")
+
+    def _sites(self, window: int) -> int:
+        """How many windows there is room for beyond one a tensor."""
+        far = [*self.parameters, *self.work]
+        each = max((WRITTEN if b in self.written else window) * max(compat.bits(b) // 8, 1) + 64 for b in far)
+        return (self.chip.lm - _ROOM - self.local) // each - len(far)
+
+    def fits(self, window: int) -> bool:
+        """Whether windows of so many elements leave as many places of reads a window of their own as this kernel has."""
+        return self._sites(window) >= max(len(self.windows) - len(self.parameters) - len(self.work), 0)
 
     def _window(self, buffer: Any, index: Any) -> int:
         """The window for a read or a write; what is written has one for both."""
@@ -192,7 +218,8 @@ class _Maker:
             kind = (1 if buffer in self.read else 0) + (2 if buffer in self.written else 0)
             size = self._product([d for d in buffer.ty.shape])
             of = tirx.buffer_data(buffer)
-            self.declared.append(_extern("xpu_window", number, tvm.ir.StringImm(str(buffer.ty.dtype)), of, size, kind))
+            most = WRITTEN if buffer in self.written else self.schedule.window
+            self.declared.append(_extern("xpu_window", number, tvm.ir.StringImm(str(buffer.ty.dtype)), of, size, kind, most))
         return self.windows[key]
 
     # ---- loops
