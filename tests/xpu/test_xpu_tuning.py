@@ -49,6 +49,13 @@ X = np.random.default_rng(0).integers(-99, 99, (4, 700)).astype("int32")
 ROWS, ONE = np.array([[3], [-1], [2], [5]], "int32"), np.array([7], "int32")
 
 
+class Order(nn.Layer):
+    """Sorts that differ by a number, whose steps read what they wrote, in places that the data say."""
+
+    def forward(self, x: Any) -> Any:
+        return tuple((x * (2 * k - 5)).argsort(1) for k in range(5))
+
+
 @pytest.fixture
 def saved(export: Callable[..., tuple[Path, Any]], tmp_path: Path) -> Callable[..., Path]:
     return lambda make, *shapes: export(make, tmp_path / "m", [Spec(s, "int32", n) for n, s in zip("xro", shapes, strict=False)], 0)[0]
@@ -74,9 +81,25 @@ def test_chains_are_the_same_by_every_schedule(saved: Any, shapes: Sequence[Any]
 
 def test_loops_are_the_same_by_every_schedule(saved: Any) -> None:
     session, made = each_by_another(saved(Maxima, (4, 700)), checked=True)
-    assert len(set(made.values())) > 3
+    assert len(set(made.values())) > 3 and any("shared" in name for name in made.values())
     for k, found in enumerate(session.run({"x": X}).values()):
         assert np.array_equal(found, (X + k).max(0))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_the_data_address_lies_in_shared_memory(saved: Any, shared: bool) -> None:
+    """By default, where it fits: a sort moves nothing but its tensors, once, instead of a window at most of its steps."""
+    choices = Choices(None if shared else lambda workload, names: next(n for n in names if "shared" not in n))
+    target = make_target("xpu/r200", None, {"graphs": False, "checked": True})
+    session = oarlock.Session(compile_program(load_model(saved(Order, (3, 65))), target, None, choices))
+    x = np.random.default_rng(2).permutation(3 * 65).reshape(3, 65).astype("int32")
+    counters(reset=True)
+    for k, found in enumerate(session.run({"x": x}).values()):
+        assert np.array_equal(found, (x * (2 * k - 5)).argsort(1))
+    kernels = {name: k for name, k in counters()["kernels"].items() if "sort" in name}
+    # 64 cores move a part each of the three tensors, which are read or written, or both
+    moves = {k["dma"] <= 6 * 64 * k["launches"] and k["sm_peak"] >= 3 * 65 * 12 for k in kernels.values()}
+    assert moves == {shared}
 
 
 def test_the_first_schedule_is_about_the_best(saved: Any) -> None:

@@ -135,6 +135,18 @@ class XpuWindow {
   int64_t size_, at_ = INT64_MIN / 2;
   uint64_t valid_ = 0, dirty_ = 0;
 };
+// A tensor into a cluster's shared memory, or back: each core moves its part.  A fence and a barrier must follow.
+template <typename T>
+__device__ void xpu_share(_global_ptr_ T* tensor, T* sm, int64_t count, bool load) {
+  const int64_t part = ((count + core_num() - 1) / core_num() + 15) / 16 * 16, at = part * core_id();
+  const int64_t n = count - at < part ? count - at : part;
+  if (n <= 0) return;
+  if (load) {
+    GM2SM_ASYNC(tensor + at, sm + at, n * sizeof(T));
+  } else {
+    SM2GM_ASYNC(sm + at, tensor + at, n * sizeof(T));
+  }
+}
 template <typename To, typename From>
 __device__ To xpu_bits(From v) {
   To to;
@@ -169,6 +181,7 @@ class _Printer:
         self.names: dict[Any, str] = {}
         self.used = set(_RESERVED)
         self.windows: list[str] = []
+        self.counts = False
 
     def kernel(self) -> tuple[str, list[str]]:
         parameters, kinds = [], []
@@ -183,7 +196,7 @@ class _Printer:
                 raise Unprintable(f"the grid has {tag}")
             kinds.append(_THREADS[str(tag)][1])
         self.stmt(self.function.body)
-        if self.windows:
+        if self.counts:
             self.lines = ["  int64_t xpu_counted = 0;", *self.lines, "  XPU_OPS(xpu_counted);"]
         head = f"__global__ void {self.name}({', '.join(parameters)}) {{"
         return "\n".join([head, *self.lines, "}", f"XPU_KERNEL({self.name})", ""]), kinds
@@ -392,6 +405,9 @@ class _Printer:
             # not as a buffer of TVM's, which would wait for all cores wherever one reads
             case "xpu_shared", [number, dtype, count]:
                 return f"XPU_SHARED({self.type(str(dtype.value))}, xpu_s{int(number.value)}, {self.expr(count)})"
+            case "xpu_share", [number, dtype, tensor, count, load]:
+                whole = f"({self.type(str(dtype.value))}*){self.expr(tensor)}, xpu_s{int(number.value)}, {self.expr(count)}"
+                return f"xpu_share({whole}, {'true' if int(load.value) else 'false'})"
             case "xpu_shared_read", [number, index]:
                 return f"xpu_s{int(number.value)}[{self.expr(index)}]"
             case "xpu_shared_write", [number, index, value]:
@@ -413,6 +429,7 @@ class _Printer:
             case "xpu_assert", [condition]:
                 return f"xpu_assert({self.expr(condition)})"
             case "xpu_count", [count]:
+                self.counts = True
                 return f"xpu_counted += {self.expr(count)}"
             case "xpu_fence", []:
                 return "mfence()"

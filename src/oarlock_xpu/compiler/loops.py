@@ -16,7 +16,7 @@ read are loaded at once, and how many clusters share the loops, is the schedule 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
@@ -29,11 +29,12 @@ from oarlock.rules.rewriting import rewrite_functions
 from .. import compat_xpu
 from ..chips import Chip
 from .codegen import ELEMENT_TYPES
-from .schedules import Windows, windows
+from .schedules import Windows, shares, windows
 
 WRITTEN = 64  # elements of a window of what is written (codegen.py)
 _OF_SHARED = 131072  # bytes
 _ROOM = 512  # bytes of local memory that are left to the rest
+_TURNS = 64  # what a loop counts as that has as many turns as run time says
 _SCALAR = 16  # the time model counts vectors of 16
 
 
@@ -57,18 +58,24 @@ class Loops:
         try:
             self._function = _lowered(function)
             self._maker = _Maker(self._function, chip, Windows(WRITTEN, chip.clusters))
-            self._first = self._maker.make()
+            self._plain = self._maker.make()
         except _Refused as refused:
             self.refused = str(refused)
 
     def schedules(self) -> dict[str, Windows]:
         """The candidates by name, the likely best first."""
-        return {str(found): found for found in windows(self._maker.clusters, self._maker.fits)}
+        maker = self._maker
+        # one cluster does it all where it is no slower than several, each core of which moves windows
+        shared = Windows(WRITTEN, 1, shared=True)
+        all_there = len(maker.sharable(1)) == len(maker.parameters) and not maker.work
+        first = shared if all_there and maker.clusters == 1 and shares(maker.accesses, maker.size, self.chip) else maker.schedule
+        first = replace(first, clusters=maker.clusters)
+        return {str(found): found for found in windows(maker.clusters, maker.fits, first, lambda count: bool(maker.sharable(count)))}
 
     def kernel(self, schedule: Windows) -> Kernel:
         """The kernel by one of its schedules."""
         if schedule == Windows(WRITTEN, self._maker.clusters):
-            return self._first
+            return self._plain
         return _Maker(self._function, self.chip, schedule).make()
 
 
@@ -128,16 +135,24 @@ class _Maker:
             1 if together or not totals else self.chip.clusters if most is None else min(self.chip.clusters, -(-most // self.chip.cores))
         )
         self.clusters = clusters = min(max(clusters, 1), self.schedule.clusters)
+        self.accesses = sum(
+            self._accesses(stage) / (min(_count_of(extents), clusters * self.chip.cores) if extents is not None else 1)
+            for stage, extents in zip(stages, plans, strict=True)
+        )
+        moved = self._move_in(clusters) if self.schedule.shared else []
         self._share_windows()
 
         def body(cluster: Any, core: Any) -> tirx.Stmt:
             unit = tirx.Cast("int64", cluster) * _big(self.chip.cores) + tirx.Cast("int64", core)
-            made: list[tirx.Stmt] = []
+            made: list[tirx.Stmt] = [_share(self.shared[b], b, load=True) for b in moved if b in self.read]
+            made += [_extern("xpu_fence"), _extern("xpu_sync")] if made else []
             for number, (stage, loops) in enumerate(zip(stages, plans, strict=True)):
                 made.append(self._stage(stage, loops, unit, clusters * self.chip.cores))
                 made.append(_extern("xpu_flush"))
                 if number + 1 < len(stages):
                     made.append(_extern("xpu_sync"))
+            if back := [_share(self.shared[b], b, load=False) for b in moved if b in self.written]:
+                made += [_extern("xpu_sync"), *back, _extern("xpu_fence")]
             near = [tirx.AllocBuffer(b) for b in self.near.values() if id(b) in self._outer]
             return tirx.SeqStmt([*near, *self.declared, *made])
 
@@ -153,7 +168,7 @@ class _Maker:
     def _place(self, held: list[Any], one_stage: bool) -> None:
         """Where the buffers outside of loops lie."""
         self._outer: set[int] = set()
-        shared = 0
+        self.shared_bytes = 0
         inner = {n.buffer for n in compat_xpu.nodes_in(self.function.body, tirx.AllocBuffer)} - set(held)
         own = [b for b in (*inner, *(b for b in held if compat_xpu.scope_of(b) != "global")) if not _is_cell(b)]
         self.local = sum(-(-(_bytes(b) or 0) // 64) * 64 for b in own)
@@ -163,13 +178,59 @@ class _Maker:
                 self.declared.append(self._cell(buffer))
             elif compat_xpu.scope_of(buffer) != "global":
                 self._near(buffer, outer=True)
-            elif size is not None and shared + size <= _OF_SHARED and not one_stage:
-                shared += size
-                self.shared[buffer] = number = len(self.shared)
-                count = size // max(compat.bits(buffer) // 8, 1)
-                self.declared.append(_extern("xpu_shared", number, tvm.ir.StringImm(str(buffer.ty.dtype)), max(count, 1)))
+            elif size is not None and self.shared_bytes + size <= _OF_SHARED and not one_stage:
+                self.shared_bytes += -(-size // 64) * 64
+                self._in_shared(buffer)
             else:
                 self.work.append(buffer)
+
+    def _in_shared(self, buffer: Any) -> None:
+        self.shared[buffer] = number = len(self.shared)
+        self.declared.append(_extern("xpu_shared", number, tvm.ir.StringImm(str(buffer.ty.dtype)), max(_elements(buffer), 1)))
+
+    def sharable(self, clusters: int) -> list[Any]:
+        """Tensors that fit the shared memory of each of so many clusters, the small ones first.  What is written has one place."""
+        room = self.chip.sm - self.shared_bytes
+        found = []
+        for buffer in sorted(self.parameters, key=lambda b: _bytes(b) or 0):
+            size = _bytes(buffer)
+            if size and size <= room and (clusters == 1 or buffer not in self.written):
+                found.append(buffer)
+                room -= -(-size // 64) * 64
+        return found
+
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors whose sizes are known."""
+        return sum(_bytes(b) or 0 for b in self.parameters)
+
+    def _accesses(self, s: Any) -> float:
+        """How often a statement reads tensors, about: as many turns of a loop as it is known to have, else _TURNS."""
+        far = self.parameters
+
+        def reads(node: Any) -> int:
+            return sum(any(load.source.same_as(b) for b in far) for load in compat.loads(node))
+
+        match s:
+            case tirx.SeqStmt():
+                return sum(map(self._accesses, s.seq))
+            case tirx.For():
+                return _count_of([s.extent]) * self._accesses(s.body)
+            case tirx.While():
+                return _TURNS * (self._accesses(s.body) + reads(s.condition))
+            case tirx.IfThenElse():
+                both = [s.then_case, *([s.else_case] if s.else_case is not None else [])]
+                return sum(map(self._accesses, both)) + reads(s.condition)
+            case tirx.AttrStmt():
+                return self._accesses(s.body)
+            case _:
+                return float(reads(s))
+
+    def _move_in(self, clusters: int) -> list[Any]:
+        """The tensors that shared memory holds while the kernel runs."""
+        for buffer in (found := self.sharable(clusters)):
+            self._in_shared(buffer)
+        return found
 
     def _cell(self, buffer: Any) -> tirx.Stmt:
         self.cells[buffer] = number = len(self.cells)
@@ -195,8 +256,8 @@ class _Maker:
 
     def _sites(self, window: int) -> int:
         """How many windows there is room for beyond one a tensor."""
-        far = [*self.parameters, *self.work]
-        each = max((WRITTEN if b in self.written else window) * max(compat.bits(b) // 8, 1) + 64 for b in far)
+        far = [b for b in (*self.parameters, *self.work) if b not in self.shared]
+        each = max([64, *((WRITTEN if b in self.written else window) * max(compat.bits(b) // 8, 1) + 64 for b in far)])
         return (self.chip.lm - _ROOM - self.local) // each - len(far)
 
     def fits(self, window: int) -> bool:
@@ -348,6 +409,20 @@ def _bytes(buffer: Any) -> int | None:
     dims = [compat.static(d) for d in buffer.ty.shape]
     known = [d for d in dims if isinstance(d, int)]
     return math.prod(known) * max(compat.bits(buffer) // 8, 1) if len(known) == len(dims) else None
+
+
+def _elements(buffer: Any) -> int:
+    return (_bytes(buffer) or 0) // max(compat.bits(buffer) // 8, 1)
+
+
+def _count_of(extents: list[Any]) -> int:
+    known = [compat.static(e) for e in extents]
+    return max(math.prod(n if isinstance(n, int) else _TURNS for n in known), 1)
+
+
+def _share(number: int, buffer: Any, *, load: bool) -> tirx.Stmt:
+    dtype, of = tvm.ir.StringImm(str(buffer.ty.dtype)), tirx.buffer_data(buffer)
+    return _extern("xpu_share", number, dtype, of, _big(_elements(buffer)), int(load))
 
 
 def _is_cell(buffer: Any) -> bool:

@@ -27,13 +27,15 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Windows:
-    """Of loops: so many elements of what is read are loaded at once; so many clusters share the outermost loops."""
+    """Of loops: so many elements of what is read are loaded at once; so many clusters share the outermost loops; ``shared``: tensors that
+    fit lie in the clusters' shared memory instead, those that are written too where there is one cluster."""
 
     window: int
     clusters: int
+    shared: bool = False
 
     def __str__(self) -> str:
-        return f"window {self.window} x{self.clusters}"
+        return f"window {self.window} x{self.clusters}{' shared' if self.shared else ''}"
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,19 @@ def pieces(work: Work, chip: Chip, most: Callable[[int], int], aligned: int) -> 
     return sorted(found, key=lambda p: (modelled_ns(work, p, chip), p.buffers, -p.piece, p.clusters))
 
 
-def windows(clusters: int, fits: Callable[[int], bool]) -> list[Windows]:
-    """Candidates for loops that ``clusters`` can share: windows that ``fits`` has room for, the default first."""
+def windows(clusters: int, fits: Callable[[int], bool], first: Windows, sharing: Callable[[int], bool]) -> list[Windows]:
+    """Candidates for loops that ``clusters`` can share: windows that ``fits`` has room for; ``first`` is the default, and
+    ``sharing(clusters)`` says whether there is a tensor that fits shared memory."""
     sizes = [size for size in (64, 256, 128, 512, 32, 1024) if size == 64 or fits(size)]
-    return [Windows(size, shared) for shared in _halves(clusters) for size in sizes]
+    found = [first]
+    for count in _halves(clusters):
+        found += [Windows(64, count, shared=True)] * sharing(count) + [Windows(size, count) for size in sizes]
+    return list(dict.fromkeys(found))
+
+
+def shares(accesses: float, size: int, chip: Chip) -> bool:
+    """Whether ``size`` bytes in shared memory serve a core's ``accesses`` sooner than windows, of which one in 16 would move."""
+    return 3 * LATENCY_NS + size / chip.gm_rate < accesses / 16 * LATENCY_NS
 
 
 def _halves(count: int) -> Iterable[int]:
