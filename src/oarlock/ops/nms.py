@@ -132,7 +132,8 @@ def multiclass_nms3(
     room = b.simplify(dim_min(m, nms_top_k)) if nms_top_k > -1 else m
 
     def select_boxes(box: Any, score: Any, sequence: Any, kept: Any, count: Any) -> None:
-        with parallel(n) as i, loop(classes) as c:
+        with parallel(i64(n) * i64(classes)) as line:
+            i, c = bind(line // i64(classes)), bind(line % i64(classes))
             found, limit = cell("int64", 0), cell("int64", 0)
             if background_label >= 0:
                 allowed = c != background_label
@@ -292,7 +293,8 @@ def matrix_nms(
     slots = b.simplify(classes * room)
 
     def decay(box: Any, score: Any, sequence: Any, decayed: Any, most: Any) -> None:
-        with parallel(n) as i, loop(classes) as c:
+        with parallel(i64(n) * i64(classes)) as line:
+            i, c = bind(line // i64(classes)), bind(line % i64(classes))
             with loop(room) as k:
                 decayed[i, c * room + k] = tirx.min_value(t)
             limit = cell("int64", 0)
