@@ -24,7 +24,7 @@ paddle = pytest.importorskip("paddle", reason="paddlepaddle makes the models")
 nn = paddle.nn
 Spec = paddle.static.InputSpec
 
-COUNT = 14
+COUNT = 8
 
 
 class Chains(nn.Layer):
@@ -64,7 +64,7 @@ def saved(export: Callable[..., tuple[Path, Any]], tmp_path: Path) -> Callable[.
 def each_by_another(path: Path, **options: Any) -> tuple[oarlock.Session, dict[str, str]]:
     """A session whose kernels are made by one candidate after another; and the candidates of all kernels."""
     numbers = itertools.count()
-    choices = Choices(lambda workload, names: names[next(numbers) % len(names)])
+    choices = Choices(lambda workload, names: names[next(numbers) * len(names) // COUNT % len(names)])
     artifact = compile_program(load_model(path), make_target("xpu/r200", None, options), None, choices)
     return oarlock.Session(artifact), {name: k["candidate"] for name, k in artifact.manifest["kernels"].items() if "candidate" in k}
 
@@ -73,7 +73,7 @@ def each_by_another(path: Path, **options: Any) -> tuple[oarlock.Session, dict[s
 def test_chains_are_the_same_by_every_schedule(saved: Any, shapes: Sequence[Any]) -> None:
     session, made = each_by_another(saved(Chains, *shapes), checked=True)
     used = {candidate for name, candidate in made.items() if "add" in name}
-    assert len(used) > COUNT // 2 and any("double" in name for name in used) and any("x2" in name for name in used)
+    assert len(used) >= COUNT - 2 and any("double" in name for name in used) and any("x2" in name for name in used)
     for x, rows in ((X, ROWS), (X[:1, :3], ROWS[:1])) if shapes[0][0] == -1 else ((X, ROWS),):
         for k, found in enumerate(session.run(dict(zip("xro", (x, rows, ONE), strict=True))).values()):
             assert np.array_equal(found, (x + k) * rows - ONE)
@@ -131,7 +131,7 @@ def test_tuning_records_modelled_times_that_compile_chooses_by(saved: Any, tmp_p
         oarlock.tune(path, "xpu/r200", minutes=60, records=database, progress=stop)
     found: dict[str, dict[str, Any]] = {}
     for key, workload, candidate, entry in Records.load(database):
-        assert key == "xpu/r200" and entry["modelled"] and entry["seconds"] > 8.8e-6  # a launch
+        assert key == "xpu/r200" and entry["modelled"] and entry["seconds"] > chip("r200").launch_us * 1e-6
         found.setdefault(workload, {})[candidate] = entry["seconds"]
     assert len(found) == 2 and all(len(times) > 2 for times in found.values())
     chosen = oarlock.compile(path, "xpu/r200", records=database)
