@@ -69,16 +69,18 @@ class Tiny(Target):
         return [Stage("tiny-kernels", self._make_kernels)]
 
     def _make_kernels(self, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-        made = {
+        found = {
             gv: elementwise(function, CHIP)
             for gv, function in mod.functions.items()
             if isinstance(function, tvm.tirx.PrimFunc) and not compat_gpu.is_host_function(function)
         }
-        kernels = {gv: f.with_attrs({SCHEDULE: "elements", "tirx.is_scheduled": True}) for gv, f in made.items() if not isinstance(f, str)}
+        chains = {gv: chain for gv, chain in found.items() if not isinstance(chain, str)}
+        first = {gv: chain.kernel(next(iter(chain.schedules().values()))) for gv, chain in chains.items()}
+        kernels = {gv: made.with_attrs({SCHEDULE: "elements", "tirx.is_scheduled": True}) for gv, made in first.items()}
         mod = mod.clone()
         mod.update(tvm.IRModule(kernels))
         notes.places += [Place(gv.name_hint, "generated", "elements") for gv in kernels]
-        reasons = {gv.name_hint: why for gv, why in made.items() if isinstance(why, str)}
+        reasons = {gv.name_hint: why for gv, why in found.items() if isinstance(why, str)}
         return host.to_host(mod, reasons, self.tvm_target, self._host.tvm_target, notes)
 
     def generate(self, mod: tvm.IRModule) -> Any:

@@ -135,10 +135,10 @@ class XpuWindow {
   int64_t size_, at_ = INT64_MIN / 2;
   uint64_t valid_ = 0, dirty_ = 0;
 };
-// A tensor into a cluster's shared memory, or back: each core moves its part.  A fence and a barrier must follow.
+// A tensor into a cluster's shared memory, or back: each of its cores moves a part.  A fence and a barrier must follow.
 template <typename T>
-__device__ void xpu_share(_global_ptr_ T* tensor, T* sm, int64_t count, bool load) {
-  const int64_t part = ((count + core_num() - 1) / core_num() + 15) / 16 * 16, at = part * core_id();
+__device__ void xpu_share(int core, int cores, _global_ptr_ T* tensor, T* sm, int64_t count, bool load) {
+  const int64_t part = ((count + cores - 1) / cores + 15) / 16 * 16, at = part * core;
   const int64_t n = count - at < part ? count - at : part;
   if (n <= 0) return;
   if (load) {
@@ -407,7 +407,7 @@ class _Printer:
                 return f"XPU_SHARED({self.type(str(dtype.value))}, xpu_s{int(number.value)}, {self.expr(count)})"
             case "xpu_share", [number, dtype, tensor, count, load]:
                 whole = f"({self.type(str(dtype.value))}*){self.expr(tensor)}, xpu_s{int(number.value)}, {self.expr(count)}"
-                return f"xpu_share({whole}, {'true' if int(load.value) else 'false'})"
+                return f"xpu_share(core_id(), core_num(), {whole}, {'true' if int(load.value) else 'false'})"
             case "xpu_shared_read", [number, index]:
                 return f"xpu_s{int(number.value)}[{self.expr(index)}]"
             case "xpu_shared_write", [number, index, value]:
