@@ -69,19 +69,15 @@ class Tiny(Target):
         return [Stage("tiny-kernels", self._make_kernels)]
 
     def _make_kernels(self, mod: tvm.IRModule, notes: Notes) -> tvm.IRModule:
-        found = {
-            gv: elementwise(function, CHIP)
-            for gv, function in mod.functions.items()
-            if isinstance(function, tvm.tirx.PrimFunc) and not compat_gpu.is_host_function(function)
-        }
-        chains = {gv: chain for gv, chain in found.items() if not isinstance(chain, str)}
-        first = {gv: chain.kernel(next(iter(chain.schedules().values()))) for gv, chain in chains.items()}
+        functions = {gv: f for gv, f in mod.functions.items() if isinstance(f, tvm.tirx.PrimFunc) and not compat_gpu.is_host_function(f)}
+        found = {gv: elementwise(f, CHIP) for gv, f in functions.items()}
+        first = {gv: c.kernel(next(iter(c.schedules().values()))) for gv, c in found.items() if not isinstance(c, str)}
         kernels = {gv: made.with_attrs({SCHEDULE: "elements", "tirx.is_scheduled": True}) for gv, made in first.items()}
         mod = mod.clone()
         mod.update(tvm.IRModule(kernels))
         notes.places += [Place(gv.name_hint, "generated", "elements") for gv in kernels]
-        reasons = {gv.name_hint: why for gv, why in found.items() if isinstance(why, str)}
-        return host.to_host(mod, reasons, self.tvm_target, self._host.tvm_target, notes)
+        why = {gv.name_hint: reason for gv, reason in found.items() if isinstance(reason, str)}
+        return host.to_host(mod, why, self.tvm_target, self._host.tvm_target, notes)
 
     def generate(self, mod: tvm.IRModule) -> Any:
         library = tvm.get_global_func("tiny.library")(json.dumps(calls_of(mod)))

@@ -9,6 +9,7 @@ from ..chips import Chip
 
 LATENCY_NS = 100.0  # of a transfer, as the emulator has it (native/xpu/runtime/src/dma.cc)
 LANES = 16  # numbers that a core computes in a cycle
+_MOST = 16  # candidates: a trial of each is a build of the model
 _ROWS, _WIDTH = 16, 8192  # what sizes count as that only run time knows
 
 
@@ -69,7 +70,7 @@ def pieces(work: Work, chip: Chip, most: Callable[[int], int], aligned: int) -> 
                 made = Pieces(piece, clusters, buffers)
                 if piece <= most(buffers) and _differs(work, made, chip):
                     found[made] = None
-    return sorted(found, key=lambda p: (modelled_ns(work, p, chip), p.buffers, -p.piece, p.clusters))
+    return sorted(found, key=lambda p: (modelled_ns(work, p, chip), p.buffers, -p.piece, p.clusters))[:_MOST]
 
 
 def windows(clusters: int, fits: Callable[[int], bool], first: Windows, sharing: Callable[[int], bool]) -> list[Windows]:
@@ -79,7 +80,7 @@ def windows(clusters: int, fits: Callable[[int], bool], first: Windows, sharing:
     found = [first]
     for count in _halves(clusters):
         found += [Windows(64, count, shared=True)] * sharing(count) + [Windows(size, count) for size in sizes]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found))[:_MOST]
 
 
 def shares(accesses: float, size: int, chip: Chip) -> bool:

@@ -14,7 +14,7 @@
 #define GM2LM(from, to, size) memcpy(to, from, size)
 #define GM2LM_ASYNC GM2LM
 #define LM2GM GM2LM
-#define LM2GM_ASYNC GM2LM
+#define LM2GM_ASYNC LM2GM
 #define mfence()
 #define cluster_id() 0
 static thread_local int tiny_core;
