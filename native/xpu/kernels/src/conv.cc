@@ -138,17 +138,19 @@ XPU_CONV(conv_int8, int8_t, int8_t)
 XPU_CONV(conv_int31, int32_t, int32_t)
 
 template <typename TW>
-int run(Context* ctx, const char* name, Conv a, const float* x, const TW* filter, float* y, const float* x_max, const float* filter_max, float* y_max,
-        const float* bias, const float* branch, const Activation_t& act) {
+int run(Context* ctx, const char* name, Conv a, const float* x, const TW* filter, float* y, const float* x_max, const float* filter_max,
+        float* y_max, const float* bias, const float* branch, const Activation_t& act) {
   auto wrong = [&](const char* why) { return ctx->set_error(INVALID_PARAM, std::string(name) + ": " + why); };
   if (a.n < 0 || a.c < 1 || a.d < 1 || a.h < 1 || a.w < 1 || a.f < 1 || a.groups < 1 || a.c % a.groups || a.f % a.groups)
     return wrong("a size, or groups");
-  if (std::min({a.kd, a.kh, a.kw, a.sd, a.sh, a.sw, a.dd, a.dh, a.dw}) < 1 || std::min({a.front, a.top, a.left}) < 0) return wrong("a size of the window");
+  if (std::min({a.kd, a.kh, a.kw, a.sd, a.sh, a.sw, a.dd, a.dh, a.dw}) < 1 || std::min({a.front, a.top, a.left}) < 0)
+    return wrong("a size of the window");
   if (a.kw > kK || static_cast<int64_t>(kP) * a.sw + static_cast<int64_t>(a.kw) * a.dw > kInput) return wrong("the window is too wide");
   if (!a.n || a.od < 1 || a.oh < 1 || a.ow < 1) return SUCCESS;
   if (!x || !filter || !y) return wrong("no data");
   int status = SUCCESS;
-  if (a.groups == a.c && a.d == 1 && a.kd == 1 && a.kw <= 64 && std::is_same<TW, float>::value) {
+  const bool plane = a.d == 1 && a.kd == 1 && a.od == 1 && !a.front;  // no slices of padding before, between or after it
+  if (a.groups == a.c && plane && a.kw <= 64 && std::is_same<TW, float>::value) {
     const Window v{a.n * a.c, a.c, a.h, a.w, a.oh, a.ow, a.kh, a.kw, a.sh, a.sw, a.top, a.left, a.dh, a.dw};
     if (!good_window(v)) return wrong("the window is too wide");
     return depthwise(ctx, v, x, reinterpret_cast<const float*>(filter), static_cast<int>(a.f / a.c), bias, branch, act, y, y_max);
@@ -160,7 +162,8 @@ int run(Context* ctx, const char* name, Conv a, const float* x, const TW* filter
       x_max = max_of(ctx, x, x_max, a.n * a.c * a.d * a.h * a.w);
       if (!x_max) return RUNTIME_ERROR;
     }
-    const int64_t tasks = a.n * a.groups * ((a.od * a.oh * a.ow + kP - 1) / kP), wanted = (ctx->nsdnn() + tasks - 1) / tasks, f = a.f / a.groups;
+    const int64_t tasks = a.n * a.groups * ((a.od * a.oh * a.ow + kP - 1) / kP), wanted = (ctx->nsdnn() + tasks - 1) / tasks;
+    const int64_t f = a.f / a.groups;
     a.tile_f = static_cast<int>(std::clamp<int64_t>(((f + wanted - 1) / wanted + 7) / 8 * 8, 8, kF));
     if constexpr (std::is_same<TW, float>::value) {
       status = XPU_LAUNCH(conv_float, ctx->nsdnn(), 1, ctx->xpu_stream, a, x, filter, y, bias, branch, x_max, filter_max, y_max);
