@@ -109,7 +109,10 @@ class Worker:
     def __init__(self, target: str) -> None:
         self.target = target
         self.exporters: dict[tuple[str, str], Server | None] = {}  # one for each set of packages that do not go together
-        self.running = Server([sys.executable, "-W", "ignore", __file__, "--serve"], one_thread(), ROOT)
+        self.running = self._server()
+
+    def _server(self) -> Server:
+        return Server([sys.executable, "-W", "ignore", __file__, "--serve"], one_thread(), ROOT)
 
     def export(self, recipe: Recipe) -> dict[str, Any]:
         """Facts or an error; ``missing`` where the packages are."""
@@ -123,7 +126,8 @@ class Worker:
         server = self.exporters[key]
         try:
             facts = server.ask(recipe.key) if server is not None else {"missing": True}
-        except RuntimeError:  # it ended: it could not import them
+        except RuntimeError as error:  # it ended: it could not import them
+            print(f"{recipe.key}: {error}; models of these packages are not run", flush=True)
             self.exporters[key], facts = None, {"missing": True}
         return {"missing": True} if "No module named" in str(facts.get("error", "")) else facts
 
@@ -132,11 +136,13 @@ class Worker:
         facts = self.export(recipe)
         if "missing" in facts:
             return None
-        row = (
-            {"verdict": "not exported", "why": str(facts["error"])[:300]}
-            if "error" in facts
-            else self.running.ask(f"{WORK / recipe.key}\t{self.target}")
-        )
+        if "error" in facts:
+            row = {"verdict": "not exported", "why": str(facts["error"])[:300]}
+        else:
+            try:
+                row = self.running.ask(f"{WORK / recipe.key}\t{self.target}")
+            except RuntimeError as error:
+                row, self.running = {"verdict": "failed", "why": str(error)[:300]}, self._server()
         return {"model": recipe.key, "family": recipe.family, "target": self.target, "dynamic": facts.get("dynamic", False), **row}
 
 
@@ -197,13 +203,15 @@ def write(rows: dict[str, dict[str, Any]]) -> None:
     ran = sorted((r for r in rows.values() if "operations" in r), key=lambda r: r["model"])
     good = [r for r in ran if r["verdict"] == "match"]
     whole = [r for r in good if not r["host"]]
+    wanted = sum(row.verdict == MATCH for row in load_on_cpu().values())
     of_run_time = {key for key, row in load_on_cpu().items() if row.control}
     lines = [
         "# Models on the emulated XPU",
         "",
         "Written by `make xpu-models` (tools/xpu_models.py) from benchmarks/results/xpu_models.jsonl. Times are *modelled*.",
         "",
-        f"{len(ran)} models ran on an emulated chip, {len(good)} of them as Paddle has them (within {TOLERANCE} of the output's scale); "
+        f"Of the {wanted} models of the zoo that match on the CPU, those of each family first that compile soonest: "
+        f"{len(ran)} ran on an emulated chip, {len(good)} of them as Paddle has them (within {TOLERANCE} of the output's scale); "
         f"{len(whole)} of these run on the device wholly. Of those, {sum(r['dynamic'] for r in whole)} have dims that only a run tells, "
         f"{sum(r['model'] in of_run_time for r in whole)} have control flow.",
         "",
