@@ -103,7 +103,7 @@ def merge_branches(layer: Any) -> None:
                     pass
 
 
-# Statistics of two images let another one's numbers grow from layer to layer in RedNets, whose involutions multiply activations, and in these.
+# Statistics of two images let another one's numbers grow from layer to layer in RedNets (involutions multiply activations) and in these.
 _BATCHES = {"RedNet101": 64, "EfficientNetV2_S": 16, "TinyNet_A": 16, "TinyNet_B": 16, "ResNeSt50_fast_1s1x64d": 16}
 
 
