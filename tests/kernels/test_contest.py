@@ -17,6 +17,8 @@ import oarlock
 from oarlock import OarlockError
 from oarlock.cli import main
 from oarlock.kernels import Records
+from oarlock.kernels.place import Here, Runner
+from oarlock.kernels.trials import Processes
 from oarlock.model import Block, Op, Parameter, Program, TensorType, Value
 
 HERE = Path(__file__).parent
@@ -86,6 +88,23 @@ def test_a_wrong_kernel_among_others_is_found(log: Path, tmp_path: Path) -> None
         "fake cos": "good",
     }
     assert [(w, c) for w, c, _ in summary.failed] == [("fake exp", "wrong")]
+
+
+def test_a_candidate_that_loses_a_result_fails(log: Path, tmp_path: Path) -> None:
+    class Losing(Here):
+        def runner(self, artifact: Path, inputs: Path) -> Runner:
+            runner = super().runner(artifact, inputs)
+            if artifact.parent.name == "build1":  # the only trial
+                runner.outputs = lambda limit_s: {}  # type: ignore[method-assign]
+            return runner
+
+    processes = Processes()
+    try:
+        place = Losing(processes, 1)
+        summary = oarlock.tune(elementwise("exp"), "fake", threads=1, records=tmp_path / "r.json", minutes=5, place=place)
+    finally:
+        processes.end_all()
+    assert summary.failed == [("fake exp", "good", "there is no result exp")]
 
 
 def test_no_time_measures_the_default_alone(log: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 import oarlock
 from oarlock.compiler import compile_program, make_target
 from oarlock.errors import OarlockError
-from oarlock.kernels import Choices, Records, contest, worker
-from oarlock.kernels.trials import TrialError
+from oarlock.kernels import Choices, Records
 from oarlock.model import load_model
+from oarlock_xpu import native
 from oarlock_xpu.chips import chip
+from oarlock_xpu.compiler import toolchain
 from oarlock_xpu.compiler.schedules import Work, pieces
 from oarlock_xpu.device import counters
 
@@ -119,46 +121,61 @@ def test_the_first_candidate_keeps_all_cores_busy() -> None:
     assert -(-20000 // first.piece) > 200
 
 
-def test_tuning_records_modelled_times_that_compile_chooses_by(saved: Any, tmp_path: Path) -> None:
-    """Stopped in the middle, as by Ctrl-C: what was found until then counts."""
-    path, database = saved(lambda: Maxima(2, 1), (64, 1000)), tmp_path / "records.json"
+class Detector(nn.Layer):
+    """Suppression, whose results are larger than what it finds, beside a loop whose first candidate is not the best."""
+
+    def forward(self, boxes: Any, scores: Any, x: Any) -> Any:
+        out, _, each = paddle._C_ops.multiclass_nms3(boxes, scores, None, 0.5, 20, -1, 0.3, True, 1.0, -1)
+        return out, each, x.max(1)
+
+
+# The sorting kernel, where it has windows of 256: it loses the last box, for the one before.
+PLANT = """set -e
+cp "$1" "$1.cc"
+if grep -q "float, true, false, 256> xpu_w" "$1"; then
+  sed -i -E '/ sort_kernel\\(/,/^}/s/(xpu_w0\\.write\\(.*, )v_1\\);/\\1v_1 < 38 ? v_1 : 38);/' "$1.cc"
+fi
+"""
+
+
+def test_tuning_records_modelled_times_that_compile_chooses_by(export: Any, tmp_path: Path) -> None:
+    """No right candidate fails, and a wrong one does, though no output of the model shows it.  Stopped in the middle, as by Ctrl-C: what
+    was found until then counts."""
+    specs = [Spec((1, 40, 4), "float32", "boxes"), Spec((1, 3, 40), "float32", "scores"), Spec((64, 1000), "int32", "x")]
+    path, _ = export(Detector, tmp_path / "m", specs, 0)
+    rng, script, database = np.random.default_rng(1), tmp_path / "xcc", tmp_path / "records.json"
+    boxes, scores = rng.random((1, 40, 4), dtype="float32"), rng.random((1, 3, 40), dtype="float32")
+    boxes[..., 2:] += boxes[..., :2]
+    scores[..., 38:] = 0
+    inputs = {"boxes": boxes, "scores": scores, "x": rng.integers(-9999, 9999, (64, 1000)).astype("int32")}
+    script.write_text(f'{PLANT}{shlex.join(toolchain.host_command(native.compiler(), False))} "$1.cc" -o "$2"\n')
 
     def stop(what: str, done: int, total: int) -> None:
-        if what == "building" and done > 0:
+        if what == "building" and done > 1:
             raise KeyboardInterrupt
 
+    options = {"xcc": f"sh {script} {{source}} {{output}}"}
     with pytest.raises(KeyboardInterrupt):
-        oarlock.tune(path, "xpu/r200", minutes=60, records=database, progress=stop)
+        oarlock.tune(path, "xpu/r200", minutes=60, records=database, progress=stop, options=options, inputs=inputs)
     found: dict[str, dict[str, Any]] = {}
+    failed: dict[tuple[str, str], str] = {}
     for key, workload, candidate, entry in Records.load(database):
+        if "failed" in entry:
+            failed[workload, candidate] = entry["failed"]
+            continue
         assert key == "xpu/r200" and entry["modelled"] and entry["seconds"] > chip("r200").launch_us * 1e-6
         found.setdefault(workload, {})[candidate] = entry["seconds"]
-    assert len(found) == 2 and all(len(times) > 2 for times in found.values())
     chosen = oarlock.compile(path, "xpu/r200", records=database)
-    winners = {k["workload"]: k["candidate"] for k in chosen.manifest["kernels"].values() if "workload" in k}
-    assert winners == {workload: min(times, key=times.__getitem__) for workload, times in found.items()}
-    assert set(winners.values()) != {"window 64 x1"}  # the default
-    x = np.random.default_rng(1).integers(-9999, 9999, (64, 1000)).astype("int32")
-    for k, result in enumerate(oarlock.Session(chosen).run({"x": x}).values()):
-        assert np.array_equal(result, (x + k).max(1))
+    made = {name: (k["workload"], k["candidate"]) for name, k in chosen.manifest["kernels"].items() if "workload" in k}
+    assert [*failed] == [(made["sort"][0], "window 256 x1")] and all("wrong numbers in sort #" in why for why in failed.values())
+    assert len(found) == len(made) == 4 and all(len(times) > 1 for times in found.values())
+    assert dict(made.values()) == {workload: min(times, key=times.__getitem__) for workload, times in found.items()}
+    assert made["max"][1] != "window 64 x1"  # the default
+    out, each, most = oarlock.Session(chosen).run(inputs).values()
+    expected = [array.numpy() for array in Detector()(*map(paddle.to_tensor, inputs.values()))]
+    assert np.allclose(out, expected[0]) and np.array_equal(each, expected[1]) and np.array_equal(most, expected[2])
 
 
 def test_one_program_is_tuned_at_a_time(saved: Any, tmp_path: Path) -> None:
     with pytest.raises(OarlockError, match="several chips or devices are not tuned"):
         oarlock.tune(saved(lambda: Maxima(1), (4, 7)), "xpu/r200", options={"chips": "k200"}, records=tmp_path / "r.json")
-
-
-def test_what_each_kernel_gives_is_compared(saved: Any) -> None:
-    """A wrong kernel is named, and found where no output of the model shows it."""
-    session, _ = each_by_another(saved(Chains, (4, 700), (4, 1), (1,)), graphs=False)
-    found = worker._results(session, dict(zip("xro", (X, ROWS, ONE), strict=True)))
-    own = {name: array for name, array in found.items() if "#" in name}
-    assert len(own) == COUNT and len(found) == 2 * COUNT
-    assert any(np.array_equal(array, (X + 3) * ROWS - ONE) for array in own.values())
-    judge = contest._Contest.__new__(contest._Contest)
-    judge.expected, judge.tolerance = found, 1e-3
-    judge._same(found)
-    wrong = next(iter(own))
-    with pytest.raises(TrialError, match="wrong numbers") as caught:
-        judge._same({**found, wrong: found[wrong] + 1})
-    assert caught.value.kernel == wrong.split()[0]

@@ -97,18 +97,27 @@ def _once(session: Any, inputs: dict[str, Any]) -> float:
 def _results(session: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     """What the model gives.  Where the device models its time, and kernels are called one by one, also what each call of those gives that
     there was a choice for, by "kernel #call result".
+
+    Of a result that is larger than what there is (NMS's rows) a kernel leaves the rest unwritten, or stores memory of its own there that
+    it has not written.  Candidates differ in that, so all such bits are set: in results before each kernel, in its own by the emulator.
     """
     from ..runtime.layers import Layer, run_layers
+    from ..runtime.tensors import fill
 
     if not session.clock_is or session.artifact.manifest["options"].get("graphs"):
         return session.run(inputs)
     kernels, found = session.artifact.manifest["kernels"], dict[str, Any]()
 
+    def begin(layer: Layer, tensors: list[Any]) -> None:
+        if "workload" in kernels.get(layer.kernel, ()):
+            for tensor in tensors:
+                fill(tensor, 0xFF)
+
     def take(layer: Layer, arrays: list[Any]) -> None:
         if "workload" in kernels.get(layer.kernel, ()):
             found.update({f"{layer.kernel} #{layer.number} {i}": array for i, array in enumerate(arrays)})
 
-    return run_layers(session, inputs, take) | found
+    return run_layers(session, inputs, take, begin=begin) | found
 
 
 if __name__ == "__main__":

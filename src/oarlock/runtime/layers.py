@@ -78,10 +78,15 @@ def _words(operators: list[str]) -> str:
 
 
 def run_layers(
-    session: Session, inputs: Mapping[str, Any], take: Callable[[Layer, list[np.ndarray]], None], pattern: str = "*"
+    session: Session,
+    inputs: Mapping[str, Any],
+    take: Callable[[Layer, list[np.ndarray]], None],
+    pattern: str = "*",
+    begin: Callable[[Layer, list[Any]], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Run the model once, and give ``take`` each layer whose name fits ``pattern`` (as of files: * ? [abc]) with copies of its results
-    right after its kernel; what a device has is waited for.  Returns the model's results.
+    right after its kernel; what a device has is waited for.  Returns the model's results.  ``begin`` gets it before its kernel, with the
+    tensors that this will write; of a call of the host, which returns its results, what it reads.
 
     What loops call counts to nothing; branches that are not taken are passed over.
     """
@@ -90,11 +95,14 @@ def run_layers(
 
     def see(name: str, before: bool, result: Any, arguments: tuple[Any, ...]) -> None:
         here = cursor.of_main(name, before)
-        if here is None or before or not fnmatchcase(layers[here].name, pattern):
+        if here is None or (before and begin is None) or not fnmatchcase(layers[here].name, pattern):
             return
-        arrays = [copied(t) for t in given_by(result, arguments, len(layers[here].results))]
+        given = given_by(result, arguments, len(layers[here].results))
         try:
-            take(layers[here], arrays)
+            if before and begin is not None:
+                begin(layers[here], given)
+            else:
+                take(layers[here], [copied(t) for t in given])
         except OSError as error:
             raise InputError(f"a layer cannot be written: {error.strerror}", where=str(error.filename)) from error
 

@@ -65,5 +65,12 @@ def write(tensor: Any, array: np.ndarray) -> None:
         tvm_ffi.get_global_func("runtime.TVMTensorCopyFromTo")(tvm_ffi.from_dlpack(here), tensor)
 
 
+def fill(tensor: Any, byte: int) -> None:
+    """Set every byte of a dense tensor of any device."""
+    array = copied(tensor)
+    array.reshape(-1).view(np.uint8)[...] = byte
+    write(tensor, array)
+
+
 def _shape(tensor: Any) -> tuple[int, ...]:
     return tuple(int(d) for d in tensor.shape)
