@@ -83,6 +83,7 @@ def well_formed(mod: tvm.IRModule) -> None:
 
 
 _DIRECT = "oarlock.direct"  # attribute of a function made by direct_callee
+RESIZE = "oarlock.resize"  # attribute of a kernel that resizes, for rules to read: JSON of what it does
 SCRATCH = "oarlock.scratch"  # attribute of a kernel with one local buffer: the function in its LLVM_IR that gives the memory for it
 LLVM_IR = "oarlock.llvm"  # attribute of a kernel: text of functions that it calls by call_extern
 
@@ -306,8 +307,11 @@ def has_parallel_loops(function: tvm.tirx.PrimFunc) -> bool:
 
 
 def structural_name(function: tvm.tirx.PrimFunc) -> str:
-    """A short name for what a kernel computes: equal for equal kernels, whatever their variables are called, in any process."""
-    return f"{tvm_ffi.structural_hash(function) & 0xFFFFFFFFFFFFFFFF:016x}"
+    """A short name for what a kernel computes: equal for equal kernels, whatever their variables are called, in any process.
+
+    Records are found by it: what a kernel only says of itself, RESIZE, is not in it.
+    """
+    return f"{tvm_ffi.structural_hash(function.without_attr(RESIZE)) & 0xFFFFFFFFFFFFFFFF:016x}"
 
 
 def stored_buffers(function: tvm.tirx.PrimFunc) -> set[tvm.ir.Var]:
@@ -430,6 +434,16 @@ def assertion(condition: tvm.ir.Expr, message: str) -> tvm.tirx.Stmt:
     """A statement that fails the kernel with a message unless the condition holds."""
     # 0.27's Python constructor names its first two parameters in the other order than it passes them on
     return tvm.tirx.AssertStmt(condition, tvm.ir.StringImm("ValueError"), [tvm.ir.StringImm(message)])
+
+
+def checks_equality(function: tvm.tirx.PrimFunc) -> str | None:
+    """What a kernel says where numbers that it is given differ, if it reads no tensor and does nothing but ask whether they are equal."""
+    found: list[Any] = []
+    tvm_ffi.structural_walk(function.body, (tvm.tirx.AssertStmt, found.append))
+    if not found or loads(function.body) or not all(isinstance(check.condition, tvm.tirx.EQ) for check in found):
+        return None
+    said = {"".join(str(part.value) for part in check.message_parts) for check in found}
+    return said.pop() if len(said) == 1 else None
 
 
 def map_buffer_type(ty: tvm.tirx.BufferType, dims: Callable[[list], list]) -> tvm.tirx.BufferType:

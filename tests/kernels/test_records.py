@@ -7,8 +7,10 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+import tvm_ffi
+from tvm import te, tirx
 
-from oarlock import OarlockError
+from oarlock import OarlockError, compat
 from oarlock.kernels import Choices, Records
 from oarlock.kernels.choice import Found
 from oarlock.kernels.records import chooser, searched, shipped, user_path
@@ -21,6 +23,17 @@ def records(**times: float) -> Records:
     for name, seconds in times.items():
         made.put(KEY, FAMILY, WORK, name, seconds, 1)
     return made
+
+
+def test_what_a_kernel_says_of_itself_is_not_in_its_name() -> None:
+    size = tirx.Var("n", "int64")
+    x = te.placeholder((size, 4), name="x")
+    kernel = te.create_prim_func([x, te.compute((size, 8), lambda i, j: x(i, j // 2), name="resize")]).without_attr("global_symbol")
+    name = f"{tvm_ffi.structural_hash(kernel) & (2**64 - 1):016x}"  # which records of before the attribute have
+    said = [kernel.with_attr(compat.RESIZE, text) for text in ('{"scales": [2.0]}', '{"scales": [0]}')]
+    assert [compat.structural_name(f) for f in (kernel, *said)] == [name] * 3
+    other = kernel.with_attr("op_pattern", 8)
+    assert compat.structural_name(other) != name
 
 
 # ---- choices ---------------------------------------------------------------------------------------------------------

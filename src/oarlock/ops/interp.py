@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tvm import te, tirx
 
+from .. import compat
 from ..errors import UnsupportedError
 from ..model.program import Op
 from .builder import Builder, floordiv
@@ -20,7 +21,6 @@ from .spatial import channels_last, contents
 from .tensor import Dim, PrimExpr, Tensor
 
 _FLOAT = "float32"  # coordinates are float32 in Paddle whatever the data is
-RESIZE = "oarlock.resize"  # attribute of a kernel that resizes, for rules to read: JSON of what it does
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def interp(
     outs = [_settled(b, o) if align_corners else o for o in r.outs]
     axes = [Axis(d, o, _step(d, o, align_corners, s, rank == 2), half) for d, o, s in zip(r.sizes, outs, r.scales, strict=True)]
     told = {"method": kind, "first": r.first, "corners": align_corners, "half": half, "scales": r.scales}
-    attrs = {RESIZE: json.dumps(told)}
+    attrs = {compat.RESIZE: json.dumps(told)}
     if kind == "nearest":
         return nearest(b, x, axes, r.first, align_corners, attrs)
     return resample(b, x, axes, r.first, _cubic_taps if kind == "bicubic" else _linear_taps, attrs=attrs)

@@ -13,7 +13,6 @@ from tvm import s_tir, tirx
 
 from oarlock import compat
 from oarlock.ops import scalar
-from oarlock.ops.interp import RESIZE
 from oarlock.rules.pointwise import Element, recognise
 
 Expr = Any
@@ -21,7 +20,8 @@ Expr = Any
 
 @dataclass(frozen=True)
 class Meaning:
-    """``kind``: "act" (of x), "same", "slice", "pad", "lookup", "argmax", "resize"; ``facts``: what the kind needs, JSON-able.
+    """``kind``: "act" (of x), "same", "slice", "pad", "lookup", "argmax", "resize", "check" (that sizes are equal); ``facts``: what the
+    kind needs, JSON-able.
 
     ``elementwise``: FuseOps joins it with what stands around it.
     """
@@ -37,8 +37,10 @@ STATEMENTS = Meaning("other", elementwise=False)
 
 def meaning(function: tirx.PrimFunc) -> Meaning:
     """The meaning of a kernel; OTHER for one that the library has no function for."""
-    if function.attrs and RESIZE in function.attrs:  # sizes of run time are simplified in too many ways to be read from what is computed
-        return Meaning("resize", json.loads(str(function.attrs[RESIZE])), elementwise=False)
+    if function.attrs and compat.RESIZE in function.attrs:  # sizes of run time take too many forms to be read from what is computed
+        return Meaning("resize", json.loads(str(function.attrs[compat.RESIZE])), elementwise=False)
+    if (message := compat.checks_equality(function)) is not None:
+        return Meaning("check", {"message": message}, elementwise=False)
     found = recognise(function)
     if found is None:
         return _extreme(function) or STATEMENTS
