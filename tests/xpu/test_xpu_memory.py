@@ -284,6 +284,7 @@ def test_a_file_to_start_from_pins_the_plan_and_an_edited_one_is_checked(model: 
 
     assert inspect("--memory", str(file)).exit_code == 0
     text = file.read_text(encoding="utf-8")
+    assert "of the L3 of the chip R200." in text
     plan = oarlock.compile(model, "xpu/r200", options={"l3": "60KB"}, records=False)
     inside = names(plan, True)
     again = oarlock.compile(model, "xpu/r200", options={"l3": "60KB", "l3_config": str(file)}, records=False)

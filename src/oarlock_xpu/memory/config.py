@@ -124,7 +124,7 @@ def start_of(facts: Mapping[str, Any]) -> str:
 
     return "\n".join(
         [
-            f"# What of the model lives where: {taken:,} of {facts['capacity']:,} bytes of the L3 of an {facts['chip'].upper()}.",
+            f"# What of the model lives where: {taken:,} of {facts['capacity']:,} bytes of the L3 of the chip {facts['chip'].upper()}.",
             "# This is the plan that was made; what no line names is the planner's to choose.  Edit it, and try what it gives:",
             "#     oarlock inspect MODEL --target xpu/" + facts["chip"] + " --option l3_config=THIS_FILE --memory plan.html",
             "# Names may have * ? [abc]; `layers` in place of `tensors` takes names of operations, their results and own weights.",
