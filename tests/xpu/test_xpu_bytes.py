@@ -84,7 +84,60 @@ CALLS = {
     ),
     "concat": case("concat", {"x0": (3, 4, 5), "x1": (3, 2, 5)}, (3, 6, 5), axis=1),
     "argmax": case("argmax", {"x": (5, 40, 9)}, (5, 9), "int64", axis=1),
+    "product": case("fc_fusion", {"x": (70, 40), "w": (40, 300), "bias": (300,)}, (70, 300)),
+    "products of a batch": case("fc_batched", {"x": (3, 70, 40), "w": (3, 40, 30)}, (3, 70, 30)),
+    "convolution": case(
+        "conv2d_fusion", {"x": (2, 6, 20, 19), "w": (10, 3, 3, 2), "bias": (10,)}, (2, 10, 20, 10),
+        groups=2, strides=(1, 2), paddings=(2, 2, 1, 0), dilations=(2, 1),
+    ),
+    "depthwise convolution": case(
+        "conv2d_fusion", {"x": (2, 6, 20, 19), "w": (12, 1, 3, 3), "bias": (12,)}, (2, 12, 20, 19),
+        groups=6, strides=(1, 1), paddings=(1, 1, 1, 1), dilations=(1, 1),
+    ),
+    "depthwise convolution with gaps": case(
+        "conv2d_fusion", {"x": (1, 6, 20, 19), "w": (6, 1, 3, 3)}, (1, 6, 18, 17),
+        groups=6, strides=(1, 1), paddings=(1, 1, 1, 1), dilations=(2, 2),
+    ),
+    "convolution of each channel with wide windows": case(
+        "conv2d_fusion", {"x": (1, 4, 3, 90), "w": (4, 1, 1, 65)}, (1, 4, 3, 26),
+        groups=4, strides=(1, 1), paddings=(0, 0, 0, 0), dilations=(1, 1),
+    ),
+    "convolution over a volume": case(
+        "conv3d_fusion", {"x": (2, 6, 7, 9, 8), "w": (10, 3, 3, 2, 3), "bias": (10,)}, (2, 10, 4, 8, 8),
+        groups=2, strides=(2, 1, 1), paddings=(1, 1, 0, 0, 1, 1), dilations=(1, 1, 1),
+    ),
+    "convolution over a volume, by points": case(
+        "conv3d_fusion", {"x": (2, 6, 5, 9, 8), "w": (10, 6, 1, 1, 1)}, (2, 10, 5, 9, 8),
+        strides=(1, 1, 1), paddings=(0, 0, 0, 0, 0, 0), dilations=(1, 1, 1),
+    ),
+    "convolution over a volume of one slice, each channel": case(
+        "conv3d_fusion", {"x": (2, 6, 1, 9, 8), "w": (6, 1, 1, 3, 3)}, (2, 6, 1, 9, 8),
+        groups=6, strides=(1, 1, 1), paddings=(0, 0, 1, 1, 1, 1), dilations=(1, 1, 1),
+    ),
+    "convolution over a slice with others of padding, each channel": case(
+        "conv3d_fusion", {"x": (2, 6, 1, 9, 8), "w": (6, 1, 1, 3, 3)}, (2, 6, 3, 9, 8),
+        groups=6, strides=(1, 1, 1), paddings=(1, 1, 1, 1, 1, 1), dilations=(1, 1, 1),
+    ),
+    "transposition": case("transpose", {"x": (3, 40, 50)}, (50, 3, 40), permute=(2, 0, 1)),
+    "split": case("split", {"x": (3, 4, 5)}, (3, 4, 5), axis=1),
+    "cast": case("cast", {"x": (3, 700)}, (3, 700), "int32"),
+    "constant": case("constant", {}, (3, 700), value=2),
+    "cumsum": case("cumsum", {"x": (3, 70, 5)}, (3, 70, 5), axis=1),
+    "max pointer": case("findmax", {"x": (3, 700)}, (6,)),
+    **{name: case(name, {"x": (5, 30, 9)}, (5, 9), axes=(1,)) for name in ("reduce_max", "reduce_min")},
+    **{f"broadcast_{kind}": case(f"broadcast_{kind}", {"x": (7, 90), "y": (90,)}, (7, 90)) for kind in ("div", "max", "min", "pow")},
+    **{
+        name: case(name, {"x": (3, 700)}, (3, 700))
+        for name in """relu relu6 leaky_relu elu sigmoid hard_sigmoid tanh gelu swish hard_swish mish softplus clip scale exp log sqrt rsqrt
+        square abs neg floor ceil round sin cos reciprocal erf""".split()
+    },
 }  # fmt: skip
+
+ON_CORES = {
+    "depthwise convolution",
+    "depthwise convolution with gaps",
+    "convolution over a volume of one slice, each channel",
+}  # whose products the counters do not have
 
 
 def values(shape: Shape, dtype: str, most: int) -> np.ndarray:
@@ -109,6 +162,17 @@ def test_bytes_of_a_call(call: Any, name: str) -> None:
     written = work.bytes["result"] + work.scratch_written
     assert written == sum(k["gm_written"] for k in counted) and work.bytes["result"] == math.prod(result) * np.dtype(dtype).itemsize
     assert sum(work.bytes.values()) - work.bytes["result"] + work.scratch_read == sum(k["gm_read"] for k in counted)
+    if api in ("conv2d_fusion", "conv3d_fusion", "fc_fusion", "fc_batched"):
+        on_cores = not any(k["macs"] for k in counted)
+        assert on_cores == (name in ON_CORES)
+        assert on_cores or sum(work.macs.values()) == sum(k["macs"] for k in counted)
+
+
+def test_every_function_has_a_case(call: Any) -> None:
+    from oarlock_xpu.compat_xpu import plugin_function
+
+    # of an encoder what a model of it says is held against the counters below
+    assert {str(name) for name in plugin_function("library_functions")()} - {"transformer_encoder"} == {api for api, *_ in CALLS.values()}
 
 
 @pytest.fixture(scope="module")

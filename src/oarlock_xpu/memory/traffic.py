@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..chips import Chip
 from .moves import moves_of
@@ -70,28 +70,45 @@ def _on_units(tasks: int, units: int) -> float:
     return math.ceil(tasks / units) * units / tasks
 
 
+class _Axis(NamedTuple):
+    """An axis of a convolution; ``before``: its padding on that side."""
+
+    size: int
+    kernel: int
+    out: int
+    stride: int
+    before: int
+    dilation: int
+
+    def taps(self, place: int) -> int:
+        """How many elements of the window of a result lie inside of the input."""
+        return sum(0 <= place * self.stride - self.before + k * self.dilation < self.size for k in range(self.kernel))
+
+
+def _axes(call: Mapping[str, Any], views: Mapping[str, View]) -> list[_Axis]:
+    """Slices, rows and columns; a picture has one slice."""
+    shapes = [views[role].shape[2:] for role in ("x", "w", "result")]
+    found = [_Axis(*numbers) for numbers in zip(*shapes, call["strides"], call["paddings"][::2], call["dilations"], strict=True)]
+    return [_Axis(1, 1, 1, 1, 0, 1)] * (3 - len(found)) + found
+
+
 def _convolution(call: Mapping[str, Any], views: Mapping[str, View], chip: Chip) -> Work:
     x, w, y = views["x"], views["w"], views["result"]
     groups = int(call.get("groups", 1))
-    n, c, height, width = x.shape
-    f, oh, ow = y.shape[1:]
-    kh, kw = w.shape[2:]
-    sh, sw = call["strides"]
-    top, _, left, _ = call["paddings"]
-    dh, dw = call["dilations"]
-    if groups == c and w.dtype == "float32":
+    n, c, f = *x.shape[:2], y.shape[1]
+    axes = _axes(call, views)
+    flat = axes[0].size == axes[0].kernel == axes[0].out == 1 and not axes[0].before
+    if groups == c and flat and axes[2].kernel <= 64 and w.dtype == "float32":
         return _depthwise(call, views, chip)
-    of_group, pixels = f // groups, oh * ow
+    of_group, pixels = f // groups, math.prod(a.out for a in axes)
     p_tiles = math.ceil(pixels / _PIXELS)
     wanted = math.ceil(chip.sdnn / (n * groups * p_tiles))
     tile_f = min(max(math.ceil(math.ceil(of_group / wanted) / 8) * 8, 8), _FILTERS)
     f_tiles = math.ceil(of_group / tile_f)
-    if (kh, kw, sh, sw, top, left) == (1, 1, 1, 1, 0, 0) and (oh, ow) == (height, width) and x.itemsize == w.itemsize:
+    if all(a == (a.size, 1, a.size, 1, 0, a.dilation) for a in axes):
         read = float(x.bytes)
     else:
-        read = float(
-            n * c * sum(_spans(p, oh, ow, kh, kw, (sh, sw, top, left, dh, dw), height, width) for p in range(p_tiles)) * x.itemsize
-        )
+        read = float(n * c * sum(_spans(p * _PIXELS, min((p + 1) * _PIXELS, pixels), axes) for p in range(p_tiles)) * x.itemsize)
     tasks = n * groups * f_tiles * p_tiles
     macs = w.size * n * pixels
     compute = macs / _peak(w.itemsize, chip) * 1e-3
@@ -108,10 +125,8 @@ def _convolution(call: Mapping[str, Any], views: Mapping[str, View], chip: Chip)
 def _depthwise(call: Mapping[str, Any], views: Mapping[str, View], chip: Chip) -> Work:
     """Planes of one channel each, on the cores: tiles of rows, or row by row."""
     x, w, y = views["x"], views["w"], views["result"]
-    n, c, height, width = x.shape
-    f, oh, ow = y.shape[1:]
-    kh, kw = w.shape[2:]
-    (sh, sw), (dh, dw), top = call["strides"], call["dilations"], call["paddings"][0]
+    n, f = y.shape[:2]
+    (height, kh, oh, sh, top, dh), (width, kw, ow, sw, left, dw) = _axes(call, views)[1:]
     planes, taps = n * f, kh * kw
     clusters = chip.max_ptr if "y_max" in views else chip.clusters
     rows = 0
@@ -125,7 +140,7 @@ def _depthwise(call: Mapping[str, Any], views: Mapping[str, View], chip: Chip) -
         biases = planes * len(pieces)
     else:
         lines = planes * sum(0 <= oy * sh - top + r * dh < height for oy in range(oh) for r in range(kh))
-        columns = spans(width, ow, sw, call["paddings"][2], (kw - 1) * dw + 1)
+        columns = spans(width, ow, sw, left, (kw - 1) * dw + 1)
         moved = {"x": lines * sum(columns) * x.itemsize, "w": lines * len(columns) * kw * w.itemsize}
         biases = planes * oh
     return Work({**_rest(views, biases), **{role: float(size) for role, size in moved.items()}}, macs={"float32": w.size * n * oh * ow})
@@ -134,16 +149,17 @@ def _depthwise(call: Mapping[str, Any], views: Mapping[str, View], chip: Chip) -
 _PIXELS, _FILTERS, _ROWS, _COLUMNS = 256, 128, 64, 256  # of a tile: conv.cc, product.cc
 
 
-def _spans(tile: int, oh: int, ow: int, kh: int, kw: int, geometry: tuple[int, ...], height: int, width: int) -> int:
-    """The input elements of one channel that the windows of a tile of pixels read."""
-    sh, sw, top, left, dh, dw = geometry
-    at, end, total = tile * _PIXELS, min((tile + 1) * _PIXELS, oh * ow), 0
+def _spans(at: int, end: int, axes: Sequence[_Axis]) -> int:
+    """The input elements of one channel that the windows of so many pixels read."""
+    slices, rows, columns = axes
+    total = 0
     while at < end:
-        oy, ox = divmod(at, ow)
-        count = min(ow - ox, end - at)
-        first = ox * sw - left
-        span = min(first + (count - 1) * sw + (kw - 1) * dw + 1, width) - max(first, 0)
-        total += max(span, 0) * sum(0 <= oy * sh - top + r * dh < height for r in range(kh))
+        row, ox = divmod(at, columns.out)
+        oz, oy = divmod(row, rows.out)
+        count = min(columns.out - ox, end - at)
+        first = ox * columns.stride - columns.before
+        span = min(first + (count - 1) * columns.stride + (columns.kernel - 1) * columns.dilation + 1, columns.size) - max(first, 0)
+        total += max(span, 0) * rows.taps(oy) * slices.taps(oz)
         at += count
     return total
 
@@ -307,7 +323,7 @@ def _encoder(call: Mapping[str, Any], views: Mapping[str, View], chip: Chip) -> 
 
 
 _KNOWN: dict[str, Callable[[Mapping[str, Any], Mapping[str, View], Chip], Work]] = {
-    "conv2d_fusion": _convolution,
+    **dict.fromkeys(("conv2d_fusion", "conv3d_fusion"), _convolution),
     "fc_fusion": _product,
     "fc_batched": _product,
     "qkv_attention": _attention,
