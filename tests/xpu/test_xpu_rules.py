@@ -12,6 +12,9 @@ import pytest
 
 import oarlock
 from oarlock.errors import OarlockError, TargetError
+from oarlock.ops import registry
+from oarlock.ops.builder import Builder
+from oarlock.ops.tensor import Tensor
 from oarlock.runtime.artifact import Artifact
 
 paddle = pytest.importorskip("paddle", reason="paddlepaddle makes the models and computes what is expected")
@@ -279,8 +282,60 @@ def test_checks_of_sizes_are_those_of_calls(model: Any) -> None:
     for shape in [(2, 3, 16, 11), (1, 3, 19, 4)]:
         x = rand(*shape)
         assert far(run(artifact, x=x)[0], layer(paddle.to_tensor(x))) <= 1e-6
-    with pytest.raises(OarlockError, match="shape"):
+    with pytest.raises(OarlockError) as raised:
         run(artifact, x=rand(1, 3, 13, 11))
+    for said in ("[1, 3, 7, 6]", "[1, 3, 8, 6]", "sizes that must be equal differ", "in concat"):
+        assert said in raised.value.what, said
+
+
+class Halves(nn.Layer):
+    """Halves of a size, rounded up and down: a sum that asks for as many."""
+
+    def forward(self, x: Any) -> Any:
+        return F.max_pool2d(x, 3, 2, 1) + F.max_pool2d(x, 2, 2)
+
+
+class Fours(nn.Layer):
+    """With relu6 in place of a check that there are four rows."""
+
+    def forward(self, x: Any, y: Any, z: Any, other: Any) -> Any:
+        return paddle.concat([F.relu6(x), F.relu6(y)], 0), F.relu6(z) + other
+
+
+# inputs that pass; others that do not, and the operator that asks
+REFUSED: dict[type, tuple[dict[str, tuple[int, ...]], list[tuple[dict[str, tuple[int, ...]], str]]]] = {
+    Halves: ({"x": (1, 2, 4, 4)}, [({"x": (1, 2, 3, 4)}, "in add")]),  # one row and two
+    Fours: (
+        dict.fromkeys(("x", "y", "z", "other"), (4, 3)),
+        [
+            ({"x": (3, 3), "y": (5, 3), "z": (4, 3), "other": (4, 3)}, "in relu6"),  # as many together
+            ({"x": (4, 3), "y": (4, 3), "z": (1, 3), "other": (4, 3)}, "in relu6"),  # one and four
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("made", REFUSED)
+def test_what_a_check_refuses_is_refused(made: type, tmp_path: Path, export: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.load_builtin()
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    registry.operator("relu6")(four_rows)
+    good, bad = REFUSED[made]
+    spec = [Spec([None, *([2, None, None] if made is Halves else [3])], "float32", role) for role in good]
+    path, _ = export(made, tmp_path / "m", spec, 0)
+    said: dict[str, list[str]] = {}
+    for target in ("cpu", "xpu/r200"):
+        with oarlock.Session(oarlock.compile(path, target, records=False)) as session:
+            session.run({role: rand(*shape) for role, shape in good.items()})
+            for shapes, operator in bad:
+                with pytest.raises(OarlockError, match=operator) as raised:
+                    session.run({role: rand(*shape) for role, shape in shapes.items()})
+                said.setdefault(target, []).append(raised.value.what[raised.value.what.index("sizes that must be equal differ") :])
+    assert said["cpu"] == said["xpu/r200"]
+
+
+def four_rows(b: Builder, x: Tensor) -> Tensor:
+    return b.match(x, [4, *x.shape[1:]])
 
 
 @pytest.mark.parametrize("checked", [False, True])

@@ -168,8 +168,9 @@ XPU_API int avg_pool2d<float>(Context* ctx, const float* x, float* y, int64_t n,
 
 int depthwise(Context* ctx, const Window& v, const float* x, const float* filter, int multiplier, const float* bias, const float* branch,
               const Activation_t& act, float* y, float* y_max) {
-  const int most = y_max ? ctx->max_ptr_size() : ctx->ncluster(), type = static_cast<int>(act.type), taps = v.kh * v.kw;
+  const int most = y_max ? ctx->max_ptr_size() : ctx->ncluster(), type = static_cast<int>(act.type);
   if (v.dh == 1) {
+    const int taps = v.kh * v.kw;
     const Planes planes{v.planes * multiplier, v.w, v.oh, v.ow, taps + 1, 2 * taps + 3, branch != nullptr};
     const Tiling t = tiling(ctx, planes, most, [&](int64_t rows) { return std::min<int64_t>((rows - 1) * v.sh + v.kh, v.h); });
     if (t.rows)

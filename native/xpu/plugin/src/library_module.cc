@@ -44,6 +44,7 @@ class LibraryModule final : public ffi::ModuleObj {
     for (int i = 1; i < results; ++i) call.outputs.push_back(tensor_argument(step, args, count + i, step.outputs[i].c_str(), device));
     use_device(device);
     call.context = current_context();
+    call.check_sizes();
     const Ranges only(call);
     const int status = handler(call);
     if (status != api::SUCCESS)
@@ -155,6 +156,19 @@ float* Call::y_max() const {
 
 void Call::fail(const std::string& what) const {
   TVM_FFI_THROW(ValueError) << step.api << " (" << step.symbol << ") on tensors " << shapes() << ": " << what;
+}
+
+// "checked_x": pairs of a dim of x and one of the result, which must be as long; "wrong_x": what to say else.
+void Call::check_sizes() const {
+  for (const View& view : inputs) {
+    auto dims = step.ints.find(std::string("checked_") + view.role);
+    if (dims == step.ints.end()) continue;
+    for (size_t i = 0; i + 1 < dims->second.size(); i += 2) {
+      const int64_t own = dims->second[i], other = dims->second[i + 1];
+      need(own >= 0 && own < view.rank() && other >= 0 && other < output.rank(), "a dim to check is not there");
+      if (view.shape[own] != output.shape[other]) fail(step.texts.at(std::string("wrong_") + view.role));
+    }
+  }
 }
 
 std::string Call::shapes() const {

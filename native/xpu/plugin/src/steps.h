@@ -71,6 +71,7 @@ struct Call {
   void need(bool condition, const char* what) const {
     if (!condition) fail(what);
   }
+  void check_sizes() const;  // those that the compiler left to the call
   std::string shapes() const;
 };
 

@@ -22,7 +22,8 @@ struct Convolution {
         dilations(call.step.list("dilations", axes)),
         groups(call.step.integer("groups", 1)) {
     const int rank = axes + 2;
-    call.need(x.rank() == rank && w.rank() == rank && y.rank() == rank, axes == 3 ? "tensors of five dims are needed" : "tensors of four dims are needed");
+    const char* dims = axes == 3 ? "tensors of five dims are needed" : "tensors of four dims are needed";
+    call.need(x.rank() == rank && w.rank() == rank && y.rank() == rank, dims);
     call.need(groups > 0 && x.shape[1] == w.shape[1] * groups && w.shape[0] % groups == 0, "the channels do not fit the filter");
     bool fits = y.shape[0] == x.shape[0] && y.shape[1] == w.shape[0];
     for (int i = 0; i < axes; ++i) {

@@ -75,14 +75,15 @@ def _clip(graph: Graph, node: Node) -> Fusion | str:
 
 
 def _binary(graph: Graph, node: Node) -> Fusion | str:
-    (x, y), checks = unchecked(graph, node.call.args, node)
+    operands, checks, told = unchecked(graph, dict(zip("xy", node.call.args, strict=True)), node)
+    x, y = operands.values()
     if not all(d == "float32" for d in (dtype_of(x), dtype_of(y), node.dtype)):
         return f"the library's functions of {dtype_of(x)} elements are not there yet"
     if not all(isinstance(a.ty, relax.TensorType) and shape_of(a) is not None for a in (x, y)):
         return "a rank is known at run time only"
     if not checks and (why := chained(graph, node)):
         return why
-    return Fusion(_BINARY[node.name], (*checks, node), {"x": x, "y": y})
+    return Fusion(_BINARY[node.name], (*checks, node), operands, told)
 
 
 UNARY = Rule("functions of elements", tuple(_UNARY), _unary)

@@ -43,8 +43,10 @@ def _concat(graph: Graph, node: Node) -> Fusion | str:
         return "the tensors to join are one value"
     if why := _movable(*parts.fields):
         return why
-    joined, checks = unchecked(graph, parts.fields, node)
-    return Fusion("concat", (*checks, node), {f"x{i}": x for i, x in enumerate(joined)}, {"axis": int(node.call.attrs.axis)})
+    axis = int(node.call.attrs.axis)
+    rank = node.call.ty.ndim
+    joined, checks, told = unchecked(graph, {f"x{i}": x for i, x in enumerate(parts.fields)}, node, axis % rank)
+    return Fusion("concat", (*checks, node), joined, {"axis": axis, **told})
 
 
 def _gather(graph: Graph, node: Node) -> Fusion | str:
