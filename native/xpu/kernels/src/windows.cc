@@ -168,15 +168,14 @@ XPU_API int avg_pool2d<float>(Context* ctx, const float* x, float* y, int64_t n,
 
 int depthwise(Context* ctx, const Window& v, const float* x, const float* filter, int multiplier, const float* bias, const float* branch,
               const Activation_t& act, float* y, float* y_max) {
-  const int most = y_max ? ctx->max_ptr_size() : ctx->ncluster(), type = static_cast<int>(act.type);
+  const int most = y_max ? ctx->max_ptr_size() : ctx->ncluster(), type = static_cast<int>(act.type), taps = v.kh * v.kw;
   if (v.dh == 1) {
-    const int taps = v.kh * v.kw;
     const Planes planes{v.planes * multiplier, v.w, v.oh, v.ow, taps + 1, 2 * taps + 3, branch != nullptr};
     const Tiling t = tiling(ctx, planes, most, [&](int64_t rows) { return std::min<int64_t>((rows - 1) * v.sh + v.kh, v.h); });
     if (t.rows)
       return launched(ctx, __func__,
-                      XPU_LAUNCH(depthwise_tiles, t.clusters, ctx->ncore(), ctx->xpu_stream, v, t, multiplier, x, filter, bias, branch, type,
-                                 act.alpha, y, y_max, ctx->max_ptr_size()));
+                      XPU_LAUNCH(depthwise_tiles, t.clusters, ctx->ncore(), ctx->xpu_stream, v, t, multiplier, x, filter, bias, branch,
+                                 type, act.alpha, y, y_max, ctx->max_ptr_size()));
   }
   // rows that are too wide, windows that are too large or have gaps: row by row
   const int clusters = std::min(clusters_for(ctx, pieces_of(v) * multiplier), most);
