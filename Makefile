@@ -26,6 +26,7 @@
 #   make bench-roofline  each kernel beside what this machine can do (writes docs/roofline.md)
 #   make bench-threads  parallel loops and models on Oarlock's threads, TVM's, and one (writes docs/threads.md)
 #   make bench-xpu-precision  narrower operands on the emulated XPU: results beside Paddle, modelled times (slow; prints)
+#   make bench-xpu-tuning  models on the emulated XPU by the first schedules and by tuned ones: modelled times (slow; prints)
 #   make bench-web  speed in headless Chromium beside onnxruntime-web (slow; writes docs/benchmarks-web.md)
 #   make web-models  every variant of the web's models beside Paddle, in headless Chromium (slow; writes docs/web-models.md)
 #   make bench-web-threads  WebAssembly on one thread and on two, in Node and in Chromium (prints the table of docs/web-threads.md)
@@ -52,7 +53,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TVM_NUM
 TESTS ?=
 BENCH ?=
 
-.PHONY: test native bench-xpu-precision xpu-calibration xpu-models report-pages web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn drawn-graphs fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
+.PHONY: test native bench-xpu-precision bench-xpu-tuning xpu-calibration xpu-models report-pages web web-demo web-models test-gpu test-onednn demo lint zoo cases cases-web operators drawn drawn-graphs fuzz bench bench-cpu bench-ptq bench-web bench-dynamic bench-roofline bench-threads bench-web-threads bench-gpu gpu-models clean
 
 test: $(VENV)/.test web/node_modules/.ready $(VENV)/.browser
 	@$(PY) -m oarlock_xpu.native >/dev/null || echo "the XPU's native part is not built: nothing of it is tested" >&2
@@ -168,6 +169,9 @@ bench-ptq: $(VENV)/.test $(VENV)/.demo $(VENV)/.digits
 
 bench-xpu-precision: $(VENV)/.test $(VENV)/.digits
 	$(ONE_THREAD) $(PY) -m benchmarks.xpu.precision --out benchmarks/results/xpu-precision.txt
+
+bench-xpu-tuning: $(VENV)/.test $(VENV)/.demo
+	$(ONE_THREAD) $(PY) -m benchmarks.xpu.tuning --out benchmarks/results/xpu-tuning.txt
 
 bench-threads: $(VENV)/.test $(VENV)/.demo
 	$(PY) -m benchmarks.cpu.threads --write

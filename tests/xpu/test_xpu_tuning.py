@@ -55,7 +55,7 @@ class Order(nn.Layer):
     """Sorts that differ by a number, whose steps read what they wrote, in places that the data say."""
 
     def forward(self, x: Any) -> Any:
-        return tuple((x * (2 * k - 5)).argsort(1) for k in range(5))
+        return tuple((x * (2 * k - 1)).argsort(1) for k in range(2))
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_what_the_data_address_lies_in_shared_memory(saved: Any, shared: bool) -
     x = np.random.default_rng(2).permutation(3 * 65).reshape(3, 65).astype("int32")
     counters(reset=True)
     for k, found in enumerate(session.run({"x": x}).values()):
-        assert np.array_equal(found, (x * (2 * k - 5)).argsort(1))
+        assert np.array_equal(found, (x * (2 * k - 1)).argsort(1))
     kernels = {name: k for name, k in counters()["kernels"].items() if "sort" in name}
     # 64 cores move a part each of the three tensors, which are read or written, or both
     moves = {k["dma"] <= 6 * 64 * k["launches"] and k["sm_peak"] >= 3 * 65 * 12 for k in kernels.values()}
