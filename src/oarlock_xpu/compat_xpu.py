@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -138,6 +140,94 @@ def inline(schedule: s_tir.Schedule, block: Any) -> None:
         schedule.compute_inline(block)
     except Exception:  # a reduction, a result, or what is read in a way that TVM does not invert
         return
+
+
+def split_reductions(mod: tvm.IRModule, parts: int) -> tvm.tirx.PrimFunc | None:
+    """The kernel "main" as loops, with each reduction that can be in so many parts; None where none can.
+
+    Before: ``for i, k: y[i] = y[i] + x[i, k]``.  After, part p's sum in a buffer of one element: ``for i, p, k': …; y_rf[p, i] = …`` and
+    ``for i, p: y[i] = y[i] + y_rf[p, i]``, where part p has neighbouring k, and the last parts may have none.
+    """
+    _register_reducers()
+    schedule = s_tir.Schedule(tvm.IRModule({"main": _plain_casts(mod["main"])}))
+    found, blocks = False, schedule.get_child_blocks(schedule.get_sblock("root"))
+    try:
+        for block in blocks:
+            if not schedule.get_loops(block):  # beside one, TVM fails to change loops
+                schedule.add_unit_loop(block)
+        for block in blocks:
+            if (made := _split(schedule, block, parts)) is not None:
+                schedule, found = made, True
+        if found:
+            return _begin_before(tvm.tirx.transform.StmtSimplify()(plain_loops(schedule.mod))["main"])
+    except Exception:  # whatever TVM raises for what it cannot do
+        pass
+    return None
+
+
+def _split(schedule: s_tir.Schedule, block: Any, parts: int) -> s_tir.Schedule | None:
+    """The schedule with a reduction in parts; None where the block is none, or not of a kind that TVM knows."""
+    made = schedule.copy()
+    loops, kinds = made.get_loops(block), [iv.iter_type for iv in made.get(block).iter_vars]
+    reduced = kinds.count(tvm.tirx.IterVar.CommReduce)
+    # one loop an iterator, the reduced ones innermost
+    if not reduced or len(kinds) != len(loops) or set(kinds[:-reduced]) - {tvm.tirx.IterVar.DataPar}:
+        return None
+    try:
+        whole = made.fuse(*loops[-reduced:]) if reduced > 1 else loops[-1]
+        first = made.rfactor(made.split(whole, [parts, None])[0], 0)
+        for copy in [made.cache_write(first, k, "local") for k in range(len(made.get(first).writes))]:
+            made.reverse_compute_at(copy, made.get_loops(first)[-2])
+    except Exception:  # whatever TVM raises for what it cannot do
+        return None
+    return made
+
+
+def _begin_before(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """Before: ``for k: if there is one: {if k == 0: y = 0; …}``.  After: ``y = 0; for k: …``, which begins where there is none, too."""
+    t = tvm.tirx
+
+    def hoist(loop: tvm.tirx.For) -> tvm.tirx.Stmt:
+        there = loop.body
+        if not isinstance(there, t.IfThenElse) or there.else_case is not None or not isinstance(there.then_case, t.SeqStmt):
+            return loop
+        begin, *rest = there.then_case.seq
+        is_first = isinstance(begin, t.IfThenElse) and isinstance(begin.condition, t.EQ) and begin.condition.a.same_as(loop.loop_var)
+        if not is_first or begin.else_case is not None or loop.loop_var in nodes_in(begin.then_case, t.Var):
+            return loop
+        body = t.IfThenElse(there.condition, t.SeqStmt(rest) if len(rest) > 1 else rest[0], None)
+        return t.SeqStmt([begin.then_case, t.For(loop.loop_var, loop.min, loop.extent, loop.kind, body)])
+
+    return function.with_body(tvm_ffi.structural_map(function.body, (t.For, hoist)))
+
+
+@functools.cache
+def _register_reducers() -> None:
+    """Reductions that split_reduction knows beside TVM's own: the first place of the largest, or the smallest (oarlock/ops/reduce.py).
+
+    They take one of two, so that what a block begins with may be combined any number of times.
+    """
+
+    def extreme(largest: bool) -> Callable[..., list[Any]]:
+        def combine(left: Any, right: Any) -> list[Any]:
+            better = right[1] > left[1] if largest else right[1] < left[1]
+            take = tvm.tirx.any(better, tvm.tirx.all(right[1] == left[1], right[0] < left[0]))
+            return [tvm.tirx.Select(take, there, here) for here, there in zip(left, right, strict=True)]
+
+        return combine
+
+    for largest in (True, False):
+        functions = [tvm_ffi.convert(extreme(largest)), tvm_ffi.convert(list)]
+        # TVM would release them after Python's end
+        for f in functions:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(f))
+        tvm_ffi.get_global_func("s_tir.schedule.RegisterReducer")(2, *functions)
+
+
+def _plain_casts(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """The function without casts to the type that is there already."""
+    same = (tvm.tirx.Cast, lambda cast: cast.value if dtype_of(cast.value) == dtype_of(cast) else cast)
+    return function.with_body(tvm_ffi.structural_map(function.body, same))
 
 
 def plain_loops(mod: tvm.IRModule) -> tvm.IRModule:

@@ -26,10 +26,11 @@ from .compiler import codegen, host, toolchain
 from .compiler.elements import elementwise
 from .compiler.engine import Plan, plan
 from .compiler.graph import Graph, Options
-from .compiler.loops import Kernel, Loops, odd_type, with_work
+from .compiler.loops import Loops, odd_type
 from .compiler.precision import PRECISIONS, narrow
 from .compiler.rewrite import PREFIX, apply_plan, calls_of
 from .compiler.rules import RULES
+from .compiler.work import Kernel, with_work
 from .memory.config import check_room, read_config, start_of, wishes_of
 from .memory.facts import facts_of, works_of
 from .memory.picture import render

@@ -81,11 +81,14 @@ def test_chains_are_the_same_by_every_schedule(saved: Any, shapes: Sequence[Any]
             assert np.array_equal(found, (x + k) * rows - ONE)
 
 
-def test_loops_are_the_same_by_every_schedule(saved: Any) -> None:
-    session, made = each_by_another(saved(Maxima, (4, 700)), checked=True)
+@pytest.mark.parametrize("dim", [0, 1])
+def test_loops_are_the_same_by_every_schedule(saved: Any, dim: int) -> None:
+    """Few results of many elements have schedules by which cores share what is reduced, too."""
+    session, made = each_by_another(saved(lambda: Maxima(dim=dim), (4, 700)), checked=True)
     assert len(set(made.values())) > 3 and any("shared" in name for name in made.values())
+    assert len({name for name in made.values() if "split" in name}) >= 3 * dim
     for k, found in enumerate(session.run({"x": X}).values()):
-        assert np.array_equal(found, (X + k).max(0))
+        assert np.array_equal(found, (X + k).max(dim))
 
 
 @pytest.mark.parametrize("shared", [True, False])

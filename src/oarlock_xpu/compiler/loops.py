@@ -7,47 +7,50 @@ Before: loops, reads and writes of tensors.  After, for each core of the grid:
         write(1, i, read(0, i + 1) * …)
     xpu_flush(…)
 
-Statements one behind the other are stages: one cluster runs them, which waits for all of its cores between two.  What a stage leaves to
+Statements one behind the other are stages: a cluster waits for all of its cores between two.  Clusters share them where the outermost
+loops of all stages are the same, and a turn reads nothing that another one wrote; else one cluster runs them.  What a stage leaves to
 another one lies in shared memory, or in further results of the kernel, which the program then has (``work``).  A stage without
 independent loops runs on one core.  Elements are computed one by one: correct for all, quick for little.  How many elements of what is
-read are loaded at once, and how many clusters share the loops, is the schedule (schedules.py).
+read are loaded at once, how many clusters share the loops, and whether the cores of a cluster share what is reduced (each a part, in a
+stage before the one that combines the parts), is the schedule (schedules.py).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import tvm
 import tvm_ffi
-from tvm import relax, s_tir, tirx
+from tvm import s_tir, tirx
 
 from oarlock import compat, compat_gpu
-from oarlock.rules.rewriting import rewrite_functions
 
 from .. import compat_xpu
 from ..chips import Chip
 from .codegen import ELEMENT_TYPES
-from .schedules import Windows, shares, windows
+from .schedules import RARELY, Windows, by_turns, shares, whole_ns, windows, windows_ns
+from .work import Kernel
 
 WRITTEN = 64  # elements of a window of what is written (codegen.py)
 _OF_SHARED = 131072  # bytes
 _ROOM = 512  # bytes of local memory that are left to the rest
-_TURNS = 64  # what a loop counts as that has as many turns as run time says
+_TURNS, _MANY = 64, 1024  # what an independent loop counts as that has as many turns as run time says, and what another one does
 _SCALAR = 16  # the time model counts vectors of 16
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """``work``: shape and element type of further results, in the kernel's sizes."""
-
-    function: tirx.PrimFunc
-    work: list[tuple[list[Any], str]]
 
 
 class _Refused(Exception):
     """Why there is no kernel."""
+
+
+class _Way(NamedTuple):
+    """``maker`` has all clusters, ``likely`` as many as are likely best; ``made`` is the first one's kernel."""
+
+    maker: _Maker
+    likely: _Maker
+    made: Kernel
 
 
 class Loops:
@@ -55,41 +58,49 @@ class Loops:
 
     def __init__(self, function: tirx.PrimFunc, chip: Chip) -> None:
         self.chip, self.refused = chip, ""
+        self._ways: list[_Way] = []  # whole reductions and, where it is quicker, split ones
         try:
-            self._function = _lowered(function)
-            self._maker = _Maker(self._function, chip, Windows(WRITTEN, chip.clusters))
-            self._plain = self._maker.make()
+            whole, split = _lowered(function, chip.cores)
+            self._try(whole, Windows(WRITTEN, chip.clusters))
+            if split is not None:
+                self._try(split, Windows(WRITTEN, chip.clusters, split=True))
         except _Refused as refused:
-            self.refused = str(refused)
+            self.refused = "" if self._ways else str(refused)
+
+    def _try(self, function: tirx.PrimFunc, schedule: Windows) -> None:
+        made = (maker := _Maker(function, self.chip, schedule)).make()
+        likely = maker
+        if maker.lead and maker.clusters > 1:
+            (one := _Maker(function, self.chip, replace(schedule, clusters=1))).make()
+            likely = min(maker, one, key=lambda m: m.modelled_ns)
+        if not self._ways or likely.modelled_ns < self._ways[0].likely.modelled_ns:
+            self._ways.append(_Way(maker, likely, made))
 
     def schedules(self) -> dict[str, Windows]:
         """The candidates by name, the likely best first."""
-        maker = self._maker
-        # one cluster does it all where it is no slower than several, each core of which moves windows
-        shared = Windows(WRITTEN, 1, shared=True)
-        all_there = len(maker.sharable(1)) == len(maker.parameters) and not maker.work
-        first = shared if all_there and maker.clusters == 1 and shares(maker.accesses, maker.size, self.chip) else maker.schedule
-        first = replace(first, clusters=maker.clusters)
-        return {str(found): found for found in windows(maker.clusters, maker.fits, first, lambda count: bool(maker.sharable(count)))}
+        each = [
+            windows(way.maker.clusters, way.maker.fits, way.likely.first, lambda count, m=way.maker: bool(m.sharable(count)))
+            for way in reversed(self._ways)
+        ]
+        return {str(found): found for found in by_turns(each)}
 
     def kernel(self, schedule: Windows) -> Kernel:
         """The kernel by one of its schedules."""
-        if schedule == Windows(WRITTEN, self._maker.clusters):
-            return self._plain
-        return _Maker(self._function, self.chip, schedule).make()
+        way = self._ways[schedule.split]
+        if schedule == replace(way.maker.schedule, clusters=way.maker.clusters):
+            return way.made
+        return _Maker(way.maker.function, self.chip, schedule).make()
 
 
-def _lowered(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """The function as loops and buffers, with what can be computed in place inlined."""
-    mod = tvm.IRModule({"main": function})
-    schedule = s_tir.Schedule(mod)
+def _lowered(function: tirx.PrimFunc, parts: int) -> tuple[tirx.PrimFunc, tirx.PrimFunc | None]:
+    """The function as loops and buffers, with what can be computed in place inlined; and, if it reduces, that with so many parts."""
+    schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
     try:
         for block in schedule.get_child_blocks(schedule.get_sblock("root"))[:-1]:
             compat_xpu.inline(schedule, block)
-        mod = schedule.mod
     except Exception:  # whatever TVM raises for a kernel without a root: it is loops already
-        pass
-    return compat_xpu.plain_loops(mod)["main"]
+        return compat_xpu.plain_loops(tvm.IRModule({"main": function}))["main"], None
+    return compat_xpu.plain_loops(schedule.mod)["main"], compat_xpu.split_reductions(schedule.mod, parts)
 
 
 class _Maker:
@@ -125,29 +136,36 @@ class _Maker:
         self._place(held, one_stage=len(stages) == 1)
         together = len(stages) > 1
         plans = [self._parallel(s, allowed=not cells) for s in stages]
-        totals = [compat.static(self._product(extents)) for extents in plans if extents is not None]
+        self.lead = _leading(stages, plans) if together else 0
+        totals = [compat.static(self._product(p[: self.lead or len(p)])) for p in plans if p is not None]
         most = (
             max((t for t in totals if isinstance(t, int)), default=0)
             if len(totals) == len([t for t in totals if isinstance(t, int)])
             else None
         )
         clusters = (
-            1 if together or not totals else self.chip.clusters if most is None else min(self.chip.clusters, -(-most // self.chip.cores))
+            1
+            if not totals or (together and not self.lead)
+            else self.chip.clusters
+            if most is None
+            else min(self.chip.clusters, most if self.lead else -(-most // self.chip.cores))
         )
         self.clusters = clusters = min(max(clusters, 1), self.schedule.clusters)
-        self.accesses = sum(
-            self._accesses(stage) / (min(_count_of(extents), clusters * self.chip.cores) if extents is not None else 1)
-            for stage, extents in zip(stages, plans, strict=True)
-        )
+        units = clusters * self.chip.cores
+        # what the core that has the most to do has of each stage
+        turns = [
+            (-(-_count_of(p, _TURNS) // units), _nest(s, len(p))[-1].body) if p else (1, s) for s, p in zip(stages, plans, strict=True)
+        ]
+        self.accesses = sum(n * self._total(inside, self._reads) for n, inside in turns)
+        self.steps = sum(n * self._total(inside, _steps) for n, inside in turns)
         moved = self._move_in(clusters) if self.schedule.shared else []
         self._share_windows()
 
         def body(cluster: Any, core: Any) -> tirx.Stmt:
-            unit = tirx.Cast("int64", cluster) * _big(self.chip.cores) + tirx.Cast("int64", core)
             made: list[tirx.Stmt] = [_share(self.shared[b], b, load=True) for b in moved if b in self.read]
             made += [_extern("xpu_fence"), _extern("xpu_sync")] if made else []
             for number, (stage, loops) in enumerate(zip(stages, plans, strict=True)):
-                made.append(self._stage(stage, loops, unit, clusters * self.chip.cores))
+                made.append(self._stage(stage, loops, cluster, core))
                 made.append(_extern("xpu_flush"))
                 if number + 1 < len(stages):
                     made.append(_extern("xpu_sync"))
@@ -204,27 +222,42 @@ class _Maker:
         """Bytes of all tensors whose sizes are known."""
         return sum(_bytes(b) or 0 for b in self.parameters)
 
-    def _accesses(self, s: Any) -> float:
-        """How often a statement reads tensors, about: as many turns of a loop as it is known to have, else _TURNS."""
-        far = self.parameters
-
-        def reads(node: Any) -> int:
-            return sum(any(load.source.same_as(b) for b in far) for load in compat.loads(node))
-
+    def _total(self, s: Any, of: Callable[[Any], float]) -> float:
+        """``of`` summed over what is run, statements and conditions: as many turns of a loop as it is known to have."""
         match s:
             case tirx.SeqStmt():
-                return sum(map(self._accesses, s.seq))
+                return sum(self._total(part, of) for part in s.seq)
             case tirx.For():
-                return _count_of([s.extent]) * self._accesses(s.body)
+                return _count_of([s.extent], _MANY) * self._total(s.body, of)
             case tirx.While():
-                return _TURNS * (self._accesses(s.body) + reads(s.condition))
+                return _TURNS * (self._total(s.body, of) + of(s.condition))
             case tirx.IfThenElse():
                 both = [s.then_case, *([s.else_case] if s.else_case is not None else [])]
-                return sum(map(self._accesses, both)) + reads(s.condition)
+                return sum(self._total(case, of) for case in both) + of(s.condition)
             case tirx.AttrStmt():
-                return self._accesses(s.body)
+                return self._total(s.body, of)
             case _:
-                return float(reads(s))
+                return of(s)
+
+    def _reads(self, node: Any) -> float:
+        """How often a statement reads tensors, about; what the kernel leaves to itself in one (``work``) comes element by element."""
+        found = [load.source for load in compat.loads(node)]
+        return sum(any(b.same_as(p) for p in self.parameters) + RARELY * any(b.same_as(w) for w in self.work) for b in found)
+
+    @property
+    def first(self) -> Windows:
+        """The likely best schedule."""
+        # shared memory serves what one cluster does, or several that wait for their cores anyway
+        there = self.sharable(self.clusters)
+        all_there = not self.work and all(b in there for b in self.parameters if self.clusters == 1 or b in self.read)
+        shared = all_there and (self.clusters == 1 or self.lead > 0) and shares(self.accesses, self.size * self.clusters, self.chip)
+        return replace(self.schedule, clusters=self.clusters, shared=shared)
+
+    @property
+    def modelled_ns(self) -> float:
+        """About what a core takes, by the emulator's model and the first schedule."""
+        moved = whole_ns(self.size * self.clusters, self.chip) if self.first.shared else windows_ns(self.accesses)
+        return moved + self.steps * 1e3 / self.chip.mhz
 
     def _move_in(self, clusters: int) -> list[Any]:
         """The tensors that shared memory holds while the kernel runs."""
@@ -313,16 +346,22 @@ class _Maker:
                 return False
         return True
 
-    def _stage(self, stage: tirx.Stmt, extents: list[Any] | None, unit: Any, units: int) -> tirx.Stmt:
+    def _stage(self, stage: tirx.Stmt, extents: list[Any] | None, cluster: Any, core: Any) -> tirx.Stmt:
+        cores, cluster, core = _big(self.chip.cores), tirx.Cast("int64", cluster), tirx.Cast("int64", core)
         if extents is None:
-            return tirx.IfThenElse(tirx.EQ(unit, _big(0)), self.stmt(stage), None)
-        loops, inside = list[Any](), stage
-        for _ in extents:
-            loops.append(inside)
-            inside = inside.body
+            return tirx.IfThenElse(tirx.EQ(cluster * cores + core, _big(0)), self.stmt(stage), None)
+        loops = _nest(stage, len(extents))
+        inside = loops[-1].body
         total = self._product(extents)
         chunk = tirx.Var("chunk", "int64")
         first, turn, at = (tirx.Var(n, "int64") for n in ("first", "turn", "at"))
+        if self.lead:  # a cluster takes its part of the leading loops' turns, its cores share those
+            groups, each = self._product(extents[: self.lead]), self._product(extents[self.lead :])
+            share = tirx.floordiv(groups + _big(self.clusters - 1), _big(self.clusters)) * each
+            begin, end, units = cluster * share, tirx.min(total, (cluster + _big(1)) * share), cores
+            unit = core
+        else:
+            begin, end, unit, units = _big(0), total, cluster * cores + core, _big(self.clusters * self.chip.cores)
         statements: list[tirx.Stmt] = [tirx.Bind(at, first + turn)]
         rest: Any = at
         for loop in reversed(loops):
@@ -331,9 +370,10 @@ class _Maker:
             value = rest if loop is loops[0] else tirx.floormod(rest, extent)
             statements.append(tirx.Bind(loop.loop_var, tirx.Cast(kind, value) + loop.min))
             rest = tirx.floordiv(rest, extent)
-        turns = tirx.max(tirx.min(chunk, total - first), _big(0))
+        turns = tirx.max(tirx.min(chunk, end - first), _big(0))
         body = tirx.For(turn, _big(0), turns, tirx.ForKind.SERIAL, tirx.SeqStmt([*statements, self.stmt(inside)]))
-        return tirx.SeqStmt([tirx.Bind(chunk, tirx.floordiv(total + _big(units - 1), _big(units))), tirx.Bind(first, unit * chunk), body])
+        part = tirx.floordiv(tirx.max(end - begin, _big(0)) + units - _big(1), units)
+        return tirx.SeqStmt([tirx.Bind(chunk, part), tirx.Bind(first, begin + unit * chunk), body])
 
     # ---- statements and expressions
 
@@ -404,6 +444,43 @@ def odd_type(function: tirx.PrimFunc) -> str:
     return f"kernels have no elements of type {odd[0]}" if odd else ""
 
 
+def _leading(stages: list[tirx.Stmt], plans: list[list[Any] | None]) -> int:
+    """How many of the outermost loops all stages have in common, with turns that share nothing between stages."""
+    levels = list(zip(*(_nest(s, len(extents or ())) for s, extents in zip(stages, plans, strict=True)), strict=False))
+    places = [
+        [(n.buffer, n.indices, True) for n in compat_xpu.nodes_in(s, tirx.BufferStore)]
+        + [(n.source, n.indices, False) for n in compat.loads(s)]
+        for s in stages
+    ]
+    stored = {b for found in places for b, _, stores in found if stores}
+    common = [b for b in stored if sum(any(b.same_as(o) for o, _, _ in found) for found in places) > 1]
+    for level, loops in enumerate(levels):
+        same = all(tvm_ffi.structural_equal(loop.extent, loops[0].extent) and compat.static(loop.min) == 0 for loop in loops)
+        apart = all(
+            any(
+                all(i[d].same_as(loop.loop_var) for found, loop in zip(places, loops, strict=True) for o, i, _ in found if o.same_as(b))
+                for d in range(len(b.ty.shape))
+            )
+            for b in common
+        )
+        if not same or not apart:
+            return level
+    return len(levels)
+
+
+def _nest(stage: tirx.Stmt, depth: int) -> list[tirx.For]:
+    found: list[tirx.For] = []
+    for _ in range(depth):
+        found.append(stage)
+        stage = stage.body
+    return found
+
+
+def _steps(node: Any) -> float:
+    """What a statement counts (_count), in vectors."""
+    return _operations(node.value) if isinstance(node, tirx.BufferStore) else 0
+
+
 def _bytes(buffer: Any) -> int | None:
     """The size of a buffer; None where run time decides it."""
     dims = [compat.static(d) for d in buffer.ty.shape]
@@ -415,9 +492,9 @@ def _elements(buffer: Any) -> int:
     return (_bytes(buffer) or 0) // max(compat.bits(buffer) // 8, 1)
 
 
-def _count_of(extents: list[Any]) -> int:
+def _count_of(extents: list[Any], unknown: int) -> int:
     known = [compat.static(e) for e in extents]
-    return max(math.prod(n if isinstance(n, int) else _TURNS for n in known), 1)
+    return max(math.prod(n if isinstance(n, int) else unknown for n in known), 1)
 
 
 def _share(number: int, buffer: Any, *, load: bool) -> tirx.Stmt:
@@ -433,8 +510,12 @@ def _stores(body: tirx.Stmt) -> set[Any]:
     return {n.buffer for n in compat_xpu.nodes_in(body, tirx.BufferStore)}
 
 
+def _operations(e: Any) -> int:
+    return compat_xpu.arithmetic(e) + len(compat.loads(e)) + 1
+
+
 def _count(e: Any) -> tirx.Stmt:
-    return _extern("xpu_count", _big(_SCALAR * (compat_xpu.arithmetic(e) + len(compat.loads(e)) + 1)))
+    return _extern("xpu_count", _big(_SCALAR * _operations(e)))
 
 
 def _big(n: int) -> Any:
@@ -443,49 +524,3 @@ def _big(n: int) -> Any:
 
 def _extern(name: str, *args: Any) -> tirx.Stmt:
     return tirx.Evaluate(tirx.call_extern("int32", name, *args))
-
-
-# ---- further results
-
-
-def with_work(mod: tvm.IRModule, kernels: dict[str, Kernel]) -> tvm.IRModule:
-    """The module with these kernels in place of those of their names, whose calls have the further results that they write."""
-    if not kernels:
-        return mod
-    rewriter = _Rewriter(mod, kernels)
-    new = rewrite_functions(rewriter, mod)
-    # a function's type belongs to its name in the module: with other results it is another one
-    for gv in [gv for gv in new.get_global_vars() if gv.name_hint in kernels]:
-        del new[gv]
-    return new
-
-
-@relax.expr_functor.mutator
-class _Rewriter(relax.PyExprMutator):
-    def __init__(self, mod: tvm.IRModule, kernels: dict[str, Kernel]) -> None:
-        super().__init__(mod)
-        self.kernels = kernels
-        self.new = {name: self.builder_.add_func(kernel.function, f"{name}_work") for name, kernel in kernels.items()}
-
-    def visit_call_(self, call: relax.Call) -> relax.Expr:
-        call = super().visit_call_(call)
-        if str(getattr(call.op, "name", "")) != "relax.call_tir" or call.args[0].name_hint not in self.kernels:
-            return call
-        name, given = call.args[0].name_hint, list(call.args[1].fields)
-        sizes: dict[Any, Any] = {}
-        for parameter, value in zip(self.kernels[name].function.params, given, strict=False):
-            if not isinstance(parameter.ty, tirx.BufferType):
-                sizes[parameter] = getattr(value, "value", value)
-                continue
-            for dim, known in zip(parameter.ty.shape, value.ty.shape.values, strict=True):
-                if isinstance(dim, tvm.ir.Var):
-                    sizes.setdefault(dim, known)
-        rest = list(call.args[2:])
-        types = list(call.ty_args)
-        outs = [t for ty in types for t in (ty.fields if isinstance(ty, relax.TupleType) else [ty])]
-        more = [
-            relax.TensorType(relax.ShapeExpr([compat.substitute(d, sizes) for d in dims]), dtype) for dims, dtype in self.kernels[name].work
-        ]
-        made = self.builder_.emit(relax.call_tir(self.new[name], given, [*outs, *more], *(rest[:1] if rest else ())))
-        parts = [relax.TupleGetItem(made, i) for i in range(len(outs))]
-        return parts[0] if len(parts) == 1 else relax.Tuple(parts)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..chips import Chip
 
 LATENCY_NS = 100.0  # of a transfer, as the emulator has it (native/xpu/runtime/src/dma.cc)
+RARELY = 16  # a window is taken to move at one access in so many
 LANES = 16  # numbers that a core computes in a cycle
 _MOST = 16  # candidates: a trial of each is a build of the model
 _ROWS, _WIDTH = 16, 8192  # what sizes count as that only run time knows
@@ -29,14 +31,16 @@ class Pieces:
 @dataclass(frozen=True)
 class Windows:
     """Of loops: so many elements of what is read are loaded at once; so many clusters share the outermost loops; ``shared``: tensors that
-    fit lie in the clusters' shared memory instead, those that are written too where there is one cluster."""
+    fit lie in the clusters' shared memory instead, those that are written too where there is one cluster; ``split``: the cores of a cluster
+    share what is reduced."""
 
     window: int
     clusters: int
     shared: bool = False
+    split: bool = False
 
     def __str__(self) -> str:
-        return f"window {self.window} x{self.clusters}{' shared' if self.shared else ''}"
+        return f"window {self.window} x{self.clusters}{' shared' if self.shared else ''}{' split' if self.split else ''}"
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,29 @@ def windows(clusters: int, fits: Callable[[int], bool], first: Windows, sharing:
     sizes = [size for size in (64, 256, 128, 512, 32, 1024) if size == 64 or fits(size)]
     found = [first]
     for count in _halves(clusters):
-        found += [Windows(64, count, shared=True)] * sharing(count) + [Windows(size, count) for size in sizes]
+        found += [replace(first, window=64, clusters=count, shared=True)] * sharing(count)
+        found += [replace(first, window=size, clusters=count, shared=False) for size in sizes]
     return list(dict.fromkeys(found))[:_MOST]
 
 
+def by_turns(each: list[list[Windows]]) -> list[Windows]:
+    """The first of each list, the second of each, …: as many as a kernel has candidates."""
+    return [found for group in itertools.zip_longest(*each) for found in group if found is not None][:_MOST]
+
+
 def shares(accesses: float, size: int, chip: Chip) -> bool:
-    """Whether ``size`` bytes in shared memory serve a core's ``accesses`` sooner than windows, of which one in 16 would move."""
-    return 3 * LATENCY_NS + size / chip.gm_rate < accesses / 16 * LATENCY_NS
+    """Whether ``size`` bytes in shared memory serve a core's ``accesses`` sooner than windows."""
+    return whole_ns(size, chip) < windows_ns(accesses)
+
+
+def whole_ns(size: int, chip: Chip) -> float:
+    """What ``size`` bytes into shared memory and back take."""
+    return 3 * LATENCY_NS + size / chip.gm_rate
+
+
+def windows_ns(accesses: float) -> float:
+    """What windows take to move at one access in RARELY."""
+    return accesses / RARELY * LATENCY_NS
 
 
 def _halves(count: int) -> Iterable[int]:
