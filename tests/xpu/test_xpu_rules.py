@@ -364,6 +364,33 @@ def test_convolutions_over_volumes(model: Any) -> None:
         assert far(run(artifact, x=x)[0], layer(paddle.to_tensor(x))) < 1e-5
 
 
+class Chain(nn.Layer):
+    """Functions of elements that the dialect has vectors for, with a row, a number, and a number a row; and one that it has none for."""
+
+    def forward(self, x: Any, row: Any, one: Any, each: Any) -> Any:
+        return F.relu(x + each) * row - one, paddle.exp(x * row) - one
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_vectors_of_elements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checked: bool) -> None:
+    from oarlock_xpu.compiler import toolchain
+
+    printed, compile_kernels = [], toolchain.compile_kernels
+    monkeypatch.setattr(toolchain, "compile_kernels", lambda source, **rest: printed.append(source) or compile_kernels(source, **rest))
+    dims = {"x": [5, 37], "row": [37], "one": [1], "each": [5, 1]}
+    layer = Chain()
+    specs = [Spec(shape, "float32", name) for name, shape in dims.items()]
+    paddle.jit.save(paddle.jit.to_static(layer, full_graph=True), str(tmp_path / "m"), input_spec=specs)
+    artifact = oarlock.compile(str(tmp_path / "m"), "xpu/r200", options={"checked": checked}, records=False)
+    text = "".join(printed)
+    wanted = ("vvmul", "vvsub", "vvadd", "vvmax", "vset", "vload_lm", "vstore_lm")
+    assert not [name for name in wanted if f"{name}_float32x16(" not in text]
+    inputs = {"x": rand(5, 37), "row": rand(37, seed=1), "one": rand(1, seed=2), "each": rand(5, 1, seed=3)}
+    inputs["x"][0, :20] = [np.nan, np.inf, -np.inf, -0.0, 0.0] * 4
+    for mine, theirs in zip(run(artifact, **inputs)[0], layer(*map(paddle.to_tensor, inputs.values())), strict=True):
+        np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-6, atol=1e-6)
+
+
 MOST = {"int16": 32767, "int8": 127}  # the integers that max pointers round to
 
 

@@ -15,6 +15,7 @@ from oarlock import compat
 from oarlock.errors import InternalError
 
 from .. import compat_xpu
+from .vectors import WIDTH, vectors_of
 
 _C = {
     "float32": "float",
@@ -269,7 +270,12 @@ class _Printer:
     def stmt_For(self, s: Any) -> None:
         v, kind = self.var(s.loop_var), self.type(compat_xpu.dtype_of(s.loop_var))
         end = self.expr(s.extent) if compat.static(s.min) == 0 else f"{self.expr(s.min)} + {self.expr(s.extent)}"
-        self.block(f"for ({kind} {v} = {self.expr(s.min)}; {v} < {end}; ++{v}) {{", s.body)
+        if (vectors := vectors_of(s, self.expr, self.var)) is None:
+            self.block(f"for ({kind} {v} = {self.expr(s.min)}; {v} < {end}; ++{v}) {{", s.body)
+            return
+        self.emit(f"{{ {kind} {v} = 0;")
+        self.emit(f"for (; {v} + {WIDTH} <= {end}; {v} += {WIDTH}) {vectors}")
+        self.block(f"for (; {v} < {end}; ++{v}) {{", s.body, "} }")
 
     def stmt_IfThenElse(self, s: Any) -> None:
         self.block(f"if ({self.expr(s.condition)}) {{", s.then_case, "" if s.else_case is not None else "}")
