@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 import numpy as np  # noqa: E402
+from zoo.compare import TOLERANCE, source_of  # noqa: E402
 from zoo.forked import Server, answer_in_child, serve  # noqa: E402
 from zoo.recipe import Recipe  # noqa: E402
 from zoo.recipes import all_recipes  # noqa: E402
@@ -35,7 +36,6 @@ from zoo.sweep import ENVIRONMENTS, exporter, one_thread  # noqa: E402
 WORK = ROOT / "build" / "xpu-models"
 RESULTS = ROOT / "benchmarks" / "results" / "xpu_models.jsonl"
 PAGE = ROOT / "docs" / "xpu-models.md"
-TOLERANCE = 1e-4  # of the output's scale
 LIMIT_S = 400  # of CPU time
 
 
@@ -45,9 +45,8 @@ def measure(folder: Path, target: str) -> dict[str, Any]:
     from oarlock.checking.compare import compare
     from oarlock_xpu import device
 
-    source = json.loads((folder / "source.json").read_text()) if (folder / "source.json").exists() else {}
     start = time.perf_counter()
-    artifact = oarlock.compile(source.get("model", str(folder)), target, records=False)
+    artifact = oarlock.compile(source_of(folder).get("model", str(folder)), target, records=False)
     row: dict[str, Any] = {"compile_s": round(time.perf_counter() - start, 1)} | places(artifact.manifest)
     worst, why = 0.0, ""
     with oarlock.Session(artifact) as session:
@@ -119,10 +118,8 @@ class Worker:
         key = recipe.written, recipe.setup
         if key not in self.exporters:
             made = (ROOT / ENVIRONMENTS[recipe.written] / "bin/python").exists()
-            here = [sys.executable, "-W", "ignore", "-m", "zoo.export", str(WORK)]
-            self.exporters[key] = (
-                exporter(recipe.written, WORK) if made else Server(here, one_thread(), ROOT) if recipe.written == "pir" else None
-            )
+            python = None if made else Path(sys.executable)
+            self.exporters[key] = exporter(recipe.written, WORK, python) if made or recipe.written == "pir" else None
         server = self.exporters[key]
         try:
             facts = server.ask(recipe.key) if server is not None else {"missing": True}

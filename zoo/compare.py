@@ -29,12 +29,18 @@ LIMIT_S = 600  # of CPU time: the machine may have other work
 OPTIONS = {"executor": "vm"} | ({"mcpu": "x86-64-v3"} if platform.machine() == "x86_64" else {})
 
 
+def source_of(folder: Path) -> dict[str, Any]:
+    """Of a pretrained model: where it is, and how its results are read; nothing of one that was exported."""
+    file = folder / "source.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
 def compare(folder: Path) -> dict[str, Any]:
     """The facts of the model and the verdict: "match", "differs" or "refused"."""
     import oarlock
     from oarlock.checking.compare import compare as compare_output
 
-    source = json.loads((folder / "source.json").read_text()) if (folder / "source.json").exists() else {}
+    source = source_of(folder)
     program = oarlock.load_model(source.get("model", str(folder)))
     counts = program.op_counts()
     row: dict[str, Any] = {

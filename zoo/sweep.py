@@ -33,9 +33,9 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = {"pir": ".venv-zoo", "legacy": ".venv-zoo", "legacy-2.6": ".venv-zoo26"}
 
 
-def exporter(written: str, work: Path) -> Server:
-    """A process of ``zoo.export`` for recipes of one environment and setup."""
-    python = ROOT / ENVIRONMENTS[written] / "bin/python"
+def exporter(written: str, work: Path, python: Path | None = None) -> Server:
+    """A process of ``zoo.export`` for recipes of one environment and setup; ``python``: the interpreter, where it is another one."""
+    python = python or ROOT / ENVIRONMENTS[written] / "bin/python"
     if not python.exists():
         sys.exit(f"{python.relative_to(ROOT)} is not there: make it with `make {ENVIRONMENTS[written]}/.ready`")
     environment = one_thread() | ({"FLAGS_enable_pir_api": "0"} if written != "pir" else {})

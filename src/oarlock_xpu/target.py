@@ -235,13 +235,11 @@ class XpuTarget(Target):
         refused: dict[str, str] = {}
         working: dict[str, Kernel] = {}
 
-        def pick(function: tvm.tirx.PrimFunc, how: str, candidates: Mapping[str, T]) -> T:
-            return choices.pick(_workload(function, how), candidates)
-
-        def marked(made: tvm.tirx.PrimFunc, function: tvm.tirx.PrimFunc, how: str) -> tvm.tirx.PrimFunc:
-            workload = _workload(function, how)
-            facts = {SCHEDULE: how, WORKLOAD: workload, CANDIDATE: choices.picked[workload], "tirx.is_scheduled": True}
-            return made.with_attrs(facts)
+        def chosen(function: tvm.tirx.PrimFunc, how: str, candidates: Mapping[str, T]) -> tuple[T, dict[str, Any]]:
+            """The schedule to use, and what the kernel that it makes says of itself."""
+            workload = f"{how} {compat.structural_name(function)}"
+            schedule = choices.pick(workload, candidates)
+            return schedule, {SCHEDULE: how, WORKLOAD: workload, CANDIDATE: choices.picked[workload], "tirx.is_scheduled": True}
 
         for gv, function in mod.functions.items():
             if not isinstance(function, tvm.tirx.PrimFunc) or compat_gpu.is_host_function(function):
@@ -251,17 +249,20 @@ class XpuTarget(Target):
                 continue
             chain, how = elementwise(function, self.chip), "elements"
             if not isinstance(chain, str):
-                new[gv] = marked(chain.kernel(pick(function, how, chain.schedules())), function, how)
+                pieces, facts = chosen(function, how, chain.schedules())
+                new[gv] = chain.kernel(pieces).with_attrs(facts)
             else:
                 loops, how = Loops(function, self.chip), "loops"
                 if loops.refused:
                     refused[gv.name_hint] = f"{chain}; {loops.refused}" if chain != loops.refused else chain
                     continue
-                kernel = loops.kernel(pick(function, how, loops.schedules()))
+                windows, facts = chosen(function, how, loops.schedules())
+                kernel = loops.kernel(windows)
+                made = kernel.function.with_attrs(facts)
                 if kernel.work:
-                    working[gv.name_hint] = replace(kernel, function=marked(kernel.function, function, how))
+                    working[gv.name_hint] = replace(kernel, function=made)
                 else:
-                    new[gv] = marked(kernel.function, function, how)
+                    new[gv] = made
             notes.places.append(Place(gv.name_hint, "generated", how))
         if new:
             mod = mod.clone()
@@ -284,10 +285,6 @@ class XpuTarget(Target):
 
     def build(self, executable: Any, directory: Path) -> bytes:
         return self._host.build(executable, directory)
-
-
-def _workload(function: tvm.tirx.PrimFunc, how: str) -> str:
-    return f"{how} {compat.structural_name(function)}"
 
 
 def _chips(own: str, more: str) -> list[str]:

@@ -138,18 +138,14 @@ class _Maker:
         plans = [self._parallel(s, allowed=not cells) for s in stages]
         self.lead = _leading(stages, plans) if together else 0
         totals = [compat.static(self._product(p[: self.lead or len(p)])) for p in plans if p is not None]
-        most = (
-            max((t for t in totals if isinstance(t, int)), default=0)
-            if len(totals) == len([t for t in totals if isinstance(t, int)])
-            else None
-        )
-        clusters = (
-            1
-            if not totals or (together and not self.lead)
-            else self.chip.clusters
-            if most is None
-            else min(self.chip.clusters, most if self.lead else -(-most // self.chip.cores))
-        )
+        known = [t for t in totals if isinstance(t, int)]
+        if not totals or (together and not self.lead):
+            clusters = 1
+        elif len(known) < len(totals):
+            clusters = self.chip.clusters
+        else:
+            most = max(known)
+            clusters = min(self.chip.clusters, most if self.lead else -(-most // self.chip.cores))
         self.clusters = clusters = min(max(clusters, 1), self.schedule.clusters)
         units = clusters * self.chip.cores
         # what the core that has the most to do has of each stage
@@ -189,7 +185,7 @@ class _Maker:
         self.shared_bytes = 0
         inner = {n.buffer for n in compat_xpu.nodes_in(self.function.body, tirx.AllocBuffer)} - set(held)
         own = [b for b in (*inner, *(b for b in held if compat_xpu.scope_of(b) != "global")) if not _is_cell(b)]
-        self.local = sum(-(-(_bytes(b) or 0) // 64) * 64 for b in own)
+        self.local = sum(_padded(_bytes(b) or 0) for b in own)
         for buffer in held:
             size = _bytes(buffer)
             if compat_xpu.scope_of(buffer) != "global" and _is_cell(buffer):
@@ -197,7 +193,7 @@ class _Maker:
             elif compat_xpu.scope_of(buffer) != "global":
                 self._near(buffer, outer=True)
             elif size is not None and self.shared_bytes + size <= _OF_SHARED and not one_stage:
-                self.shared_bytes += -(-size // 64) * 64
+                self.shared_bytes += _padded(size)
                 self._in_shared(buffer)
             else:
                 self.work.append(buffer)
@@ -214,7 +210,7 @@ class _Maker:
             size = _bytes(buffer)
             if size and size <= room and (clusters == 1 or buffer not in self.written):
                 found.append(buffer)
-                room -= -(-size // 64) * 64
+                room -= _padded(size)
         return found
 
     @property
@@ -273,7 +269,7 @@ class _Maker:
         size = _bytes(buffer)
         if size is None or self.local > self.chip.lm // 2 + _ROOM:
             raise _Refused(f"a buffer {list(buffer.ty.shape)} of its own does not fit a core's local memory")
-        new = tirx.decl_buffer((max(size // max(compat.bits(buffer) // 8, 1), 1),), str(buffer.ty.dtype), buffer.name, scope="local")
+        new = tirx.decl_buffer((max(_elements(buffer), 1),), str(buffer.ty.dtype), buffer.name, scope="local")
         self.near[buffer] = new
         self.made.add(new)
         if outer:
@@ -490,6 +486,11 @@ def _bytes(buffer: Any) -> int | None:
 
 def _elements(buffer: Any) -> int:
     return (_bytes(buffer) or 0) // max(compat.bits(buffer) // 8, 1)
+
+
+def _padded(size: int) -> int:
+    """Bytes that a buffer takes on a core or in shared memory."""
+    return -(-size // 64) * 64
 
 
 def _count_of(extents: list[Any], unknown: int) -> int:

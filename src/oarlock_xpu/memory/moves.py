@@ -144,8 +144,8 @@ def _resize(call: Call, views: Views, chip: Chip) -> dict[str, int]:
         ends = [(low_h[oy], min(low_h[min(oy + rows, out_h) - 1] + more, height - 1)) for oy in range(0, out_h, rows)]
         return {"x": planes * sum(last - first + 1 for first, last in ends) * width * x.itemsize}
     most = int(min(max(637 / max(step_w, 1e-3), 1), 640))
-    spans = [min(low_w[min(at + most, out_w) - 1] + 1, width - 1) - low_w[at] + 1 for at in range(0, out_w, most)]
-    return {"x": planes * out_h * sum(spans) * (1 + more) * x.itemsize}
+    parts = [min(low_w[min(at + most, out_w) - 1] + 1, width - 1) - low_w[at] + 1 for at in range(0, out_w, most)]
+    return {"x": planes * out_h * sum(parts) * (1 + more) * x.itemsize}
 
 
 def resize_places(size: int, out: int, near: bool, mode: int, scale: float) -> tuple[list[int], float]:

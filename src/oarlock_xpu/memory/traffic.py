@@ -126,7 +126,8 @@ def _depthwise(call: Mapping[str, Any], views: Mapping[str, View], chip: Chip) -
     """Planes of one channel each, on the cores: tiles of rows, or row by row."""
     x, w, y = views["x"], views["w"], views["result"]
     n, f = y.shape[:2]
-    (height, kh, oh, sh, top, dh), (width, kw, ow, sw, left, dw) = _axes(call, views)[1:]
+    _, down, across = _axes(call, views)
+    (height, kh, oh, sh, top, dh), (width, kw, ow, sw, left, dw) = down, across
     planes, taps = n * f, kh * kw
     clusters = chip.max_ptr if "y_max" in views else chip.clusters
     rows = 0
@@ -139,7 +140,7 @@ def _depthwise(call: Mapping[str, Any], views: Mapping[str, View], chip: Chip) -
         moved = {"x": planes * lines * width * x.itemsize, "w": planes * len(pieces) * taps * w.itemsize}
         biases = planes * len(pieces)
     else:
-        lines = planes * sum(0 <= oy * sh - top + r * dh < height for oy in range(oh) for r in range(kh))
+        lines = planes * sum(map(down.taps, range(oh)))
         columns = spans(width, ow, sw, left, (kw - 1) * dw + 1)
         moved = {"x": lines * sum(columns) * x.itemsize, "w": lines * len(columns) * kw * w.itemsize}
         biases = planes * oh

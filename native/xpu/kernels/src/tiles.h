@@ -29,7 +29,7 @@ struct Planes {
 };
 
 // The tiles that the time model has for the fastest; height(rows): the rows of the input under so many of the result.
-// memory/traffic.py finds the same.
+// memory/tiles.py finds the same.
 template <typename Height>
 Tiling tiling(const Context* ctx, const Planes& p, int most_clusters, Height height) {
   Tiling best;
